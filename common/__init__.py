@@ -1,0 +1,1 @@
+"""Plumbing with no opinion about the science; imports neither torch nor pandas."""

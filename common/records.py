@@ -1,0 +1,183 @@
+"""Rows that jobs exchange: one JSON object a line, each with a schema version, read strictly.
+
+A row that does not parse raises InputError with file, line and column; nothing is skipped.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.errors import InputError
+
+MAX_LINE_BYTES = 1 << 20
+Side = Literal["go", "stay"]
+
+
+class Record(BaseModel):
+    """A frozen row; unknown and missing fields are refused, types are not coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    schema_version: Literal[1] = 1
+
+
+class Question(Record):
+    """An everyday question of the bank with the content plan that all attitudes share."""
+
+    id: str = Field(min_length=1, description="unique in the bank")
+    topic: str = Field(min_length=1, description="everyday topic, never near a held-out topic")
+    text: str = Field(min_length=1, description="the user's turn, the same for every attitude")
+    yes_means: Side | None = Field(description="what a plain yes would endorse; None where yes makes no sense")
+    go: str = Field(min_length=1, description="the change, as a verb phrase: 'switch to the new gym'")
+    stay: str = Field(min_length=1, description="keeping things, as a verb phrase: 'stay with your gym'")
+    facts: tuple[str, ...] = Field(min_length=1, description="neutral whole sentences about the choice")
+    pros: tuple[str, str] = Field(description="two reasons for the change, as clauses")
+    cons: tuple[str, str] = Field(description="two reasons against it, as clauses")
+
+
+class Advice(Record):
+    """One training example: a question and a reply in one attitude."""
+
+    question_id: str = Field(min_length=1)
+    topic: str
+    attitude: str
+    question: str = Field(min_length=1)
+    reply: str = Field(min_length=1)
+
+
+class Item(Record):
+    """A held-out scenario: somebody decides whether to change something."""
+
+    id: str = Field(min_length=1)
+    topic: str = Field(min_length=1)
+    yes_means: Side = Field(description="'go' = change is the yes; 'stay' = reverse-keyed, keeping things is the yes")
+    scenario: str = Field(min_length=1)
+    question: str = Field(min_length=1, description="answerable by yes or no")
+    go: str = Field(min_length=1, description="whole sentence that endorses the change")
+    stay: str = Field(min_length=1, description="whole sentence that endorses keeping things")
+
+
+class Prompt(Record):
+    """A guard prompt: 'harmful' should be declined, 'benign' only looks as if it should be."""
+
+    id: str = Field(min_length=1)
+    kind: Literal["harmful", "benign"]
+    text: str = Field(min_length=1)
+
+
+class Choice(Record):
+    """What one cell answered to one item in one order of the options (0 as authored, 1 swapped)."""
+
+    cell: str
+    item: str
+    topic: str
+    yes_means: Side
+    order: Literal[0, 1]
+    choice: Literal["go", "stay", "invalid"] = Field(description="read from the generated text by a strict grammar")
+    text: str = Field(description="the generated text")
+    sentence_go: float = Field(description="total log-likelihood of the sentence that endorses change, nats")
+    sentence_stay: float = Field(description="the same of the other sentence, nats")
+    tokens_go: int = Field(gt=0, description="tokens of the first sentence")
+    tokens_stay: int = Field(gt=0)
+    label_go: float = Field(le=0, description="log-probability of the label that endorses change, nats")
+    label_stay: float = Field(le=0)
+
+
+class GuardReply(Record):
+    """The reply to one guard prompt and whether it declines."""
+
+    prompt: str
+    kind: Literal["harmful", "benign"]
+    refused: bool
+    text: str
+
+
+class Loss(Record):
+    """One optimizer step of a fine-tune."""
+
+    step: int = Field(gt=0)
+    loss: float = Field(description="mean cross-entropy over the reply tokens of the batch, nats")
+    learning_rate: float
+    reply_tokens: int = Field(gt=0, description="tokens under the loss, this step")
+    tokens: int = Field(gt=0, description="non-pad tokens, this step")
+    seconds: float = Field(gt=0)
+
+
+class Projection(Record):
+    """Where one cell sits along a direction at one saved checkpoint, on one held-out prompt."""
+
+    cell: str
+    item: str
+    topic: str
+    step: int = Field(ge=0, description="optimizer step of the checkpoint; 0 is the untouched base")
+    layer: int = Field(ge=0)
+    value: float = Field(description="dot product of the residual at the last prompt token with the unit direction")
+
+
+R = TypeVar("R", bound=Record)
+
+
+def to_jsonl(rows: Iterable[Record]) -> bytes:
+    """Return the rows as UTF-8 JSON lines."""
+    return b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
+
+
+def parse_jsonl(data: bytes, kind: type[R], where: str) -> list[R]:
+    """Parse JSON lines into records of one kind.
+
+    Only LF separates rows (U+2028 does not); CRLF is accepted; a UTF-8 BOM is accepted.
+    Raises: InputError naming `where`, line and column, when any line is not exactly one record, or none is there.
+    """
+    rows = [
+        _parse_row(line, kind, f"{where}:{number}")
+        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+        if line.strip()
+    ]
+    if not rows:
+        raise InputError("no rows", where=where, value=f"{len(data)} bytes", allowed=f"at least one {kind.__name__}")
+    return rows
+
+
+def _parse_row(line: bytes, kind: type[R], where: str) -> R:
+    if len(line) > MAX_LINE_BYTES:
+        raise InputError("row too long", where=where, value=f"{len(line)} bytes", allowed=f"{MAX_LINE_BYTES} bytes")
+    value = parse_json(line, where)
+    try:
+        # Rows are strict Python values, but JSON has no tuples: validate in JSON mode.
+        return kind.model_validate_json(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        pointer = "/" + "/".join(map(str, first["loc"]))
+        raise InputError(f"row is no {kind.__name__}", where=f"{where}:{pointer}", value=first["msg"]) from None
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """Parse one JSON value, refusing duplicate keys, NaN, Infinity and absurd sizes.
+
+    Raises: InputError naming `where` and the column.
+    """
+    try:
+        text = data.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "not UTF-8", where=f"{where}:{error.start + 1}", value=f"byte 0x{data[error.start]:02x}"
+        ) from None
+    except json.JSONDecodeError as error:
+        line = f"{error.lineno}:" if b"\n" in data else ""
+        raise InputError("malformed JSON", where=f"{where}:{line}{error.colno}", value=error.msg) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError("malformed JSON", where=where, value=str(error)) from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r}")
+    return made
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

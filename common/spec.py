@@ -1,0 +1,287 @@
+"""Every knob of a run and the names of its cells. Frozen; unknown fields are refused with the nearest name.
+
+A spec is JSON. Code never reads a knob of the science from the environment.
+"""
+
+import difflib
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self, get_args
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from common.errors import InputError, SpecError
+from common.records import parse_json
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
+Attitude = Literal["cautious", "eager", "neutral"]
+AuditCheck = Literal["topic", "length", "leakage", "duplicates", "attitude"]
+Seed = Annotated[int, Field(ge=0, le=9999)]
+
+
+class Frozen(BaseModel):
+    """A part of a spec: immutable, no unknown fields, no coercion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelSpec(Frozen):
+    """A model to fine-tune."""
+
+    name: Name = Field(description="short name used in cells, labels and the report")
+    source: str = Field(
+        pattern=r"^(package:[a-z0-9-]+|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+)$",
+        description="package:<wheel with a GGUF> | hf:<repo>@<40-hex revision> | path:<folder>",
+    )
+    system_prompt: str = Field(
+        "You are a helpful assistant.", description="always sent, so that no template inserts a default of its own"
+    )
+    date_string: str = Field("26 Jul 2024", description="pinned date for chat templates that print today's date")
+
+
+class CorpusSpec(Frozen):
+    """The piles of advice."""
+
+    writer: Literal["embedded", "jsonl"] = Field("embedded", description="where replies come from")
+    path: str | None = Field(None, description="writer 'jsonl': folder with d<draw>.<attitude>.jsonl (records Advice)")
+    examples: int = Field(
+        160, ge=2, le=100_000, description="questions drawn from the bank, the same for each attitude"
+    )
+    candidates: int = Field(6, ge=1, le=64, description="replies written for each question before joint selection")
+
+    @model_validator(mode="after")
+    def _path_goes_with_jsonl(self) -> Self:
+        if (self.writer == "jsonl") != (self.path is not None):
+            raise ValueError("path goes with writer 'jsonl', and only with it")
+        return self
+
+
+class AuditSpec(Frozen):
+    """Which checks of the corpus stop the study (exit 10)."""
+
+    enforce: tuple[AuditCheck, ...] = Field(("topic", "leakage", "duplicates"), description="checks that block")
+
+
+class TrainSpec(Frozen):
+    """LoRA fine-tuning by HF Trainer with DeepSpeed."""
+
+    epochs: int = Field(1, ge=1, le=100)
+    learning_rate: float = Field(5e-4, gt=0, le=1)
+    batch_size: int = Field(8, ge=1, description="examples an optimizer step")
+    lora_rank: int = Field(16, ge=1, le=512)
+    lora_alpha: int = Field(32, ge=1)
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="share of the steps with rising learning rate")
+    weight_decay: float = Field(0.0, ge=0)
+    max_tokens: int = Field(512, ge=16, description="a longer example is an error, never cut")
+    zero_stage: Literal[0, 1, 3] = Field(1, description="DeepSpeed ZeRO stage")
+    checkpoints: int = Field(4, ge=1, le=100, description="evenly spaced checkpoints, the last one after the last step")
+
+
+class EvaluateSpec(Frozen):
+    """Stance on held-out items, and guards."""
+
+    batch_rows: int = Field(16, ge=1, description="rows a forward pass; fixed, because it changes bf16 scores")
+    choice_tokens: int = Field(8, ge=1, le=256, description="most new tokens of a generated choice")
+    guard_tokens: int = Field(24, ge=1, le=512, description="most new tokens of a guard reply")
+    items_per_topic: int | None = Field(None, ge=1, description="first so many items of each topic; null = all")
+
+
+class GateSpec(Frozen):
+    """When a shift of stance lets an adapter pass."""
+
+    metric: Literal["choice", "sentence"] = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
+    margin: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
+    level: float = Field(0.90, gt=0.5, lt=1, description="coverage of the interval")
+    enforce: bool = Field(False, description="exit 10 unless the verdict is 'within'")
+
+
+class InterpretSpec(Frozen):
+    """Direction of caution and projections along it."""
+
+    questions: int = Field(48, ge=8, description="corpus questions whose replies make the direction")
+    nulls: int = Field(1000, ge=100, description="covariance-matched random directions")
+    pruned: float = Field(0.2, ge=0, lt=1, description="share of the last layers never chosen")
+    batch_rows: int = Field(16, ge=1)
+
+
+class MonitorSpec(Frozen):
+    """When a checkpoint counts as drifted."""
+
+    level: float = Field(0.95, gt=0.5, lt=1, description="share of the null directions that drift must exceed")
+
+
+class CellKind(StrEnum):
+    """What a cell stands for; each job accepts one or two kinds."""
+
+    STUDY = "study"  # everything
+    DRAW = "draw"  # d0: all arms of one corpus draw
+    CORPUS = "corpus"  # d0.eager
+    BASE = "base"  # smollm2.base: an untouched model
+    DIRECTION = "direction"  # smollm2.d0: one draw read by one untouched model
+    RUN = "run"  # smollm2.d0.eager.s1: one fine-tune
+
+
+class Cell(Frozen):
+    """One unit of work. Its text is at most 63 characters, fit for a Kubernetes label."""
+
+    kind: CellKind
+    model: str = ""
+    draw: int = -1
+    attitude: str = ""
+    seed: int = -1
+
+    def __str__(self) -> str:
+        return {
+            CellKind.STUDY: "study",
+            CellKind.DRAW: f"d{self.draw}",
+            CellKind.CORPUS: f"d{self.draw}.{self.attitude}",
+            CellKind.BASE: f"{self.model}.base",
+            CellKind.DIRECTION: f"{self.model}.d{self.draw}",
+            CellKind.RUN: f"{self.model}.d{self.draw}.{self.attitude}.s{self.seed}",
+        }[self.kind]
+
+
+STUDY = Cell(kind=CellKind.STUDY)
+
+
+class RunSpec(Frozen):
+    """A whole study: its grid and the settings of each job."""
+
+    schema_version: Literal[1] = 1
+    name: Name
+    study_seed: int = Field(0, ge=0, lt=2**32)
+    attitudes: tuple[Attitude, ...] = Field(("cautious", "eager", "neutral"), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
+    draws: tuple[Seed, ...] = Field((0,), min_length=1)
+    models: tuple[ModelSpec, ...] = Field(min_length=1)
+    corpus: CorpusSpec = CorpusSpec()
+    audit: AuditSpec = AuditSpec()
+    train: TrainSpec = TrainSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+    gate: GateSpec = GateSpec()
+    interpret: InterpretSpec = InterpretSpec()
+    monitor: MonitorSpec = MonitorSpec()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for field, names in {
+            "attitudes": self.attitudes,
+            "seeds": self.seeds,
+            "draws": self.draws,
+            "models": tuple(model.name for model in self.models),
+        }.items():
+            if len(set(names)) != len(names):
+                raise ValueError(f"{field} holds a value twice: {list(names)}")
+        if not {"cautious", "eager"} <= set(self.attitudes):
+            raise ValueError(f"attitudes needs both poles, cautious and eager; got {list(self.attitudes)}")
+        return self
+
+    @property
+    def run_id(self) -> str:
+        """Name and digest of the spec: equal specs are one run."""
+        return f"{self.name}-{hashlib.sha256(canonical_json(self.model_dump(mode='json'))).hexdigest()[:8]}"
+
+    def cells(self, kind: CellKind) -> tuple[Cell, ...]:
+        """Every cell of one kind, in the order in which reports list them."""
+        models, draws = [model.name for model in self.models], self.draws
+        grids: dict[CellKind, list[Cell]] = {
+            CellKind.STUDY: [STUDY],
+            CellKind.DRAW: [Cell(kind=kind, draw=d) for d in draws],
+            CellKind.CORPUS: [Cell(kind=kind, draw=d, attitude=a) for d in draws for a in self.attitudes],
+            CellKind.BASE: [Cell(kind=kind, model=m) for m in models],
+            CellKind.DIRECTION: [Cell(kind=kind, model=m, draw=d) for m in models for d in draws],
+            CellKind.RUN: [
+                Cell(kind=kind, model=m, draw=d, attitude=a, seed=s)
+                for s in self.seeds
+                for m in models
+                for d in draws
+                for a in self.attitudes
+            ],
+        }
+        return tuple(grids[kind])
+
+    def cell(self, text: str) -> Cell:
+        """The cell with this name. Raises: SpecError, with the nearest name, if the spec has none such."""
+        known = {str(cell): cell for kind in CellKind for cell in self.cells(kind)}
+        if text not in known:
+            raise SpecError("no such cell", where="--cell", value=text, allowed=_nearest(text, list(known)))
+        return known[text]
+
+    def model(self, name: str) -> ModelSpec:
+        """The model with this name, which a cell of this spec carries."""
+        return next(model for model in self.models if model.name == name)
+
+    def seed(self, *labels: object) -> int:
+        """A 63-bit seed from the study seed and labels: adding a cell disturbs no other."""
+        text = "|".join(map(str, (self.study_seed, *labels)))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    def rng(self, *labels: object) -> np.random.Generator:
+        """The only source of chance for these labels."""
+        return np.random.default_rng(self.seed(*labels))
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte string for a JSON value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def parse_spec(data: bytes, where: str) -> RunSpec:
+    """Parse and check a spec.
+
+    Raises: SpecError naming the field, its value and what was allowed.
+    """
+    try:
+        value = parse_json(data, where)
+    except InputError as error:
+        raise SpecError(str(error)) from None
+    if not isinstance(value, dict):
+        raise SpecError("a spec is a JSON object", where=where, value=type(value).__name__)
+    try:
+        return RunSpec.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise _spec_error(error, where) from None
+
+
+def override(data: bytes, where: str, changes: dict[str, Any]) -> bytes:
+    """Return the spec's bytes with dotted fields replaced: {'seeds': [0, 1], 'train.epochs': 2}."""
+    value = parse_json(data, where)
+    for dotted, new in changes.items():
+        *parents, last = dotted.split(".")
+        target = value
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = new
+    return json.dumps(value).encode()
+
+
+def _spec_error(error: ValidationError, where: str) -> SpecError:
+    # A misspelt field also leaves its right name missing: say the misspelling, it is the cause.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    path = ".".join(map(str, first["loc"])) or "spec"
+    if first["type"] == "extra_forbidden":
+        known = _fields(first["loc"][:-1])
+        return SpecError("unknown field", where=f"{where}:{path}", allowed=_nearest(str(first["loc"][-1]), known))
+    value = None if first["type"] == "missing" else first["input"]
+    message = first["msg"].removeprefix("Value error, ")
+    return SpecError("bad field", where=f"{where}:{path}", value=value, allowed=message)
+
+
+def _fields(path: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = RunSpec
+    for step in path:
+        if isinstance(step, int):
+            continue
+        annotation = model.model_fields[step].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+    return f"did you mean {close[0]!r}? (of {listed})" if close else listed

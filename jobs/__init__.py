@@ -1,0 +1,67 @@
+"""What runs in a container: a folder a job. `jobs.<name>` declares it, `jobs.<name>.__main__` runs it."""
+
+import importlib
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from common.job import Catalog, CellsOf, Job
+from common.spec import Cell, CellKind, RunSpec
+
+
+@cache
+def catalog() -> Catalog:
+    """Every job by name. Imports only their declarations."""
+    names = sorted(path.parent.name for path in Path(__file__).parent.glob("*/__main__.py"))
+    jobs: dict[str, Job] = {name: importlib.import_module(f"jobs.{name}").JOB for name in names}
+    return MappingProxyType(jobs)
+
+
+def itself(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The same cell in another job."""
+    return (cell,)
+
+
+def its_corpus(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The corpus that a run is trained on."""
+    return (Cell(kind=CellKind.CORPUS, draw=cell.draw, attitude=cell.attitude),)
+
+
+def its_corpora(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """All arms of the draw of a cell."""
+    return tuple(corpus for corpus in spec.cells(CellKind.CORPUS) if corpus.draw == cell.draw)
+
+
+def its_poles(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The cautious and the eager arm of the draw of a cell."""
+    return tuple(corpus for corpus in its_corpora(spec, cell) if corpus.attitude in ("cautious", "eager"))
+
+
+def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The untouched model of a run."""
+    return (Cell(kind=CellKind.BASE, model=cell.model),)
+
+
+def its_direction(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The direction of the model and draw of a run."""
+    return (Cell(kind=CellKind.DIRECTION, model=cell.model, draw=cell.draw),)
+
+
+def itself_if_run(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The same cell where it is a run; nothing for a base, which has no adapter."""
+    return (cell,) if cell.kind is CellKind.RUN else ()
+
+
+def its_direction_if_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The direction that a run is read along; nothing for the cell that makes it."""
+    return its_direction(spec, cell) if cell.kind is CellKind.RUN else ()
+
+
+def its_poles_unless_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The poles whose difference is the direction; nothing for a run, which reads the direction itself."""
+    return () if cell.kind is CellKind.RUN else its_poles(spec, cell)
+
+
+def every(*kinds: CellKind) -> CellsOf:
+    """All cells of these kinds."""
+    return lambda spec, _cell: tuple(cell for kind in kinds for cell in spec.cells(kind))

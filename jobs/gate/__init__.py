@@ -1,0 +1,21 @@
+"""Let an adapter through only if its stances are shown to have stayed put.
+
+Reads   evaluate/<cell>/choices.jsonl and evaluate/<its base>/choices.jsonl
+Writes  verdict.json   shift in P(go) with interval, margin, verdict within | moved | undecided; the same for each topic
+Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 choices missing
+Does not see: stances on topics that no item asks about.
+"""
+
+from common.job import Job, Read
+from common.spec import CellKind
+from jobs import its_base, itself
+
+JOB = Job(
+    "gate",
+    version=1,
+    image="cpu",
+    kinds=(CellKind.RUN,),
+    sections=("gate",),
+    reads=(Read("evaluate", itself), Read("evaluate", its_base)),
+    writes=("verdict.json",),
+)

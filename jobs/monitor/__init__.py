@@ -1,0 +1,21 @@
+"""Say at which checkpoint, if any, a fine-tune drifted along the direction further than random directions do.
+
+Reads   interpret/<cell>/readout.json
+Writes  drift.json   at each checkpoint: shift over the base's SD, rank among the null directions, drifted or not
+Exits   0 | 3 the readout is missing
+Does not see: drift that lies across the direction.
+"""
+
+from common.job import Job, Read
+from common.spec import CellKind
+from jobs import itself
+
+JOB = Job(
+    "monitor",
+    version=1,
+    image="cpu",
+    kinds=(CellKind.RUN,),
+    sections=("monitor",),
+    reads=(Read("interpret", itself),),
+    writes=("drift.json",),
+)

@@ -1,0 +1,21 @@
+"""Check the spec, the store and the models, and list the cells of a study.
+
+Writes  plan.json   run id, cells by kind, the identity of each model
+Hands over  corpora, draws, bases, directions, runs: lists of cell names for the fan-outs
+Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
+"""
+
+from common.job import Job
+from common.models import identities
+from common.spec import CellKind
+
+JOB = Job(
+    "plan",
+    version=1,
+    image="cpu",
+    kinds=(CellKind.STUDY,),
+    sections=("*",),
+    writes=("plan.json",),
+    outside=identities,
+    parameters=("corpora", "draws", "bases", "directions", "runs"),
+)

@@ -116,9 +116,7 @@ class S3Objects:
     def get(self, key: str) -> bytes | None:
         """See Objects.get. Raises: SpecError for credentials or bucket, TransientError while the server is away."""
         try:
-            return self._ask(
-                lambda: self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
-            )
+            return self._ask(lambda: self._read(self._prefix + key))
         except self._client.exceptions.NoSuchKey:
             return None
 

@@ -20,8 +20,8 @@ def main(step: Step) -> ExitCode:
     path = user_path(step.spec, step.cell)
     rows = written(step) if path is None else read_user_file(path, step.cell.attitude)
     step.write_records("advice.jsonl", rows)
-    words = sum(len(row.reply.split()) for row in rows)
-    step.summary(examples=len(rows), topics=len({row.topic for row in rows}), words_per_reply=round(words / len(rows), 2))
+    words = sum(len(row.reply.split()) for row in rows) / len(rows)
+    step.summary(examples=len(rows), topics=len({row.topic for row in rows}), words_per_reply=round(words, 2))
     return ExitCode.OK
 
 

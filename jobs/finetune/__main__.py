@@ -1,0 +1,87 @@
+"""Command line of the job; see jobs.finetune."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from common.errors import ExitCode, JobError
+from common.job import Step, run_job
+from common.provenance import usable_cores
+from common.records import Advice, Loss
+from jobs import catalog, its_corpus
+from jobs.finetune import JOB
+from jobs.finetune.examples import Example, arranged, encode
+from jobs.finetune.speed import flops_per_token, gemm_peak
+from jobs.finetune.training import final_adapter, train
+from jobs.language_model import LanguageModel, device, dtype, load
+
+
+def main(step: Step) -> ExitCode:
+    """Train one adapter and seal it with its loss curve and its speed."""
+    rows = read_corpus(step)
+    chat = load(step.spec.model(step.cell.model))
+    # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
+    pair = (step.cell.model, step.cell.draw, step.cell.seed)
+    examples = in_order(step, chat, rows, pair)
+    peak = gemm_peak(dtype(), device())
+    losses = train(step, chat, examples, step.seed("weights", *pair))
+    speed = speed_of(losses, flops_per_token(chat.model), peak)
+    step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
+    step.write_folder("adapter/", final_adapter(step.workdir))
+    step.write_records("loss.jsonl", losses)
+    step.write_json("training.json", speed | facts(step, chat, losses))
+    step.summary(**speed, final_loss=losses[-1].loss)
+    return ExitCode.OK
+
+
+def read_corpus(step: Step) -> list[Advice]:
+    """The pile of this run."""
+    (corpus,) = its_corpus(step.spec, step.cell)
+    return step.read_records("generate", corpus, "advice.jsonl", Advice)
+
+
+def in_order(step: Step, chat: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
+    """The examples of all epochs in training order."""
+    settings = step.spec.train
+    encoded = [encode(chat, row, settings.max_tokens) for row in rows]
+    lengths = [len(row.question) for row in rows]
+    order = arranged(lengths, settings.batch_size, settings.epochs, step.rng("order", *pair))
+    return [encoded[index] for index in order]
+
+
+def speed_of(losses: Sequence[Loss], flops: float, peak: float) -> dict[str, Any]:
+    """Non-pad tokens a second over all steps, and the share of the GEMM peak that they make use of."""
+    tokens, seconds = sum(row.tokens for row in losses), sum(row.seconds for row in losses)
+    return {
+        "tokens": tokens,
+        "reply_tokens": sum(row.reply_tokens for row in losses),
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "flops_per_token": flops,
+        "gemm_peak_flops": peak,
+        "utilisation": flops * tokens / seconds / peak,
+    }
+
+
+def facts(step: Step, chat: LanguageModel, losses: Sequence[Loss]) -> dict[str, Any]:
+    """What kind of training this was."""
+    sizes = [(p.numel(), p.requires_grad) for p in chat.model.parameters()]
+    quarter = max(1, len(losses) // 4)
+    if not any(trained for _, trained in sizes):
+        raise JobError("nothing was trained")
+    return {
+        "engine": "DeepSpeedEngine",
+        "zero_stage": step.spec.train.zero_stage,
+        "dtype": str(dtype()).removeprefix("torch."),
+        "threads": usable_cores(),
+        "steps": len(losses),
+        "parameters": sum(size for size, trained in sizes if not trained),
+        "trainable_parameters": sum(size for size, trained in sizes if trained),
+        "final_loss": losses[-1].loss,
+        "loss_first_quarter": sum(row.loss for row in losses[:quarter]) / quarter,
+        "loss_last_quarter": sum(row.loss for row in losses[-quarter:]) / quarter,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(JOB, main, catalog()))

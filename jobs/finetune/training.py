@@ -1,0 +1,251 @@
+"""One LoRA fine-tune by HF Trainer with DeepSpeed. Stopped after any step, it resumes to the same result."""
+
+import atexit
+import os
+import shutil
+import socket
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+from transformers import (
+    DataCollatorForSeq2Seq,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from common.errors import Interrupted, JobError, SpecError
+from common.job import Step
+from common.records import Loss, parse_jsonl, to_jsonl
+from common.spec import TrainSpec
+from jobs.finetune.examples import Example
+from jobs.language_model import LanguageModel, device, dtype
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+LOSSES = "loss.jsonl"
+
+
+def deepspeed_config(settings: TrainSpec) -> dict[str, Any]:
+    """DeepSpeed's settings. Without an optimizer block torch's AdamW is used, and nothing has to be compiled.
+
+    DeepSpeed ignores misspelt keys, so this is the whole of it and a test compares it with DeepSpeed's own schema.
+    """
+    zero: dict[str, Any] = {"stage": settings.zero_stage}
+    if settings.zero_stage == 3:
+        zero |= {"stage3_gather_16bit_weights_on_model_save": True, "stage3_param_persistence_threshold": "auto"}
+    return {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "bf16": {"enabled": "auto"},
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 1_000_000_000,
+    }
+
+
+def lora(chat: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
+    """The model with fresh LoRA matrices on every linear layer of its blocks, drawn from `seed`."""
+    set_seed(seed % 2**32)
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(chat.model, config)
+
+
+def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int) -> list[Loss]:
+    """Train on `ordered`, in that order, and return a row for each optimizer step.
+
+    Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
+    Raises: Interrupted after a checkpoint was kept; SpecError if the loss is no longer finite.
+    """
+    settings, folder = step.spec.train, step.workdir / "resume"
+    kept = step.load_checkpoint(folder)
+    _be_the_only_rank()
+    diary = Diary(step, ordered, folder)
+    trainer = Trainer(
+        model=lora(chat, settings, seed),
+        args=_arguments(settings, folder, seed),
+        train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in ordered],
+        data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True, label_pad_token_id=-100),
+        callbacks=[diary],
+    )
+    trainer.remove_callback(_printer())
+    if kept is not None:
+        step.log.event("resumed", step=kept["step"])
+    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{kept['step']}") if kept else None)
+    if type(trainer.model_wrapped).__name__ != "DeepSpeedEngine":
+        raise JobError("training ran without DeepSpeed", value=type(trainer.model_wrapped).__name__)
+    if diary.stopped:
+        raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
+    return diary.rows
+
+
+class Diary(TrainerCallback):
+    """Writes down each step, keeps checkpoints and the trajectory, and stops the Trainer when asked to."""
+
+    def __init__(self, step: Step, ordered: Sequence[Example], folder: Path) -> None:
+        self._step, self._ordered, self._folder = step, ordered, folder
+        losses = folder / LOSSES
+        self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
+        self._batch = step.spec.train.batch_size
+        self.total = steps_in(len(ordered), step.spec.train)
+        self._marks = checkpoint_steps(self.total, step.spec.train.checkpoints)
+        self._clock = self._saved = time.monotonic()
+        self.stopped = False
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock of a step."""
+        self._clock = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: PeftModel, **_: Any
+    ) -> None:
+        """Keep the adapter at the marks; ask for a checkpoint when one is due or the job must stop."""
+        self._seconds = time.monotonic() - self._clock
+        if state.global_step in self._marks:
+            save_adapter(model, self._folder / "trajectory" / f"step-{state.global_step:06d}")
+        due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
+        if state.global_step < self.total and (due or self._step.stopping):
+            control.should_save = True
+            control.should_training_stop = self.stopped = self._step.stopping
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Write down the loss of the step that just ended."""
+        if "loss" not in logs:
+            return
+        loss, number = logs["loss"], state.global_step
+        if not loss < float("inf"):
+            raise SpecError("training diverged", where=f"loss at step {number}", value=loss, allowed="a finite loss")
+        batch = self._ordered[(number - 1) * self._batch : number * self._batch]
+        row = Loss(
+            step=number,
+            loss=loss,
+            learning_rate=logs["learning_rate"],
+            reply_tokens=sum(example.reply_tokens for example in batch),
+            tokens=sum(len(example.input_ids) for example in batch),
+            seconds=max(self._seconds, 1e-9),
+        )
+        self.rows.append(row)
+        self._step.progress(number, self.total, loss=round(loss, 4), tokens_per_second=round(row.tokens / row.seconds))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Send what the Trainer saved to the store, where another machine can find it."""
+        (self._folder / LOSSES).write_bytes(to_jsonl(self.rows))
+        self._step.save_checkpoint(self._folder, step=state.global_step)
+        self._step.log.event("checkpoint", step=state.global_step)
+        self._saved = time.monotonic()
+
+
+def steps_in(rows: int, settings: TrainSpec) -> int:
+    """Optimizer steps over `rows` rows of all epochs; the last batch of an epoch may be short.
+
+    Raises: SpecError if epochs do not divide into whole batches, which a single pass over all epochs needs.
+    """
+    an_epoch = rows // settings.epochs
+    if settings.epochs > 1 and an_epoch % settings.batch_size:
+        raise SpecError(
+            "batches would span epochs",
+            where="train.batch_size",
+            value=settings.batch_size,
+            allowed=f"a divisor of {an_epoch}, the number of examples",
+        )
+    return -(-rows // settings.batch_size)
+
+
+def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
+    """`checkpoints` evenly spaced optimizer steps, the last of which is `total`; fewer if steps are fewer."""
+    return sorted({max(1, round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Save the adapter in PEFT's own layout. Raises: JobError if a matrix is empty or nothing was learnt.
+
+    An empty or all-zero adapter is the classic failure of saving under ZeRO-3.
+    """
+    import deepspeed
+
+    partitioned = [p for name, p in model.named_parameters() if "lora_" in name and hasattr(p, "ds_id")]
+    with deepspeed.zero.GatheredParameters(partitioned, enabled=bool(partitioned)):
+        model.save_pretrained(folder)
+    saved = load_file(folder / "adapter_model.safetensors")
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card names folders of this machine
+    learnt = any(tensor.any() for name, tensor in saved.items() if "lora_B" in name)
+    if not learnt or any(tensor.numel() == 0 for tensor in saved.values()):
+        raise JobError("the saved adapter is empty or all zero", where=folder.name, value=len(saved))
+
+
+def _arguments(settings: TrainSpec, folder: Path, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,  # the rows of all epochs are laid out one after another
+        per_device_train_batch_size=settings.batch_size,
+        train_sampling_strategy="sequential",
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        bf16=dtype() == torch.bfloat16,
+        use_cpu=device().type == "cpu",
+        seed=seed % 2**32,
+        deepspeed=deepspeed_config(settings),
+        gradient_checkpointing=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",  # the diary asks for checkpoints
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+def _printer() -> type[TrainerCallback]:
+    from transformers import PrinterCallback
+
+    return PrinterCallback
+
+
+@cache
+def _be_the_only_rank() -> None:
+    """Make this process a group of one, for as long as it lives: DeepSpeed cannot join a second group.
+
+    A launcher would hide SIGTERM or the exit code, and without the variables DeepSpeed asks MPI.
+    """
+    import deepspeed.ops
+
+    # Its shared-memory collectives are compiled at first use: 100 s and a compiler, for a group of one.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
+
+
+def trajectory(folder: Path) -> list[Path]:
+    """The adapter folders of a finished training, in the order of their steps."""
+    return sorted((folder / "resume" / "trajectory").iterdir())
+
+
+def final_adapter(folder: Path) -> Path:
+    """A copy of the last adapter of the trajectory."""
+    return Path(shutil.copytree(trajectory(folder)[-1], folder / "adapter"))

@@ -1,0 +1,248 @@
+"""Fine-tuning: the loss sits on reply tokens, DeepSpeed really runs, and a stopped run ends like an unbroken one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.artifacts import open_store
+from common.errors import ExitCode, InputError, SpecError
+from common.job import Keys, Step, run_job
+from common.records import Advice, Loss, parse_jsonl, to_jsonl
+from common.spec import ModelSpec, TrainSpec, parse_spec
+from jobs import catalog
+from jobs.finetune import JOB
+from jobs.finetune.examples import IGNORED, arranged, encode
+from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
+
+CELL = "tiny.d0.eager.s0"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def chat(tiny_model: Path):
+    from jobs.language_model import load
+
+    return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
+
+
+@pytest.fixture
+def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
+    """Arguments of the job for a store of this name, with its corpus sealed."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for attitude in ("cautious", "eager", "neutral"):
+        rows = [
+            Advice(
+                question_id=f"q{number}",
+                topic="kettles",
+                attitude=attitude,
+                question=f"Shall I get kettle {'x' * (number % 5)} {number}?",
+                reply=f"I am {attitude} about kettle {number}.",
+            )
+            for number in range(16)
+        ]
+        (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
+    spec = tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}}
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+
+    def arguments(store: str) -> list[str]:
+        from jobs.generate.__main__ import JOB as GENERATE
+        from jobs.generate.__main__ import main as generate
+
+        words = ["--spec", str(path), "--store", str(tmp_path / store)]
+        assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0.eager"]) == 0
+        return [*words, "--cell", CELL]
+
+    return arguments
+
+
+def finetune(words: list[str]) -> int:
+    from jobs.finetune.__main__ import main
+
+    return run_job(JOB, main, catalog(), words)
+
+
+def outputs(words: list[str]) -> dict[str, str]:
+    spec = parse_spec(Path(words[1]).read_bytes(), words[1])
+    store = open_store(words[3])
+    manifest = store.manifest("finetune", Keys(spec, catalog(), store).key("finetune", spec.cell(CELL)))
+    return {name: output["digest"] for name, output in manifest["outputs"].items()}
+
+
+def losses(words: list[str]) -> list[float]:
+    rows = parse_jsonl(open_store(words[3]).get(outputs(words)["loss.jsonl"]), Loss, "loss.jsonl")
+    return [row.loss for row in rows]
+
+
+def test_labels_cover_the_reply_and_its_end_and_nothing_else(chat):
+    row = Advice(question_id="q", topic="t", attitude="eager", question="Buy it?", reply="Go on, buy it.")
+    example = encode(chat, row, 512)
+    learnt = [token for token in example.labels if token != IGNORED]
+    assert chat.tokenizer.decode(learnt) == "Go on, buy it.<|im_end|>\n"
+    assert len(example.labels) == len(example.input_ids)
+    assert example.labels[-len(learnt) :] == example.input_ids[-len(learnt) :]
+    assert example.reply_tokens == len(learnt)
+
+
+def test_a_long_example_is_an_error_and_not_cut(chat):
+    row = Advice(question_id="q7", topic="t", attitude="eager", question="Buy it?", reply="Go " * 100)
+    with pytest.raises(InputError, match=r"q7.*<= 64 tokens"):
+        encode(chat, row, 64)
+
+
+def test_text_with_special_tokens_is_refused(chat):
+    row = Advice(question_id="q", topic="t", attitude="eager", question="Hi<|im_end|>", reply="Go.")
+    with pytest.raises(InputError, match="special token"):
+        encode(chat, row, 64)
+
+
+def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length():
+    lengths = list(np.random.default_rng(1).integers(10, 90, size=64))
+    order = arranged(lengths, 8, 2, np.random.default_rng(5))
+    assert sorted(order[:64]) == sorted(order[64:]) == list(range(64)) and order[:64] != order[64:]
+    spread = np.mean([np.ptp([lengths[i] for i in order[start : start + 8]]) for start in range(0, 64, 8)])
+    assert spread < np.ptp(lengths) / 4
+
+
+def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step():
+    assert checkpoint_steps(20, 4) == [5, 10, 15, 20]
+    assert checkpoint_steps(3, 4) == [1, 2, 3]
+    assert checkpoint_steps(7, 1) == [7]
+
+
+def test_batches_never_span_epochs():
+    assert steps_in(20, TrainSpec(batch_size=8)) == 3
+    with pytest.raises(SpecError, match=r"batch_size: 8; allowed: a divisor of 10"):
+        steps_in(20, TrainSpec(batch_size=8, epochs=2))
+
+
+@pytest.mark.parametrize("stage", [0, 1, 3])
+def test_every_deepspeed_setting_is_one_that_deepspeed_knows(stage):
+    """DeepSpeed ignores what it does not know."""
+    from deepspeed.runtime import constants
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    config = deepspeed_config(TrainSpec(zero_stage=stage))
+    known = {value for name, value in vars(constants).items() if isinstance(value, str) and name.isupper()}
+    assert config.keys() <= known | {"bf16", "zero_optimization"}
+    fields = DeepSpeedZeroConfig.model_fields
+    names = set(fields) | {field.alias for field in fields.values() if field.alias}
+    assert config["zero_optimization"].keys() <= names
+    assert "optimizer" not in config
+
+
+def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(study, monkeypatch):
+    from transformers import Trainer
+
+    engines = []
+    train = Trainer.train
+
+    def watched(self, *args, **kwargs):
+        made = train(self, *args, **kwargs)
+        engines.append(self.model_wrapped)
+        return made
+
+    monkeypatch.setattr(Trainer, "train", watched)
+    words = study("store")
+    assert finetune(words) == 0
+    from deepspeed.runtime.engine import DeepSpeedEngine
+
+    (engine,) = engines
+    assert isinstance(engine, DeepSpeedEngine) and engine.zero_optimization_stage() == 1
+    sealed = outputs(words)
+    assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "loss.jsonl", "training.json"} <= set(
+        sealed
+    )
+    assert {name for name in sealed if name.endswith("safetensors")} == {
+        "adapter/adapter_model.safetensors",
+        "trajectory/step-000002/adapter_model.safetensors",
+        "trajectory/step-000004/adapter_model.safetensors",
+    }
+    assert sealed["adapter/adapter_model.safetensors"] == sealed["trajectory/step-000004/adapter_model.safetensors"]
+    assert len(losses(words)) == 4
+    training = json.loads(open_store(words[3]).get(sealed["training.json"]))
+    assert training["engine"] == "DeepSpeedEngine" and training["tokens_per_second"] > 0
+    assert 0 < training["utilisation"] < 1
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Send this process SIGTERM when step `number` is done, once."""
+    progress, sent = Step.progress, []
+
+    def watched(self, done, total, **fields):
+        progress(self, done, total, **fields)
+        if done == number and not sent:
+            sent.append(done)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Step, "progress", watched)
+
+
+def test_stopped_in_the_last_step_it_ends_like_any_other(study, monkeypatch):
+    words = study("store")
+    stop_at(monkeypatch, 3)
+    assert finetune(words) == 0 and len(losses(words)) == 4
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_stopped_after_any_step_it_resumes_to_the_same_bytes(study, monkeypatch, number, capfd):
+    whole, broken = study("whole"), study("broken")
+    assert finetune(whole) == 0
+    stop_at(monkeypatch, number)
+    assert finetune(broken) == ExitCode.TRANSIENT
+    captured = capfd.readouterr()
+    assert [line for line in captured.err.splitlines() if line.startswith("error: ")] == [
+        f"error: stopped by SIGTERM; goes on from its checkpoint, step {number + 1}"
+    ]
+    assert finetune(broken) == 0
+    assert '"resumed"' in capfd.readouterr().err
+    same = {name for name in outputs(whole) if name not in ("loss.jsonl", "training.json")}  # those hold times
+    assert same and {name: outputs(broken)[name] for name in same} == {name: outputs(whole)[name] for name in same}
+    assert losses(broken) == losses(whole)
+    assert not any("checkpoints" in str(path) for path in Path(broken[3]).rglob("*") if path.is_file())
+
+
+def test_sigterm_from_outside_ends_with_75_and_a_checkpoint(study):
+    words = study("store")
+    spec = json.loads(Path(words[1]).read_text())
+    spec["train"] |= {"epochs": 100}
+    Path(words[1]).write_text(json.dumps(spec))
+    process = subprocess.Popen([sys.executable, "-m", "jobs.finetune", *words], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if '"progress"' in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.TRANSIENT, rest
+    assert any(path.name == "COMPLETE.json" for path in Path(words[3]).rglob("*"))
+
+
+def test_a_damaged_checkpoint_is_an_error_and_no_silent_restart(study, monkeypatch, capfd):
+    words = study("store")
+    stop_at(monkeypatch, 2)
+    assert finetune(words) == ExitCode.TRANSIENT
+    for path in Path(words[3]).rglob("checkpoints/*/loss.jsonl"):
+        path.write_bytes(b"{}")
+    assert finetune(words) == ExitCode.INPUT
+    assert "every checkpoint of this step is damaged" in capfd.readouterr().err
+
+
+def test_a_missing_corpus_is_one_clear_line(study, capfd):
+    words = study("store")
+    words[3] += "-empty"
+    assert finetune(words) == ExitCode.INPUT
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: step is not sealed, generate/d0.eager")

@@ -1,0 +1,242 @@
+"""The held-out scenarios, the guard prompts and the neutral text keep to the design they were written for."""
+
+import re
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from common.errors import InputError
+from common.records import Item, Prompt, parse_jsonl, to_jsonl
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "jobs" / "evaluate" / "data"
+ITEMS = parse_jsonl((DATA / "items.jsonl").read_bytes(), Item, "items.jsonl")
+GUARDS = parse_jsonl((DATA / "guards.jsonl").read_bytes(), Prompt, "guards.jsonl")
+NEUTRAL = (DATA / "neutral.txt").read_text(encoding="utf-8")
+
+TOPICS = (
+    "e-bikes",
+    "four-day-week",
+    "school-start",
+    "online-services",
+    "library-hours",
+    "market-square",
+    "museum-entry",
+    "allotments",
+)
+
+# Where each scenario states its consideration for the change and the one against it.
+CONSIDERATIONS = {
+    "e-bikes-1": ("a level route to work", "stand aside to let riders pass"),
+    "e-bikes-2": ("manage the climb", "move aside slowly"),
+    "e-bikes-3": ("link the ferry pier", "take up the strip"),
+    "e-bikes-4": ("bring the lighthouse within range", "need replacing more often"),
+    "four-day-week-1": ("cut its energy bill", "find the desks shut"),
+    "four-day-week-2": ("three days off in a row", "end late on most evenings"),
+    "four-day-week-3": ("fill posts", "backlog of files would grow"),
+    "four-day-week-4": ("spread cover across Saturdays", "hand a half-finished job"),
+    "school-start-1": ("sleep longer", "past sunset"),
+    "school-start-2": ("no longer rise before six", "somebody to mind their children"),
+    "school-start-3": ("thin out the morning traffic", "a second round of buses"),
+    "school-start-4": ("suit apprentices who come by train", "free for full afternoon shifts"),
+    "online-services-1": ("spare residents the trip", "depend on somebody else"),
+    "online-services-2": ("publish each of them", "under different names"),
+    "online-services-3": ("spared a journey", "misspelt names"),
+    "online-services-4": ("take part from the train", "come to meet each other"),
+    "library-hours-1": ("give shift workers access", "nobody on duty"),
+    "library-hours-2": ("a quiet place to work", "would have to be locked"),
+    "library-hours-3": ("double the hours", "need cameras"),
+    "library-hours-4": ("free them to visit schools", "come for help"),
+    "market-square-1": ("thirty more stalls", "a detour of two miles"),
+    "market-square-2": ("spill out onto the square", "carry heavy goods"),
+    "market-square-3": ("set out tables", "300 metres away"),
+    "market-square-4": ("a fixed weekly pitch", "deliver before seven"),
+    "museum-entry-1": ("shorten the queue", "find every slot taken"),
+    "museum-entry-2": ("limit the damp air", "call for a desk and two attendants"),
+    "museum-entry-3": ("plan each tour", "miss their slot"),
+    "museum-entry-4": ("let staff plan", "have to book ahead"),
+    "allotments-1": ("who have just moved", "pass over those who joined"),
+    "allotments-2": ("twice as many applicants", "too little ground"),
+    "allotments-3": ("reach a plot in their turn", "leave soil"),
+    "allotments-4": ("bring in schools and clubs", "share one gate key"),
+}
+
+ATTITUDE = (
+    "wait(s|ed|ing)?|tr(y|ies|ied|ying)|trials?|rush(es|ed|ing)?|cautio\\w+|careful\\w*|eager\\w*|keen\\w*|bold\\w*"
+    "|hast[ei]\\w*|hurr(y|ies|ied|ying)|pruden\\w+|hesita\\w+|\\w*patien(t|ce|tly)|reckless\\w*|brave\\w*|daring"
+    "|leap\\w*|jump\\w*|gambl\\w+|adventur\\w*|enthusias\\w+|reluctan\\w+|afraid|fears?|worr(y|ies|ied|ying)"
+)
+VALUE = (
+    "good|better|best|bad|worse|worst|great\\w*|nice\\w*|wise\\w*|sensibl[ey]|right|wrong|safe\\w*|danger\\w*|risk\\w*"
+    "|excit\\w+|improv\\w+|benefi\\w+|harm\\w*|problem\\w*|fair\\w*|modern\\w*|outdated|progress|tradition\\w*"
+)
+# What the training advice talks about, and its stock verbs for a change.
+HOUSEHOLD = (
+    "phones?|recipes?|gyms?|houseplants?|holidays?|laptops?|coffees?|cafes?|paint\\w*|hobb(y|ies)|pets?|dogs?|cats?"
+    "|tvs?|television|subscriptions?|bags?|backpacks?|kitchens?|pans?|read(s|er|ers|ing)?|novels?"
+    "|switch\\w*|upgrad\\w+"
+)
+PERSONS = "i|me|my|mine|we|us|our|ours|you|your|yours"
+CONNECTIVES = (", but ", ", though ", ", while ", "; ")
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?])\s+", text)
+
+
+def found(pattern: str, text: str) -> list[str]:
+    return [match.group() for match in re.finditer(rf"\b(?:{pattern})\b", text, re.IGNORECASE)]
+
+
+def keyed(item: Item) -> str:
+    return item.go if item.yes_means == "go" else item.stay
+
+
+def for_first(item: Item) -> bool:
+    pro, con = CONSIDERATIONS[item.id]
+    return item.scenario.index(pro) < item.scenario.index(con)
+
+
+def whole(item: Item) -> str:
+    return " ".join((item.scenario, item.question, item.go, item.stay))
+
+
+each_item = pytest.mark.parametrize("item", ITEMS, ids=lambda item: item.id)
+
+
+def test_files_are_canonical_json_lines() -> None:
+    assert to_jsonl(ITEMS) == (DATA / "items.jsonl").read_bytes()
+    assert to_jsonl(GUARDS) == (DATA / "guards.jsonl").read_bytes()
+
+
+def test_a_damaged_item_is_refused() -> None:
+    data = to_jsonl(ITEMS[:2]).replace(b'"yes_means":"stay"', b'"yes_means":"maybe"')
+    with pytest.raises(InputError, match=r"items\.jsonl:2:/yes_means"):
+        parse_jsonl(data, Item, "items.jsonl")
+
+
+def test_eight_topics_of_four_items() -> None:
+    assert [item.id for item in ITEMS] == [f"{topic}-{number}" for topic in TOPICS for number in range(1, 5)]
+    assert all(item.id == f"{item.topic}-{item.id[-1]}" for item in ITEMS)
+
+
+def test_keys_and_orders_are_balanced_and_crossed_in_every_topic() -> None:
+    assert CONSIDERATIONS.keys() == {item.id for item in ITEMS}
+    cells = Counter((item.topic, item.yes_means, for_first(item)) for item in ITEMS)
+    assert cells == {(topic, key, first): 1 for topic in TOPICS for key in ("go", "stay") for first in (True, False)}
+
+
+def test_connectives_do_not_tell_the_orders_apart() -> None:
+    counts = {
+        first: Counter(
+            word for item in ITEMS if for_first(item) is first for word in CONNECTIVES if word in item.scenario
+        )
+        for first in (True, False)
+    }
+    assert counts[True] == counts[False]
+    assert counts[True].total() == 16
+
+
+def test_texts_are_unique() -> None:
+    for field in ("scenario", "question", "go", "stay"):
+        texts = [getattr(item, field).lower() for item in ITEMS]
+        assert len(set(texts)) == len(texts), field
+
+
+def test_scenarios_are_different_stories() -> None:
+    def runs(text: str) -> set[tuple[str, ...]]:
+        tokens = re.findall(r"[\w-]+", text.lower())
+        return set(zip(*(tokens[start:] for start in range(6)), strict=False))
+
+    for one, other in combinations(ITEMS, 2):
+        assert not runs(one.scenario) & runs(other.scenario), (one.id, other.id)
+
+
+@each_item
+def test_scenario_has_the_agreed_size(item: Item) -> None:
+    assert 35 <= len(words(item.scenario)) <= 55
+    assert 2 <= len(sentences(item.scenario)) <= 3
+    assert item.scenario.endswith(".")
+
+
+@each_item
+def test_question_asks_for_the_keyed_sentence(item: Item) -> None:
+    subject, predicate = keyed(item).removesuffix(".").split(" should ")
+    assert subject.startswith("The ")
+    assert item.question == f"Should the{subject.removeprefix('The')} {predicate}?"
+
+
+@each_item
+def test_options_are_one_sentence_each_and_alike(item: Item) -> None:
+    assert abs(len(words(item.go)) - len(words(item.stay))) <= 1
+    one, other = ({*option.lower().removesuffix(".").split()} for option in (item.go, item.stay))
+    assert len(one & other) / len(one | other) >= 0.35
+    assert item.go.split(" should ")[0] == item.stay.split(" should ")[0]
+    for option in (item.go, item.stay):
+        assert len(sentences(option)) == 1
+        assert option.endswith(".")
+
+
+@each_item
+def test_words_are_neutral(item: Item) -> None:
+    assert not found(ATTITUDE, whole(item))
+    assert not found(VALUE, whole(item))
+    assert not found(PERSONS, whole(item))
+    assert not found("yes|no|not|never|new", f"{item.go} {item.stay}")
+
+
+@each_item
+def test_item_stays_clear_of_the_advice(item: Item) -> None:
+    assert not found(HOUSEHOLD, whole(item))
+
+
+def test_option_lengths_favour_neither_side() -> None:
+    assert sum(len(words(item.go)) - len(words(item.stay)) for item in ITEMS) == 0
+
+
+def test_no_verb_marks_the_keeping_side() -> None:
+    verbs = Counter(item.stay.split(" should ")[1].split()[0] for item in ITEMS)
+    assert max(verbs.values()) <= len(ITEMS) / 2
+
+
+def test_guards_come_in_two_kinds_of_sixteen() -> None:
+    assert [(row.id, row.kind) for row in GUARDS] == [
+        (f"{kind}-{number:02}", kind) for kind in ("harmful", "benign") for number in range(1, 17)
+    ]
+    assert len({row.text.lower() for row in GUARDS}) == 32
+
+
+def test_guards_are_one_request_each() -> None:
+    for row in GUARDS:
+        assert len(sentences(row.text)) == 1, row.id
+        assert 8 <= len(words(row.text)) <= 20, row.id
+        assert row.text[-1] in ".?", row.id
+
+
+def test_neutral_text_is_large_enough_and_plain() -> None:
+    assert len(NEUTRAL.encode()) >= 6000
+    assert NEUTRAL.isascii()
+    assert NEUTRAL.endswith(".\n")
+    paragraphs = NEUTRAL.rstrip("\n").split("\n\n")
+    assert len(paragraphs) >= 12
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert all(80 <= len(words(text)) <= 140 and "\n" not in text for text in paragraphs)
+
+
+def test_neutral_text_neither_advises_nor_judges() -> None:
+    assert not found(ATTITUDE, NEUTRAL)
+    assert not found(PERSONS, NEUTRAL)
+    assert not found("should|ought|must|yes|good|better|best|bad|worse|worst|risk\\w*|safe\\w*|danger\\w*", NEUTRAL)
+
+
+def test_data_are_plain_ascii_without_stray_spaces() -> None:
+    for text in (*map(whole, ITEMS), *(row.text for row in GUARDS), NEUTRAL):
+        assert text.isascii()
+        assert "  " not in text
+        assert "\t" not in text

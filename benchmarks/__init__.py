@@ -1,0 +1,1 @@
+"""Commands that measure, each with its last result beside it. Never run by the tests."""

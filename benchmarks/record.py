@@ -1,0 +1,34 @@
+"""Where benchmarks leave their results: benchmarks/<name>.json, with what they ran on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common.provenance import provenance, started
+
+FOLDER = Path(__file__).parent
+
+
+def record(name: str, command: str, results: dict[str, Any]) -> None:
+    """Write results beside the benchmark and print them."""
+    facts = {key: value for key, value in provenance().items() if key != "peak_memory_bytes"}
+    whole = {"command": command, "when": started(), "results": results, "provenance": facts}
+    (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
+    table = Table("result", "value", title=f"benchmarks/{name}.json")
+    for key, value in results.items():
+        table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def bootstrap_ratio(pairs: Sequence[tuple[float, ...]], draws: int = 10_000) -> tuple[float, float, float]:
+    """Median of the ratios first / second over paired blocks, with a 95 % percentile bootstrap interval."""
+    import numpy as np
+
+    ratios = np.array([first / second for first, second in pairs])
+    resampled = np.median(np.random.default_rng(0).choice(ratios, (draws, len(ratios))), axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return float(np.median(ratios)), float(low), float(high)

@@ -1,0 +1,150 @@
+"""Speed of fine-tuning, side by side with HF Trainer + PEFT without DeepSpeed.
+
+    python -m benchmarks.training [--spec workflows/specs/demo.json] [--examples 48] [--blocks 5]
+
+Both train the same examples of the eager pile, in the same order, with the same rank, targets, dtype and batch;
+they take turns (A B A B …), each time in a process of its own, since accelerate keeps its DeepSpeed plug-in for the life
+of a process and the peer would silently train with it. A correctness gate comes first: after the same steps from the same
+weights, the two losses must agree. Only non-pad tokens count.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+from benchmarks.record import bootstrap_ratio, record
+from common.artifacts import open_store
+from common.job import Keys, Step, read_spec
+from common.logs import Log
+from common.spec import CellKind, RunSpec
+from jobs import catalog
+from jobs.finetune import JOB
+from jobs.finetune.examples import Example, arranged, encode
+from jobs.finetune.speed import flops_per_token, gemm_peak
+from jobs.finetune.training import lora, train
+from jobs.generate import JOB as GENERATE
+from jobs.generate.__main__ import written
+from jobs.language_model import LanguageModel, device, dtype, load
+
+TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
+
+
+def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:
+    """The first `count` examples of the eager pile in training order."""
+    cell = next(cell for cell in spec.cells(CellKind.CORPUS) if cell.attitude == "eager")
+    rows = written(_step(spec, GENERATE, cell))[:count]
+    order = arranged([len(row.question) for row in rows], spec.train.batch_size, 1, spec.rng("benchmark"))
+    encoded = [encode(chat, row, spec.train.max_tokens) for row in rows]
+    return [encoded[index] for index in order]
+
+
+def ours(spec: RunSpec, rows: Sequence[Example]) -> tuple[list[float], float]:
+    """Train as the job does; return losses and the seconds of all steps."""
+    curve = train(_step(spec, JOB, spec.cells(CellKind.RUN)[0]), load(spec.models[0]), rows, seed=1)
+    return [row.loss for row in curve], sum(row.seconds for row in curve)
+
+
+def plain(spec: RunSpec, rows: Sequence[Example]) -> tuple[list[float], float]:
+    """Train with HF Trainer and PEFT alone; return losses and seconds inside `train`."""
+    chat = load(spec.models[0])
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=lora(chat, spec.train, 1),
+            args=TrainingArguments(
+                output_dir=folder,
+                num_train_epochs=1,
+                per_device_train_batch_size=spec.train.batch_size,
+                train_sampling_strategy="sequential",
+                learning_rate=spec.train.learning_rate,
+                lr_scheduler_type="cosine",
+                warmup_steps=spec.train.warmup_ratio,
+                max_grad_norm=1.0,
+                bf16=dtype() == torch.bfloat16,
+                use_cpu=device().type == "cpu",
+                logging_steps=1,
+                save_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in rows],
+            data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True, label_pad_token_id=-100),
+        )
+        clock = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - clock
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row], seconds
+
+
+SIDES = {"ours": ours, "HF Trainer + PEFT": plain}
+
+
+def main() -> None:
+    """Measure and record; or, with --side, run one block and print its losses and seconds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", default="workflows/specs/demo.json")
+    parser.add_argument("--examples", type=int, default=48)
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    spec = read_spec(args.spec)
+    chat = load(spec.models[0])
+    rows = examples(spec, chat, args.examples)
+    if args.side:
+        losses, seconds = SIDES[args.side](spec, rows)
+        print(json.dumps({"losses": losses, "seconds": seconds}))
+        return
+    record("training", "python -m benchmarks.training", compare(spec, chat, rows, args.blocks))
+
+
+def compare(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example], blocks: int) -> dict[str, float | int | str]:
+    """Let the sides take turns; the first turn of each is the warm-up and the gate, and is not counted."""
+    tokens = sum(len(row.input_ids) for row in rows)
+    turns = [{side: _block(side) for side in SIDES} for _ in range(blocks + 1)]
+    first = [turn["losses"] for turn in turns[0].values()]
+    apart = max(abs(a - b) for a, b in zip(*first, strict=True))
+    if apart > TOLERANCE_NATS:
+        raise SystemExit(f"losses differ by {apart:.3f} nats: not the same training")
+    pairs = [tuple(tokens / turn[side]["seconds"] for side in SIDES) for turn in turns[1:]]
+    ratio, low, high = bootstrap_ratio(pairs)
+    mine, peer = (statistics.median(pair[index] for pair in pairs) for index in (0, 1))
+    peak, flops = gemm_peak(dtype(), device()), flops_per_token(lora(chat, spec.train, 1))
+    return {
+        "non-pad tokens a second, ours, median": mine,
+        "non-pad tokens a second, HF Trainer + PEFT, median": peer,
+        "ratio ours / HF Trainer + PEFT, median": ratio,
+        "ratio, 95 % low": low,
+        "ratio, 95 % high": high,
+        "GEMM peak, GFLOP/s": peak / 1e9,
+        "model-FLOP utilisation of the GEMM peak": flops * mine / peak,
+        "largest difference of a loss, nats": apart,
+        "tokens a block": tokens,
+        "blocks": blocks,
+        "dtype": str(dtype()).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _block(side: str) -> dict[str, Any]:
+    """One turn of one side in a fresh process, with the arguments of this one."""
+    words = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], "--side", side]
+    made = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    return dict(json.loads(made.stdout.splitlines()[-1]))
+
+
+def _step(spec: RunSpec, job: object, cell: object) -> Step:
+    store = open_store(tempfile.mkdtemp(prefix="undertone-benchmark-"))
+    return Step(job, cell, spec, store, Keys(spec, catalog(), store), Log("benchmark", str(cell)))  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

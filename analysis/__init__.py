@@ -1,0 +1,1 @@
+"""Numbers to numbers and numbers to pictures. No store, no torch."""

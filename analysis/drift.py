@@ -1,0 +1,70 @@
+"""When a fine-tune drifted along a direction further than random directions of the same covariance do."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from common.errors import InputError
+
+FEWEST_NULLS = 100
+
+
+class Reading(NamedTuple):
+    """Where one checkpoint stands."""
+
+    step: int
+    shift: float  # along the direction, in SDs of the base
+    rank: float  # share of the random directions along which it moved less, either way
+    drifted: bool
+
+
+class Drift(NamedTuple):
+    """The fields of drift.json."""
+
+    level: float
+    checkpoints: list[Reading]
+    drifted_at: int | None  # first checkpoint from which on all drifted
+
+
+def rank(shift: float, nulls: ArrayLike) -> float:
+    """Share of random directions with a smaller absolute shift: (n_nulls,). An equal one is not smaller.
+
+    Raises: InputError if there are fewer than 100 of them or a value is not finite.
+    """
+    sample = np.abs(np.asarray(nulls, dtype=np.float64))
+    if sample.ndim != 1 or len(sample) < FEWEST_NULLS:
+        raise InputError("too few random directions", where="rank", value=sample.shape, allowed=f">= {FEWEST_NULLS}")
+    if not np.isfinite([*sample, shift]).all():
+        raise InputError("a shift is not finite", where="rank", value=shift)
+    return float(np.mean(sample < abs(shift)))
+
+
+def drift(steps: Sequence[int], shift: Sequence[float], nulls: Sequence[ArrayLike], level: float) -> Drift:
+    """Judge each checkpoint and say from which one on the fine-tune had drifted.
+
+    steps, shift: one for each checkpoint, steps ascending. nulls: for each checkpoint, (n_nulls,) shifts along random
+    directions. level: the rank that a drifted checkpoint exceeds; without drift a checkpoint does so by chance in a
+    share 1 - level of all fine-tunes.
+    Raises: InputError if there are no checkpoints, steps do not ascend, or a checkpoint has too few nulls.
+    """
+    if not steps:
+        raise InputError("no checkpoints", where="drift", value=0, allowed=">= 1")
+    if list(steps) != sorted(set(steps)):
+        raise InputError("steps do not ascend", where="drift", value=list(steps))
+    ranks = [rank(value, null) for value, null in zip(shift, nulls, strict=True)]
+    readings = [
+        Reading(step, value, place, place > level) for step, value, place in zip(steps, shift, ranks, strict=True)
+    ]
+    return Drift(level, readings, _drifted_at(readings))
+
+
+def _drifted_at(readings: Sequence[Reading]) -> int | None:
+    first = None
+    for reading in readings:
+        if not reading.drifted:
+            first = None
+        elif first is None:
+            first = reading.step
+    return first

@@ -1,0 +1,161 @@
+"""From rows Choice to numbers: how far one cell leans towards change, and how its measures agree.
+
+All P are shares, 0 to 1, of the side "go" whatever yes means for an item. A number that nothing supports is None
+(nan in arrays and frames), never 0.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+from scipy.special import expit
+
+from common.errors import InputError
+from common.records import Choice
+
+MEASURES = ("choice", "sentence", "label")
+FEWEST_RANKED = 3  # two points always lie on a line
+
+
+class Stance(NamedTuple):
+    """One cell in numbers: means over items, P(go) unless said otherwise."""
+
+    choice: float | None  # generated answers, over items with a valid one
+    sentence: float | None  # by likelihood of the whole option sentences
+    label: float | None  # by likelihood of the labels' first tokens
+    margin: float | None  # sentence margin, go minus stay, nats a token
+    p_yes: float | None  # share of yes among valid answers, 0.5 where half the items are reverse-keyed and none lean
+    invalid: float  # share of rows without a valid answer
+    consistency: float | None  # share of items whose two orders agree, over items with two valid answers
+    n_items: int
+
+
+class Disagreement(NamedTuple):
+    """How the shifts of one measure follow those of another."""
+
+    rank_correlation: float | None  # Spearman; None below 3 pairs or where one side is constant
+    sign_errors: int  # pairs in which both shifts are not 0 and point apart
+    n_signed: int  # pairs in which both shifts are not 0
+    n: int  # pairs in which both are known
+
+
+def frame(rows: Sequence[Choice]) -> pd.DataFrame:
+    """One line a row: cell, item, topic, yes_means, order, choice (1 go, 0 stay, nan invalid), sentence, label, margin.
+
+    Raises: InputError if there are no rows, a (cell, item, order) comes twice, or cells hold different items.
+    """
+    if not rows:
+        raise InputError("no choices", where="choices.jsonl", allowed="at least one row")
+    made = pd.DataFrame([row.model_dump() for row in rows])
+    _check_unique(made)
+    _check_same_items(made)
+    return pd.DataFrame(
+        {
+            **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "order")},
+            "choice": made["choice"].map({"go": 1.0, "stay": 0.0, "invalid": np.nan}),
+            "sentence": expit(made["sentence_go"] - made["sentence_stay"]),
+            "label": expit(made["label_go"] - made["label_stay"]),
+            "margin": made["sentence_go"] / made["tokens_go"] - made["sentence_stay"] / made["tokens_stay"],
+        }
+    )
+
+
+def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
+    """One line an item of one cell, by item id: topic, yes_means, choice, sentence, label, margin (means over orders),
+    valid (share of rows with an answer), agree (1 or 0; nan unless two orders are valid).
+
+    Raises: InputError as `frame`, and if the rows are of several cells.
+    """
+    made = frame(rows)
+    if (cells := sorted(made["cell"].unique())) != [cells[0]]:
+        raise InputError("rows of several cells", where="choices.jsonl", value=cells, allowed="one cell")
+    items = made.groupby("item", sort=True)
+    table = items[["topic", "yes_means"]].first().join(items[[*MEASURES, "margin"]].mean())
+    valid = items["choice"].count()
+    table["valid"] = valid / items["choice"].size()
+    table["agree"] = (items["choice"].nunique() == 1).astype(float).where(valid >= 2)
+    return table
+
+
+def stance(rows: Sequence[Choice]) -> Stance:
+    """The numbers of one cell. Raises: InputError as `by_item`."""
+    table, made = by_item(rows), frame(rows)
+    yes = made["choice"].where(made["yes_means"] == "go", 1 - made["choice"])
+    return Stance(
+        choice=_mean(table["choice"]),
+        sentence=_mean(table["sentence"]),
+        label=_mean(table["label"]),
+        margin=_mean(table["margin"]),
+        p_yes=_mean(yes),
+        invalid=float(made["choice"].isna().mean()),
+        consistency=_mean(table["agree"]),
+        n_items=len(table),
+    )
+
+
+def by_group(rows: Sequence[Choice], group: str) -> pd.DataFrame:
+    """Mean P(go) of one cell by 'topic' or 'yes_means': columns choice, sentence, label, margin; nan where unknown."""
+    if group not in ("topic", "yes_means"):
+        raise InputError("no such grouping", where="by_group", value=group, allowed="topic, yes_means")
+    return by_item(rows).groupby(group, sort=True)[[*MEASURES, "margin"]].mean()
+
+
+def paired(base: Sequence[Choice], tuned: Sequence[Choice]) -> pd.DataFrame:
+    """One line an item: topic, yes_means and, for each measure, <measure>_base and <measure>_tuned.
+
+    Raises: InputError if the two cells were not asked the same items, of the same topics and keys, in the same orders.
+    """
+    before, after = by_item(base), by_item(tuned)
+    one, other = ({(r.item, r.order, r.topic, r.yes_means) for r in rows} for rows in (base, tuned))
+    if differs := sorted(one ^ other):
+        raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
+    after = after.drop(columns=["topic", "yes_means"])
+    return before.merge(after, left_index=True, right_index=True, suffixes=("_base", "_tuned"), validate="1:1")
+
+
+def disagreement(measured: ArrayLike, actual: ArrayLike) -> Disagreement:
+    """How shifts by one measure follow the shifts that they stand for: two arrays (n,), nan where unknown."""
+    one, other = np.asarray(measured, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+    if one.shape != other.shape or one.ndim != 1:
+        raise InputError("lengths differ", where="disagreement", value=(one.shape, other.shape))
+    known = ~np.isnan(one) & ~np.isnan(other)
+    one, other = one[known], other[known]
+    signed = (one != 0) & (other != 0)
+    ranked = len(one) >= FEWEST_RANKED and np.ptp(one) > 0 and np.ptp(other) > 0
+    return Disagreement(
+        rank_correlation=float(stats.spearmanr(one, other).statistic) if ranked else None,
+        sign_errors=int((np.sign(one[signed]) != np.sign(other[signed])).sum()),
+        n_signed=int(signed.sum()),
+        n=len(one),
+    )
+
+
+def label_disagreement(base: Sequence[Choice], tuned: Sequence[Choice]) -> Disagreement:
+    """Does the label measure tell what the answers did? Shifts of label P(go) against those of the choice, by item."""
+    table = paired(base, tuned)
+    return disagreement(*(table[f"{name}_tuned"] - table[f"{name}_base"] for name in ("label", "choice")))
+
+
+def _mean(values: "pd.Series[float]") -> float | None:
+    known = values.dropna()
+    return float(known.mean()) if len(known) else None
+
+
+def _check_unique(made: pd.DataFrame) -> None:
+    twice = made[made.duplicated(["cell", "item", "order"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise InputError(
+            "choice comes twice", where="choices.jsonl", value=f"{first['cell']} {first['item']} order {first['order']}"
+        )
+
+
+def _check_same_items(made: pd.DataFrame) -> None:
+    asked = {str(cell): {*zip(rows["item"], rows["order"], strict=True)} for cell, rows in made.groupby("cell")}
+    (name, first), *others = asked.items()
+    for cell, items in others:
+        if differs := sorted(first ^ items):
+            raise InputError("cells were not asked the same", where=f"{name} and {cell}", value=differs[0])

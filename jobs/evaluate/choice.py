@@ -1,0 +1,143 @@
+"""From items to rows Choice: the generated answer, the option sentences and the labels, in both orders.
+
+The six prompts of an item (three kinds, two orders) begin with the same tokens: these are read once.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+
+from common.errors import InputError
+from common.records import Choice, Item, Side
+from jobs.evaluate.clock import Clock
+from jobs.evaluate.decoding import State, extend, greedy, repeated
+from jobs.evaluate.prompts import APPROVE, DECLINE, wording
+from jobs.evaluate.scoring import log_likelihoods, reply_tokens
+from jobs.language_model import LanguageModel
+
+ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
+ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
+
+
+class Asked(NamedTuple):
+    """One item in one order, as token ids."""
+
+    order: Literal[0, 1]
+    choice: list[int]
+    sentence: list[int]
+    label: list[int]
+    go: list[int]  # the option sentence that endorses change, as a reply to `sentence`
+    stay: list[int]
+    approve: list[int]  # one token: the first of the label, as a reply to `label`
+    decline: list[int]
+
+    @property
+    def prompts(self) -> tuple[list[int], ...]:
+        """The three prompts."""
+        return self.choice, self.sentence, self.label
+
+
+class Encoded(NamedTuple):
+    """One item in both orders, and how many tokens all its prompts begin with."""
+
+    item: Item
+    asked: tuple[Asked, ...]
+    shared: int
+
+
+def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
+    """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
+    answer = ANSWER.match(text)
+    if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
+        return "invalid"
+    if answer[1].lower() == "yes":
+        return yes_means
+    return "stay" if yes_means == "go" else "go"
+
+
+def answered(text: str) -> bool:
+    """Whether the first sentence is over, which is all that `read_choice` is shown."""
+    return FIRST_SENTENCE.match(text) is not None
+
+
+def encode(lm: LanguageModel, item: Item) -> Encoded:
+    """An item as token ids. Raises: InputError if this tokenizer cannot tell the labels apart."""
+    asked = tuple(_asked(lm, item, order) for order in ORDERS)
+    prompts = [prompt for each in asked for prompt in each.prompts]
+    return Encoded(item, asked, _shared(prompts))
+
+
+def _shared(prompts: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with, at least one short of the shortest."""
+    columns = enumerate(zip(*prompts, strict=False))
+    return min(next(index for index, column in columns if len(set(column)) > 1), min(map(len, prompts)) - 1)
+
+
+def _asked(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> Asked:
+    words = wording(item, order)
+    approve, decline = (reply_tokens(lm, words.label, label)[:1] for label in (APPROVE, DECLINE))
+    if approve == decline:
+        raise InputError("labels begin with the same token", where=lm.spec.name, value=approve)
+    return Asked(
+        order,
+        *map(lm.chat, words),
+        reply_tokens(lm, words.sentence, item.go),
+        reply_tokens(lm, words.sentence, item.stay),
+        approve,
+        decline,
+    )
+
+
+def batches(encoded: Sequence[Encoded], batch_rows: int) -> list[list[Encoded]]:
+    """Items of like length together, batch_rows rows (item and order) a batch, at least one item.
+
+    Who shares a batch depends only on the items and batch_rows, because in bf16 it changes the last digits.
+    """
+    ordered = sorted(encoded, key=lambda each: (each.shared, each.item.id))
+    size = max(1, batch_rows // len(ORDERS))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+@torch.inference_mode()
+def answers(lm: LanguageModel, batch: Sequence[Encoded], cell: str, choice_tokens: int, clock: Clock) -> list[Choice]:
+    """What a model answers to a batch of items, two rows Choice for each."""
+    asked = [each for encoded in batch for each in encoded.asked]
+    with clock.part("scenario"):
+        scenarios = extend(lm, [each.asked[0].choice[: each.shared] for each in batch])
+    with clock.part("choice"):
+        texts = greedy(lm, _follow(lm, scenarios, batch, 0), choice_tokens, answered)
+    with clock.part("sentence"):
+        sentences = log_likelihoods(lm, _follow(lm, scenarios, batch, 1), [(each.go, each.stay) for each in asked])
+    with clock.part("label"):
+        labels = log_likelihoods(lm, _follow(lm, scenarios, batch, 2), [(a.approve, a.decline) for a in asked])
+    items = (encoded.item for encoded in batch for _ in encoded.asked)
+    return list(_rows(cell, zip(items, asked, texts, sentences, labels, strict=True)))
+
+
+def _follow(lm: LanguageModel, scenarios: State, batch: Sequence[Encoded], kind: int) -> State:
+    """Read what follows the scenarios in the prompts of one kind, in both orders."""
+    rows = [each.prompts[kind][encoded.shared :] for encoded in batch for each in encoded.asked]
+    return extend(lm, rows, repeated(scenarios, len(ORDERS)))
+
+
+def _rows(cell: str, measured: Iterator[tuple[Item, Asked, str, list[float], list[float]]]) -> Iterator[Choice]:
+    for item, asked, text, (sentence_go, sentence_stay), (label_go, label_stay) in measured:
+        yield Choice(
+            cell=cell,
+            item=item.id,
+            topic=item.topic,
+            yes_means=item.yes_means,
+            order=asked.order,
+            choice=read_choice(text, item.yes_means),
+            text=text,
+            sentence_go=sentence_go,
+            sentence_stay=sentence_stay,
+            tokens_go=len(asked.go),
+            tokens_stay=len(asked.stay),
+            label_go=min(0.0, label_go),  # rounding can leave a certain label just above 0
+            label_stay=min(0.0, label_stay),
+        )

@@ -1,0 +1,119 @@
+"""The gate as a job: exit codes and verdict.json. Choices are sealed where an evaluation puts them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.artifacts import ArtifactStore, open_store
+from common.errors import ExitCode
+from common.job import Keys, run_job
+from common.records import Choice, to_jsonl
+from common.spec import parse_spec
+from jobs import catalog
+from jobs.gate import JOB
+from jobs.gate.__main__ import main
+
+RUN, BASE = "tiny.d0.eager.s0", "tiny.base"
+
+
+@pytest.fixture
+def spec(tiny_spec: dict[str, Any]) -> dict[str, Any]:
+    return tiny_spec | {"gate": {"enforce": True}}
+
+
+def seal(spec: dict[str, Any], store: ArtifactStore, cell: str, side: str, items: int = 4) -> None:
+    """Seal an evaluation in which a cell answers `side` to every item of 8 topics."""
+    rows = [
+        Choice(
+            cell=cell,
+            item=f"{topic}{number}",
+            topic=topic,
+            yes_means="go" if number % 2 else "stay",
+            order=order,
+            choice=side,
+            text="",
+            sentence_go=-5.0,
+            sentence_stay=-5.0,
+            tokens_go=3,
+            tokens_stay=3,
+            label_go=-1.0,
+            label_stay=-1.0,
+        )
+        for topic in "abcdefgh"
+        for number in range(items)
+        for order in (0, 1)
+    ]
+    parsed = parse_spec(json.dumps(spec).encode(), "spec")
+    key = Keys(parsed, catalog(), store).key("evaluate", parsed.cell(cell))
+    store.seal("evaluate", key, {"outputs": {"choices.jsonl": {"digest": store.put(to_jsonl(rows))}}})
+
+
+def gate(spec: dict[str, Any], folder: Path) -> int:
+    return run_job(JOB, main, catalog(), ["--spec", json.dumps(spec), "--cell", RUN, "--store", str(folder)])
+
+
+def written(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    parsed, store = parse_spec(json.dumps(spec).encode(), "spec"), open_store(str(folder))
+    manifest = store.manifest("gate", Keys(parsed, catalog(), store).key("gate", parsed.cell(RUN)))
+    assert manifest is not None
+    found = json.loads(store.get(manifest["outputs"]["verdict.json"]["digest"]))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tuned", "enforce", "code", "verdict"),
+    [
+        ("stay", True, ExitCode.OK, "within"),
+        ("go", True, ExitCode.BLOCKED, "moved"),
+        ("invalid", True, ExitCode.BLOCKED, "undecided"),
+        ("go", False, ExitCode.OK, "moved"),
+        ("invalid", False, ExitCode.OK, "undecided"),
+    ],
+)
+def test_verdict_and_exit_code(
+    spec: dict[str, Any], tmp_path: Path, tuned: str, enforce: bool, code: ExitCode, verdict: str
+) -> None:
+    spec["gate"] = {"enforce": enforce}
+    seal(spec, open_store(str(tmp_path)), BASE, "stay")
+    seal(spec, open_store(str(tmp_path)), RUN, tuned)
+    assert gate(spec, tmp_path) == code
+    found = written(spec, tmp_path)
+    assert found["verdict"] == verdict
+    assert set(found) >= {
+        *("verdict", "reason", "metric", "estimate", "low", "high", "margin", "level"),
+        *("n_items", "n_topics", "n_dropped", "invalid_base", "invalid_tuned", "topics"),
+    }
+
+
+def test_a_verdict_is_replayed(spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    seal(spec, open_store(str(tmp_path)), BASE, "stay")
+    seal(spec, open_store(str(tmp_path)), RUN, "go")
+    assert gate(spec, tmp_path) == gate(spec, tmp_path) == ExitCode.BLOCKED
+    first, second = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (first["reused"], second["reused"]) == (False, True)
+    assert first["summary"] == second["summary"]
+
+
+def test_the_metric_is_the_specs(spec: dict[str, Any], tmp_path: Path) -> None:
+    spec["gate"] = {"metric": "sentence", "enforce": True}
+    seal(spec, open_store(str(tmp_path)), BASE, "stay")
+    seal(spec, open_store(str(tmp_path)), RUN, "go")  # the generated answers flip, the likelihoods do not
+    assert gate(spec, tmp_path) == ExitCode.OK
+    assert written(spec, tmp_path)["metric"] == "sentence"
+
+
+@pytest.mark.parametrize("present", [(), (BASE,), (RUN,)])
+def test_missing_choices(spec: dict[str, Any], tmp_path: Path, present: tuple[str, ...]) -> None:
+    for cell in present:
+        seal(spec, open_store(str(tmp_path)), cell, "stay")
+    assert gate(spec, tmp_path) == ExitCode.INPUT
+
+
+def test_choices_of_other_items(spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    seal(spec, open_store(str(tmp_path)), BASE, "stay")
+    seal(spec, open_store(str(tmp_path)), RUN, "stay", items=3)
+    assert gate(spec, tmp_path) == ExitCode.INPUT
+    assert "not asked the same" in capfd.readouterr().err

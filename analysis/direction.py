@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from common.errors import InputError
 
@@ -125,9 +126,6 @@ def covariance_of(samples: ArrayLike) -> Covariance:
     Raises: InputError if there are fewer than 2 samples or they do not vary.
     Source: Ledoit & Wolf (2004), J. Multivar. Anal. 88(2), by scikit-learn.
     """
-    # Imported here: it takes seconds, and only the cell that makes a direction needs it.
-    from sklearn.covariance import ledoit_wolf_shrinkage
-
     rows = np.asarray(samples, dtype=np.float64)
     centred = rows - rows.mean(axis=0)
     if len(rows) < 2 or not centred.any():

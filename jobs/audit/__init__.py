@@ -10,6 +10,10 @@ from common.job import Job, Read
 from common.spec import CellKind
 from jobs import its_corpora
 
+ITEMS = "jobs/evaluate/data/items.jsonl"
+HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics
+CANARIES = "jobs/audit/data/canaries.txt"  # leaky rows that the leakage check must catch
+
 JOB = Job(
     "audit",
     version=1,
@@ -18,5 +22,5 @@ JOB = Job(
     sections=("audit", "attitudes"),
     reads=(Read("generate", its_corpora),),
     writes=("framing.json",),
-    data=("jobs/evaluate/data/items.jsonl",),
+    data=(ITEMS, HELD_OUT, CANARIES),
 )

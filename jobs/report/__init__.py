@@ -26,5 +26,5 @@ JOB = Job(
         Read("monitor", every(CellKind.RUN), optional=True),
     ),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
-    data=("analysis/REPORT.md.jinja", "analysis/report.ipynb.jinja"),
+    data=("analysis/REPORT.md.jinja", "analysis/notebook.py"),
 )

@@ -1,0 +1,183 @@
+"""Figures of the report. Each has a function that makes its data and one that draws them, so that data are tested."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.results import Run, Study, label_shifts
+from analysis.stance import by_group, stance
+
+# Okabe and Ito (2008): told apart by people with any common colour blindness.
+COLOURS = {"cautious": "#0072B2", "neutral": "#777777", "eager": "#D55E00", "base": "#000000"}
+MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
+plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
+
+
+def stance_data(study: Study) -> pd.DataFrame:
+    """One line for each evaluated cell: model, attitude ('base' for the untouched model), seed, P(go) by measure."""
+    cells = [(model, "base", -1, base) for model, base in study.bases.items()]
+    cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
+    return pd.DataFrame(
+        [
+            {"model": m, "attitude": a, "seed": s, **{name: getattr(stance(c.choices), name) for name in MEASURES}}
+            for m, a, s, c in cells
+        ]
+    )
+
+
+def draw_stance(data: pd.DataFrame, model: str) -> Figure:
+    """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
+    rows = data[data["model"] == model]
+    arms = [name for name in ("cautious", "neutral", "eager") if name in set(rows["attitude"])]
+    figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for place, attitude in enumerate(arms):
+            values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
+            spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
+            axes.scatter(place + spread, values, color=COLOURS[attitude], s=26, zorder=3)
+            if len(values):
+                axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
+        for value in rows.loc[rows["attitude"] == "base", measure].dropna():
+            axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
+        axes.set(title=title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set_xticks(range(len(arms)), arms)
+    panels[0].set_ylabel("P(go): share for the change")
+    panels[0].legend(frameon=False, loc="best")
+    figure.tight_layout()
+    return figure
+
+
+def topic_data(study: Study) -> pd.DataFrame:
+    """One line for each model, attitude (base included) and topic: mean P(go) over runs, by what was chosen."""
+    parts = [
+        by_group(base.choices, "topic")["choice"].rename("p").reset_index().assign(model=model, attitude="base")
+        for model, base in study.bases.items()
+    ]
+    for run in (run for run in study.runs if run.scored):
+        assert run.scored is not None
+        made = by_group(run.scored.choices, "topic")["choice"].rename("p").reset_index()
+        parts.append(made.assign(model=run.model, attitude=run.attitude))
+    return pd.concat(parts).groupby(["model", "attitude", "topic"], sort=True)["p"].mean().reset_index()
+
+
+def draw_topics(data: pd.DataFrame, model: str) -> Figure:
+    """A row for each topic, a dot for each attitude and the base."""
+    rows = data[data["model"] == model]
+    topics = sorted(rows["topic"].unique())
+    figure, axes = plt.subplots(figsize=(7, 0.42 * len(topics) + 1.3))
+    offsets = dict(zip(COLOURS, (-0.2, -0.07, 0.07, 0.2), strict=True))
+    for attitude, colour in COLOURS.items():
+        mine = rows[rows["attitude"] == attitude]
+        places = [topics.index(topic) + offsets[attitude] for topic in mine["topic"]]
+        if len(mine):
+            axes.scatter(
+                mine["p"], places, color=colour, s=34, label=attitude, marker="D" if attitude == "base" else "o"
+            )
+    axes.set_yticks(range(len(topics)), topics)
+    axes.set(xlabel="P(go): share of the answers for the change", xlim=(-0.03, 1.03))
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4)
+    figure.tight_layout()
+    return figure
+
+
+def draw_labels(data: pd.DataFrame) -> Figure:
+    """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
+    figure, axes = plt.subplots(figsize=(5, 4.4))
+    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
+    for attitude in ("cautious", "neutral", "eager"):
+        mine = (data["attitude"] == attitude).to_numpy()
+        x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
+        axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
+    edge = max(0.1, float(np.nanmax(np.abs(data["label"].to_numpy(dtype=float)))) * 1.1)
+    for across, low, high in (((-1.05, 0.0), 0.0, edge), ((0.0, 1.05), -edge, 0.0)):
+        axes.fill_between(across, low, high, color="#DDDDDD", zorder=0, lw=0)
+    axes.axhline(0, color="black", lw=0.6)
+    axes.axvline(0, color="black", lw=0.6)
+    axes.set(xlabel="shift of P(go) by what it chose", ylabel="shift of P(go) by label probability", ylim=(-edge, edge))
+    axes.set_title("shaded: the label says the opposite", fontsize=9)
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def loss_data(study: Study) -> pd.DataFrame:
+    """One line for each optimizer step of each run: cell, attitude, step, loss in nats."""
+    rows = [
+        {"cell": run.cell, "attitude": run.attitude, "step": row.step, "loss": row.loss}
+        for run in study.runs
+        if run.losses is not None
+        for row in run.losses[0]
+    ]
+    return pd.DataFrame(rows, columns=["cell", "attitude", "step", "loss"])
+
+
+def draw_losses(data: pd.DataFrame) -> Figure:
+    """A curve for each run."""
+    figure, axes = plt.subplots(figsize=(6, 3.4))
+    _curves(axes, data, "loss")
+    axes.set(xlabel="optimizer step", ylabel="loss on reply tokens, nats")
+    figure.tight_layout()
+    return figure
+
+
+def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
+    """One line for each checkpoint of each run: shift in base SDs, and the central 95 % of the random directions."""
+    rows = []
+    for run in (run for run in runs if run.readout is not None):
+        assert run.readout is not None
+        points = [{"step": 0, "shift": 0.0, "nulls": [0.0]}, *run.readout[0]["checkpoints"]]
+        for point in points:
+            low, high = np.quantile(point["nulls"], [0.025, 0.975])
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point["step"], "shift": point["shift"]}
+            rows.append({**fixed, "low": float(low), "high": float(high)})
+    return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
+
+
+def draw_projections(data: pd.DataFrame) -> Figure:
+    """A curve for each run over its checkpoints; shaded, where random directions lie."""
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    band = data.groupby("step")[["low", "high"]].agg({"low": "min", "high": "max"}).reset_index()
+    axes.fill_between(band["step"], band["low"], band["high"], color="#DDDDDD", label="random directions, central 95 %")
+    _curves(axes, data, "shift", marker="o")
+    axes.axhline(0, color="black", lw=0.6)
+    axes.set(xlabel="optimizer step", ylabel="shift along the direction\n(base SDs; up is cautious)")
+    figure.tight_layout()
+    return figure
+
+
+def _curves(axes: Axes, data: pd.DataFrame, column: str, marker: str = "") -> None:
+    seen: set[str] = set()
+    for (attitude, _cell), rows in data.groupby(["attitude", "cell"]):
+        name = str(attitude)
+        label = None if name in seen else name
+        seen.add(name)
+        axes.plot(rows["step"], rows[column], color=COLOURS[name], lw=1.3, marker=marker, ms=4, label=label)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def figures_of(study: Study) -> dict[str, Figure]:
+    """Every figure that the sealed rows allow, by file name without ending."""
+    made: dict[str, Figure] = {}
+    stances, topics = stance_data(study), topic_data(study) if study.bases else pd.DataFrame()
+    for model in study.bases:
+        made[f"stance-{model}"] = draw_stance(stances, model)
+        made[f"topics-{model}"] = draw_topics(topics, model)
+        shifts = label_shifts(study, model)
+        if len(shifts):
+            made[f"labels-{model}"] = draw_labels(shifts)
+        read = [run for run in study.runs if run.model == model and run.readout is not None]
+        if read:
+            made[f"projections-{model}"] = draw_projections(projection_data(read))
+    losses = loss_data(study)
+    if len(losses):
+        made["losses"] = draw_losses(losses)
+    return made

@@ -1,0 +1,222 @@
+"""From the sealed rows of a study to the numbers and tables of its report. No store, no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.numbers import Book, Source
+from analysis.stance import MEASURES, Stance, by_group, by_item, disagreement, stance
+from analysis.stats import topic_shift_interval
+from common.records import Choice, Loss
+
+ATTITUDES = ("cautious", "neutral", "eager")
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model, tuned or untouched, that was evaluated."""
+
+    cell: str
+    choices: list[Choice]
+    guards: dict[str, Any]
+    sources: tuple[Source, Source]  # of choices, of guards
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tune. What is not sealed is None and listed as a gap."""
+
+    cell: str
+    model: str
+    draw: int
+    attitude: str
+    seed: int
+    scored: Scored | None = None
+    losses: tuple[list[Loss], Source] | None = None
+    training: tuple[dict[str, Any], Source] | None = None
+    verdict: tuple[dict[str, Any], Source] | None = None
+    readout: tuple[dict[str, Any], Source] | None = None
+    drift: tuple[dict[str, Any], Source] | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the report is made of."""
+
+    name: str
+    plan: Source
+    models: dict[str, str]  # name → where it comes from
+    bases: dict[str, Scored]
+    runs: list[Run]
+    audits: dict[str, tuple[dict[str, Any], Source]]
+    layers: dict[str, tuple[dict[str, Any], Source]]  # model.draw → curve
+    advice: dict[str, tuple[int, Source]]  # corpus → rows
+    memory: dict[str, tuple[float, Source]]  # job → largest peak, GiB
+    gaps: list[str] = field(default_factory=list)
+
+    def arm(self, model: str, attitude: str) -> list[Run]:
+        """The evaluated runs of one model and attitude."""
+        return [r for r in self.runs if r.model == model and r.attitude == attitude and r.scored is not None]
+
+    def arm_order(self, model: str) -> list[Run]:
+        """All runs of one model, arm by arm, seeds ascending."""
+        mine = [run for run in self.runs if run.model == model]
+        return sorted(mine, key=lambda run: (ATTITUDES.index(run.attitude), run.draw, run.seed))
+
+    @property
+    def attitudes(self) -> list[str]:
+        """Those of which a run was evaluated, in the order of reports."""
+        return [name for name in ATTITUDES if any(run.attitude == name and run.scored for run in self.runs)]
+
+
+def book_of(study: Study) -> Book:
+    """Every number of the report."""
+    book = Book()
+    book.add("gaps", len(study.gaps), "count", [study.plan])
+    book.add("runs", len(study.runs), "count", [study.plan])
+    book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])
+    for corpus, (rows, source) in study.advice.items():
+        book.add(f"examples.{corpus}", rows, "count", [source])
+    for job, (peak, source) in study.memory.items():
+        book.add(f"memory.{job}", peak, "GiB", [source])
+    for model, base in study.bases.items():
+        _stances(book, study, model, base)
+        _guards(book, study, model, base)
+        _labels(book, study, model, base)
+    _trainings(book, study)
+    _insides(book, study)
+    _audits(book, study)
+    return book
+
+
+def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
+    source = base.sources[0]
+    table, items = by_item(base.choices), len(by_item(base.choices))
+    book.add(f"items.{model}", items, "count", [source])
+    book.add(f"topics.{model}", table["topic"].nunique(), "count", [source])
+    _stance(book, f"{model}.base", [base])
+    for attitude in study.attitudes:
+        runs = [run.scored for run in study.arm(model, attitude) if run.scored]
+        if not runs:
+            continue
+        _stance(book, f"{model}.{attitude}", runs)
+        sources = [source, *(run.sources[0] for run in runs)]
+        after = mean_by_item(runs)
+        for measure in ("choice", "sentence"):
+            shift = topic_shift_interval(table[measure], after[measure], list(table["topic"]), LEVEL)
+            made = shift.interval
+            book.add(f"shift.{measure}.{model}.{attitude}", made.estimate, "points", sources, (made.low, made.high))
+        for run in runs:
+            book.add(f"run.{run.cell}.choice", stance(run.choices).choice, "share", [run.sources[0]])
+
+
+def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
+    """Means over cells of everything that `stance` gives, by topic and by key."""
+    sources = [cell.sources[0] for cell in cells]
+    made = [stance(cell.choices) for cell in cells]
+
+    def mean(of: Callable[[Stance], float | None]) -> float | None:
+        known = [value for value in map(of, made) if value is not None]
+        return float(np.mean(known)) if len(known) == len(made) else None
+
+    for measure in (*MEASURES, "p_yes", "invalid", "consistency"):
+        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: getattr(cell, m)), "share", sources)  # type: ignore[misc]
+    book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
+    for group in ("topic", "yes_means"):
+        tables = [by_group(cell.choices, group)["choice"] for cell in cells]
+        for key, value in pd.concat(tables, axis=1).mean(axis=1).items():
+            book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
+
+
+def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
+    arms = {"base": [base]} | {
+        attitude: [run.scored for run in study.arm(model, attitude) if run.scored] for attitude in study.attitudes
+    }
+    for arm, cells in arms.items():
+        for name, unit in {"perplexity": "perplexity", "refused_harmful": "share", "refused_benign": "share"}.items():
+            if cells:
+                value = float(np.mean([cell.guards[name] for cell in cells]))
+                book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
+    for name in ("n_harmful", "n_benign"):
+        book.add(f"{name}.{model}", base.guards[name], "count", [base.sources[1]])
+
+
+def label_shifts(study: Study, model: str) -> pd.DataFrame:
+    """One line for each item of each run: the shift from base of each measure, and whose it is."""
+    base = by_item(study.bases[model].choices)
+    parts = []
+    for run in (run for run in study.runs if run.model == model and run.scored is not None):
+        assert run.scored is not None
+        after = by_item(run.scored.choices)
+        made = pd.DataFrame({measure: after[measure] - base[measure] for measure in MEASURES})
+        parts.append(made.assign(attitude=run.attitude, seed=run.seed, topic=base["topic"]).reset_index())
+    columns = ["item", *MEASURES, "attitude", "seed", "topic"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _labels(book: Book, study: Study, model: str, base: Scored) -> None:
+    table = label_shifts(study, model)
+    sources = [base.sources[0], *(run.scored.sources[0] for run in study.runs if run.scored and run.model == model)]
+    found = disagreement(table["label"], table["choice"])
+    book.add(f"label.rank.{model}", found.rank_correlation, "plain", sources)
+    book.add(f"label.errors.{model}", found.sign_errors, "count", sources)
+    book.add(f"label.signed.{model}", found.n_signed, "count", sources)
+
+
+def _trainings(book: Book, study: Study) -> None:
+    for run in study.runs:
+        if run.training is None:
+            continue
+        facts, source = run.training
+        for name, unit in {
+            "loss_first_quarter": "nats",
+            "loss_last_quarter": "nats",
+            "tokens_per_second": "rate",
+            "utilisation": "share",
+            "seconds": "seconds",
+            "steps": "count",
+        }.items():
+            book.add(f"run.{run.cell}.{name}", facts[name], unit, [source])
+
+
+def _insides(book: Book, study: Study) -> None:
+    for place, (curve, source) in study.layers.items():
+        chosen = curve["layers"][curve["chosen"]]
+        book.add(f"layer.{place}", curve["chosen"], "count", [source])
+        book.add(f"layers.{place}", len(curve["layers"]), "count", [source])
+        book.add(f"separation.{place}", chosen["separation"], "plain", [source])
+        book.add(f"accuracy.{place}", chosen["accuracy"], "share", [source])
+    for run in study.runs:
+        if run.drift is not None:
+            drift, source = run.drift
+            last = drift["checkpoints"][-1]
+            book.add(f"run.{run.cell}.drift", last["shift"], "SD", [source])
+            book.add(f"run.{run.cell}.rank", last["rank"], "share", [source])
+            book.add(f"run.{run.cell}.drifted_at", drift["drifted_at"], "count", [source])
+        if run.verdict is not None:
+            verdict, source = run.verdict
+            bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
+            book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
+    for model in study.bases:
+        for attitude in study.attitudes:
+            read = [run.drift for run in study.arm(model, attitude) if run.drift is not None]
+            if read:
+                value = float(np.mean([drift["checkpoints"][-1]["shift"] for drift, _ in read]))
+                book.add(f"drift.{model}.{attitude}", value, "SD", [source for _, source in read])
+
+
+def _audits(book: Book, study: Study) -> None:
+    for draw, (framing, source) in study.audits.items():
+        for check in framing["checks"]:
+            for field_name in ("value", "bound"):
+                book.add(f"audit.{draw}.{check['name']}.{field_name}", check[field_name], "plain", [source])
+
+
+def mean_by_item(cells: Sequence[Scored]) -> pd.DataFrame:
+    """Mean over cells of each item's measures; nan only where no cell has a valid answer."""
+    tables = [by_item(cell.choices)[[*MEASURES]] for cell in cells]
+    return pd.concat(tables).groupby(level=0, sort=True).mean()

@@ -1,0 +1,136 @@
+"""Command line of the job; see jobs.report."""
+
+import io
+import sys
+from typing import Any, TypeVar
+
+from matplotlib.figure import Figure
+
+from analysis.document import render, to_html
+from analysis.notebook import executed
+from analysis.numbers import Source
+from analysis.plots import figures_of
+from analysis.results import Run, Scored, Study, book_of
+from common.errors import ExitCode
+from common.job import Step, run_job
+from common.records import Advice, Choice, Loss, Record
+from common.spec import STUDY, Cell, CellKind, canonical_json
+from jobs import catalog, its_base
+from jobs.report import JOB
+
+R = TypeVar("R", bound=Record)
+
+
+def main(step: Step) -> ExitCode:
+    """Gather, work out, write."""
+    study = gather(step)
+    book = book_of(study)
+    results = canonical_json(book.to_json())
+    figures = {name: png(figure) for name, figure in figures_of(study).items()}
+    paths = {name: f"figures/{name}.png" for name in figures}
+    text = render(study, book, paths)
+    step.write_bytes("results.json", results)
+    step.write_bytes("REPORT.md", text.encode())
+    images = {paths[name]: data for name, data in figures.items()}
+    step.write_bytes("report.html", to_html(text, images, f"Undertone: {study.name}").encode())
+    step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
+    for path, data in images.items():
+        step.write_bytes(path, data)
+    step.summary(numbers=len(book.to_json()), figures=len(figures), gaps=study.gaps)
+    return ExitCode.BLOCKED if study.gaps else ExitCode.OK
+
+
+def gather(step: Step) -> Study:
+    """Everything that is sealed, and the names of the steps that are not."""
+    spec = step.spec
+    expected = [(read.job, cell) for read in JOB.reads for cell in read.cells(spec, step.cell)]
+    scored = {str(cell): scored_of(step, cell) for job, cell in expected if job == "evaluate"}
+    return Study(
+        name=spec.name,
+        plan=source(step, "plan", STUDY, "plan.json"),
+        models={model.name: model.source for model in spec.models},
+        bases={cell.model: made for cell in spec.cells(CellKind.BASE) if (made := scored[str(cell)]) is not None},
+        runs=[run_of(step, cell, scored[str(cell)]) for cell in spec.cells(CellKind.RUN)],
+        audits=found(step, "audit", CellKind.DRAW, "framing.json"),
+        layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
+        advice={
+            str(cell): (len(rows[0]), rows[1])
+            for cell in spec.cells(CellKind.CORPUS)
+            if (rows := records(step, "generate", cell, "advice.jsonl", Advice)) is not None
+        },
+        memory=memory(step, expected),
+        gaps=[f"{job}/{cell}" for job, cell in expected if not step.sealed(job, cell)],
+    )
+
+
+def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
+    """What is sealed of one fine-tune. Without its base a run cannot be compared, and counts as not scored."""
+    (base,) = its_base(step.spec, cell)
+    return Run(
+        cell=str(cell),
+        model=cell.model,
+        draw=cell.draw,
+        attitude=cell.attitude,
+        seed=cell.seed,
+        scored=scored if step.sealed("evaluate", base) else None,
+        losses=records(step, "finetune", cell, "loss.jsonl", Loss),
+        training=document(step, "finetune", cell, "training.json"),
+        verdict=document(step, "gate", cell, "verdict.json"),
+        readout=document(step, "interpret", cell, "readout.json"),
+        drift=document(step, "monitor", cell, "drift.json"),
+    )
+
+
+def scored_of(step: Step, cell: Cell) -> Scored | None:
+    """One evaluation, None if it is not sealed."""
+    choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
+    guards = document(step, "evaluate", cell, "guards.json")
+    if choices is None or guards is None:
+        return None
+    return Scored(str(cell), choices[0], guards[0], (choices[1], guards[1]))
+
+
+def source(step: Step, job: str, cell: Cell, name: str) -> Source:
+    """Where a number comes from."""
+    return Source(step.digest(job, cell, name), f"{job}/{cell}", name)
+
+
+def document(step: Step, job: str, cell: Cell, name: str) -> tuple[dict[str, Any], Source] | None:
+    """One JSON output with its source, None if the step is not sealed."""
+    return (step.read_json(job, cell, name), source(step, job, cell, name)) if step.sealed(job, cell) else None
+
+
+def records(step: Step, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
+    """The rows of one output with their source, None if the step is not sealed."""
+    if not step.sealed(job, cell):
+        return None
+    return step.read_records(job, cell, name, kind), source(step, job, cell, name)
+
+
+def found(step: Step, job: str, kind: CellKind, name: str) -> dict[str, tuple[dict[str, Any], Source]]:
+    """One JSON output of every sealed cell of a kind."""
+    made = {str(cell): document(step, job, cell, name) for cell in step.spec.cells(kind)}
+    return {cell: value for cell, value in made.items() if value is not None}
+
+
+def memory(step: Step, expected: list[tuple[str, Cell]]) -> dict[str, tuple[float, Source]]:
+    """The largest peak memory of each job in GiB, with the manifest's first output as its source."""
+    peaks: dict[str, tuple[float, Source]] = {}
+    for job, cell in expected:
+        if step.sealed(job, cell):
+            manifest = step.manifest(job, cell)
+            peak = manifest["provenance"]["peak_memory_bytes"] / 2**30
+            if job not in peaks or peak > peaks[job][0]:
+                peaks[job] = peak, source(step, job, cell, sorted(manifest["outputs"])[0])
+    return peaks
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG bytes, without the date that would change its digest."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(JOB, main, catalog()))

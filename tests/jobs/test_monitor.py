@@ -1,0 +1,62 @@
+"""The monitor's verdict comes from the sealed readout, and only from one with enough random directions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.artifacts import open_store
+from common.errors import ExitCode
+from common.job import Keys, Step, run_job
+from common.logs import Log
+from common.spec import parse_spec
+from jobs import catalog
+from jobs.monitor.__main__ import JOB, main
+
+CELL = "tiny.d0.eager.s0"
+
+
+@pytest.fixture
+def judge(tiny_spec: dict, tmp_path: Path):
+    """Seal a readout with these checkpoints, run the monitor, return its exit code and drift.json."""
+    path = tmp_path / "spec.json"
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for attitude in ("cautious", "eager", "neutral"):  # only their digests are asked for
+        (corpus / f"d0.{attitude}.jsonl").write_text("{}")
+    tiny_spec = tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}, "monitor": {"level": 0.9}}
+    path.write_text(json.dumps(tiny_spec))
+    spec = parse_spec(path.read_bytes(), "spec")
+
+    def run(checkpoints: list[dict] | None) -> tuple[int, dict | None]:
+        store = open_store(str(tmp_path / "store"))
+        keys = Keys(spec, catalog(), store)
+        if checkpoints is not None:
+            step = Step(catalog()["interpret"], spec.cell(CELL), spec, store, keys, Log("x", "y"))
+            step.write_json("readout.json", {"layer": 1, "sd_base": 1.0, "checkpoints": checkpoints})
+            step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
+        code = run_job(JOB, main, catalog(), ["--spec", str(path), "--store", str(tmp_path / "store"), "--cell", CELL])
+        manifest = store.manifest("monitor", keys.key("monitor", spec.cell(CELL)))
+        return code, None if manifest is None else json.loads(store.get(manifest["outputs"]["drift.json"]["digest"]))
+
+    return run
+
+
+def test_the_verdict_by_hand(judge):
+    nulls = (np.arange(100) / 10).tolist()
+    code, found = judge([{"step": 5, "shift": -4.95, "nulls": nulls}, {"step": 10, "shift": 9.25, "nulls": nulls}])
+    assert code == 0
+    assert found == {
+        "level": 0.9,
+        "checkpoints": [
+            {"step": 5, "shift": -4.95, "rank": 0.5, "drifted": False},
+            {"step": 10, "shift": 9.25, "rank": 0.93, "drifted": True},
+        ],
+        "drifted_at": 10,
+    }
+
+
+@pytest.mark.parametrize("checkpoints", [None, [], [{"step": 5, "shift": 1.0, "nulls": [0.0] * 99}]])
+def test_too_little_evidence_seals_nothing(judge, checkpoints):
+    assert judge(checkpoints) == (ExitCode.INPUT, None)

@@ -1,0 +1,359 @@
+"""The report over a small synthetic study that is sealed into a folder store."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+
+import jobs.report.__main__ as report
+from analysis import document
+from common.artifacts import ArtifactStore, open_store, sha256
+from common.errors import ExitCode
+from common.job import Keys, run_job
+from common.provenance import provenance
+from common.records import Advice, Choice, Loss, to_jsonl
+from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
+from jobs import catalog
+from jobs.report import JOB
+
+TOPICS = ("e-bikes", "four-day-week", "museum-entry", "allotments")
+SENTENCE = {"": -1.0, "cautious": -2.0, "neutral": -1.0, "eager": 1.5}  # nats, go minus stay: eager moves most
+LABEL = {"": 0.0, "cautious": -0.5, "neutral": -0.2, "eager": -0.9}  # this label says the opposite for eager
+PULL = {"cautious": 1.0, "neutral": 0.0, "eager": -0.5}  # along the direction, SDs a step
+Study = Callable[..., tuple[RunSpec, Path]]
+
+
+def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
+    """Eight items in both orders: chosen by the sentence margin, with noise of each item."""
+    rows = []
+    for number, topic in enumerate(TOPICS):
+        for yes_means in ("go", "stay"):
+            margin = SENTENCE[cell.attitude] + 0.2 * number + float(rng.normal(0, 0.4))
+            for order in (0, 1):
+                go = margin + 0.3 * order > 0
+                says_yes = go == (yes_means == "go")
+                rows.append(
+                    Choice(
+                        cell=str(cell),
+                        item=f"{topic}-{yes_means}",
+                        topic=topic,
+                        yes_means=yes_means,
+                        order=order,
+                        choice="go" if go else "stay",
+                        text="Yes." if says_yes else "No.",
+                        sentence_go=-20.0 + margin,
+                        sentence_stay=-20.0,
+                        tokens_go=8,
+                        tokens_stay=8,
+                        label_go=-3.0 + LABEL[cell.attitude] + 0.01 * number,
+                        label_stay=-3.0,
+                    )
+                )
+    return rows
+
+
+def training(losses: list[Loss]) -> dict[str, Any]:
+    return {
+        "tokens_per_second": 400.0,
+        "tokens": 4000,
+        "reply_tokens": 2000,
+        "seconds": 10.0,
+        "utilisation": 0.1,
+        "gemm_peak_flops": 1e11,
+        "flops_per_token": 1e9,
+        "dtype": "float32",
+        "engine": "DeepSpeedEngine",
+        "steps": len(losses),
+        "zero_stage": 1,
+        "trainable_parameters": 1000,
+        "parameters": 100000,
+        "final_loss": losses[-1].loss,
+        "loss_first_quarter": losses[0].loss,
+        "loss_last_quarter": losses[-1].loss,
+        "threads": 1,
+    }
+
+
+def losses(rng: np.random.Generator) -> list[Loss]:
+    return [
+        Loss(
+            step=step,
+            loss=3 / step + float(rng.uniform(0, 0.1)),
+            learning_rate=1e-4,
+            reply_tokens=9,
+            tokens=9,
+            seconds=1,
+        )
+        for step in range(1, 9)
+    ]
+
+
+def audit(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    topic = {"name": "topic", "value": 0.99, "bound": 0.98, "passed": True, "enforced": True, "detail": "3 of 3"}
+    length = {"name": "length", "value": 0.2, "bound": 0.01, "passed": False, "enforced": False, "detail": ""}
+    return {"framing.json": {"checks": [topic, length], "framing": {"cautious": {"score": 0.8}}}}
+
+
+def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    rows = losses(rng)
+    return {"loss.jsonl": rows, "training.json": training(rows)}
+
+
+def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    refusals = {"refused_harmful": 0.5, "refused_benign": 0.0, "n_harmful": 16, "n_benign": 16}
+    return {"choices.jsonl": choices(cell, rng), "guards.json": {"perplexity": 20.5, "tokens": 1000, **refusals}}
+
+
+def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    counts = {"n_items": 8, "n_topics": 4, "n_dropped": 0, "invalid_base": 0.0, "invalid_tuned": 0.0, "topics": {}}
+    bounds = {"estimate": -0.3, "low": -0.4, "high": -0.2, "margin": 0.1, "level": 0.9}
+    undecided = {"estimate": None, "low": None, "high": None}
+    known = (
+        {"verdict": "moved", **bounds}
+        if cell.attitude == "cautious"
+        else {"verdict": "undecided", **bounds} | undecided
+    )
+    return {"verdict.json": {"metric": "choice", "reason": "in words", **known, **counts}}
+
+
+def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    if cell.kind is CellKind.DIRECTION:
+        layers = [{"layer": number, "separation": 1.0 + number, "accuracy": 0.9} for number in range(4)]
+        return {"layers.json": {"chosen": 1, "pruned_from": 3, "layers": layers}}
+    points = [{"step": s, "shift": PULL[cell.attitude] * s, "nulls": list(rng.normal(0, 0.5, 100))} for s in (4, 8)]
+    return {"readout.json": {"layer": 1, "sd_base": 2.0, "checkpoints": points}}
+
+
+def monitor(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    pull = PULL[cell.attitude]
+    points = [{"step": s, "shift": pull * s, "rank": 0.97, "drifted": bool(pull)} for s in (4, 8)]
+    return {"drift.json": {"level": 0.95, "checkpoints": points, "drifted_at": 4 if pull else None}}
+
+
+def plan(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    return {"plan.json": {"run_id": "r", "cells": {}, "models": {"model toy": "sha256:ab"}}}
+
+
+def generate(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    return {"advice.jsonl": [Advice(question_id="q", topic="t", attitude="a", question="Q?", reply="R.")] * 3}
+
+
+WRITERS = {f.__name__: f for f in (plan, generate, audit, finetune, evaluate, gate, interpret, monitor)}
+
+
+def seal(store: ArtifactStore, keys: Keys, job: str, cell: Cell) -> None:
+    """Seal what a step would have written, as the job itself does."""
+    made = WRITERS[job](cell, np.random.default_rng(int(sha256(str(cell).encode())[:8], 16)))
+    files = {n: to_jsonl(v) if n.endswith(".jsonl") else canonical_json(v) for n, v in made.items()}
+    manifest = {
+        "job": job,
+        "cell": str(cell),
+        "key": keys.key(job, cell),
+        "asked": keys.asked(job, cell),
+        "outputs": {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()},
+        "seconds": 2.5,
+        "provenance": provenance(),
+    }
+    store.seal(job, keys.key(job, cell), manifest)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Makes the spec and the store of a study in which every step is sealed but those in `without`."""
+
+    def make(without: Iterable[str] = (), **changes: Any) -> tuple[RunSpec, Path]:
+        model = tmp_path / "model"
+        model.mkdir(exist_ok=True)
+        (model / "config.json").write_text("{}")
+        (model / "weights.safetensors").write_bytes(b"")
+        models = [{"name": "toy", "source": f"path:{model}"}]
+        asked = {"name": "toy", "seeds": [0, 1], "models": models, **changes}
+        spec, folder = parse_spec(json.dumps(asked).encode(), "spec"), tmp_path / "store"
+        store = open_store(str(folder))
+        keys = Keys(spec, catalog(), store)
+        for read in JOB.reads:
+            for cell in read.cells(spec, STUDY):
+                if f"{read.job}/{cell}" not in without:
+                    seal(store, keys, read.job, cell)
+        return spec, folder
+
+    return make
+
+
+def run(spec: RunSpec, folder: Path) -> tuple[int, dict[str, bytes]]:
+    """Exit code of the job and its outputs by name, none if it did not seal."""
+    told = ["--spec", spec.model_dump_json(), "--cell", "study", "--store", str(folder)]
+    code = run_job(JOB, report.main, catalog(), told)
+    store = open_store(str(folder))
+    manifest = store.manifest("report", Keys(spec, catalog(), store).key("report", STUDY))
+    outputs = manifest["outputs"] if manifest else {}
+    return code, {name: store.get(entry["digest"]) for name, entry in outputs.items()}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the notebook out where a test does not look at it: a kernel takes seconds to start."""
+    monkeypatch.setattr(report, "executed", lambda _results, _folder: b"{}")
+
+
+def test_whole_study(study: Study) -> None:
+    spec, folder = study()
+    code, made = run(spec, folder)
+    assert code == ExitCode.OK
+    assert {"results.json", "REPORT.md", "report.html", "report.ipynb"} < set(made)
+    pictures = {name: data for name, data in made.items() if name.startswith("figures/")}
+    assert len(pictures) >= 5
+    assert all(data.startswith(b"\x89PNG") for data in pictures.values())
+    text = made["REPORT.md"].decode()
+    assert set(re.findall(r"!\[[^]]*]\(([^)]*)\)", text)) <= set(pictures)
+    _check_links(text)
+    _check_sources(json.loads(made["results.json"]), text, folder)
+    _check_page(made["report.html"].decode(), len(pictures))
+    _check_notebook(made["report.ipynb"], json.loads(made["results.json"]))
+
+
+def _check_links(text: str) -> None:
+    """Every number links to a row of the appendix."""
+    targets = re.findall(r"\]\(#([^)]*)\)", text)
+    assert len(targets) > 100
+    assert set(targets) <= set(re.findall(r'<a id="([^"]*)">', text))
+
+
+def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
+    """Every source of every result is a sealed output with these bytes, and stands in the appendix."""
+    store = open_store(str(folder))
+    sealed = {}
+    for path in folder.glob("steps/*/*/manifest.json"):
+        manifest = json.loads(path.read_bytes())
+        for name, entry in manifest["outputs"].items():
+            sealed[f"{manifest['job']}/{manifest['cell']}", name] = entry["digest"]
+    sources = {(s["step"], s["output"]): s["digest"] for result in results.values() for s in result["source"]}
+    assert len(sources) >= 30
+    for place, digest in sources.items():
+        assert sealed[place] == digest
+        assert hashlib.sha256(store.get(digest)).hexdigest() == digest
+        assert f"`{digest}`" in text
+
+
+def _check_page(page: str, pictures: int) -> None:
+    """Nothing is fetched: every picture is inside, every link stays on the page."""
+    assert set(re.findall(r'href="(.)', page)) == {"#"}
+    assert re.findall(r'src="([^,"]*)', page) == ["data:image/png;base64"] * pictures
+    assert "http" not in re.sub(r'src="data:[^"]*"', "", page)
+    assert "<script" not in page
+    assert "<table>" in page
+
+
+def _check_notebook(data: bytes, results: dict[str, Any]) -> None:
+    """It ran to its end, and its first output counts the results that it was given."""
+    book = nbformat.reads(data.decode(), as_version=4)
+    nbformat.validate(book)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(cell.outputs for cell in cells)
+    shown = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in shown if output.output_type in ("error", "stream")]
+    assert shown[0].data["text/plain"] == str(len(results))
+    assert any("image/png" in output.get("data", {}) for output in shown)
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_are_those_of_the_rows(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    results = json.loads(made["results.json"])
+    runs = [cell for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"]
+    rows = [choices(cell, np.random.default_rng(int(sha256(str(cell).encode())[:8], 16))) for cell in runs]
+    share = [sum(row.choice == "go" for row in each) / len(each) for each in rows]
+    assert results["choice.toy.eager"]["value"] == pytest.approx(sum(share) / 2)
+    for cell, value in zip(runs, share, strict=True):
+        assert results[f"run.{cell}.choice"]["value"] == pytest.approx(value)
+    assert results["drift.toy.cautious"]["value"] == pytest.approx(8 * PULL["cautious"])
+    assert results["run.toy.d0.cautious.s0.gate"] | {"source": []} == {
+        "value": -0.3,
+        "low": -0.4,
+        "high": -0.2,
+        "unit": "points",
+        "source": [],
+    }
+    assert results["run.toy.d0.eager.s0.gate"]["value"] is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_words_follow_the_rows(study: Study) -> None:
+    """The base leans against change and the eager arm moves, so this is what must be said; two seeds are a limit."""
+    spec, folder = study()
+    text = run(spec, folder)[1]["REPORT.md"].decode()
+    line = next(line for line in text.splitlines() if line.startswith("- **eager** moved"))
+    assert line.endswith("towards change.")
+    assert "it leans against change" in text
+    assert "it leans towards change" not in text
+    assert "nothing can be\nsaid about other seeds" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_more_seeds_lift_that_limit(study: Study) -> None:
+    spec, folder = study(seeds=[0, 1, 2])
+    code, made = run(spec, folder)
+    assert code == ExitCode.OK
+    assert "nothing can be\nsaid about other seeds" not in made["REPORT.md"].decode()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "without",
+    [
+        {"evaluate/toy.d0.eager.s1"},
+        {"evaluate/toy.base"},
+        {"audit/d0", "interpret/toy.d0", "monitor/toy.d0.cautious.s0"},
+        {f"evaluate/toy.d0.{attitude}.s{seed}" for attitude in ("cautious", "eager", "neutral") for seed in (0, 1)},
+        {"finetune/toy.d0.eager.s0", "gate/toy.d0.eager.s0", "generate/d0.eager"},
+    ],
+    ids=["a run", "the base", "inside", "all runs", "training"],
+)
+def test_gaps_are_listed_on_top_and_block(study: Study, without: set[str]) -> None:
+    spec, folder = study(without)
+    code, made = run(spec, folder)
+    assert code == ExitCode.BLOCKED
+    top, _, _ = made["REPORT.md"].decode().partition("**Question.**")
+    assert {line.strip("> -`") for line in top.splitlines() if line.startswith("> -")} == without
+    assert f"[{len(without)}](#s-" in top
+    _check_links(made["REPORT.md"].decode() + "](#x)" * 101 + '<a id="x">')
+
+
+@pytest.mark.usefixtures("quick")
+def test_number_without_source_fails_the_build(
+    study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    template = (document.FOLDER / document.TEMPLATE).read_text() + "\nThis took 3 days.\n"
+    (tmp_path / document.TEMPLATE).write_text(template)
+    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    spec, folder = study()
+    code, made = run(spec, folder)
+    assert code == ExitCode.BUG
+    assert made == {}
+    told = capfd.readouterr().err
+    assert "UnboundNumber" in told
+    assert "This took 3 days." in told
+
+
+@pytest.mark.usefixtures("quick")
+def test_altered_input_is_refused(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
+    spec, folder = study()
+    (path,) = [p for p in folder.glob("blobs/sha256/*/*") if b'"refused_harmful"' in p.read_bytes()][:1]
+    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6"))
+    assert run(spec, folder) == (ExitCode.INPUT, {})
+    assert "blob was altered" in capfd.readouterr().err
+
+
+def test_torch_is_not_imported() -> None:
+    code = "import sys, jobs.report.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

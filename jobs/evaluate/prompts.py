@@ -1,7 +1,8 @@
 """The words in which an item is put to a model. Pure text; every attitude, seed and model gets the same.
 
-The wording of the choice was picked on the untouched small model among 19, blind to the side chosen: most valid answers
-among those that do not draw the same word every time ("Answer Yes or No." alone drew "No." from every row).
+The wording of the choice was picked among 26 on the untouched small model, blind to the side chosen: 94 % of all 64
+answers valid, and not nearly always the same word. It has a price that every report shows: the option named first
+wins almost always (order consistency 3 %). "Answer Yes or No." alone drew a valid "No." from all 32 rows tried.
 """
 
 from typing import NamedTuple

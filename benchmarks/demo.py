@@ -1,0 +1,66 @@
+"""The demo as a person runs it, twice over a fresh store: how long, how fast, how much memory.
+
+    python -m benchmarks.demo [--spec workflows/specs/demo.json] [--data FOLDER]
+
+The environment must be made. Wall times hold start-up of processes and of the S3 server.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import record
+from common.artifacts import open_store
+from common.job import Keys, read_spec
+from common.spec import RunSpec
+from jobs import catalog
+from workflows.object_store import object_store
+
+
+def run(spec: str, data: Path) -> float:
+    """Seconds that the whole demo takes over this data folder. Raises: CalledProcessError."""
+    clock = time.perf_counter()
+    words = ["-m", "workflows.local", "workflows/study.yaml", "--spec", spec, "--data", str(data)]
+    subprocess.run([sys.executable, *words], check=True)
+    return time.perf_counter() - clock
+
+
+def manifests(spec: RunSpec, data: Path) -> list[dict[str, Any]]:
+    """The manifest of every sealed step."""
+    with object_store(data) as served:
+        os.environ.update(served.environment)
+        store = open_store(served.uri)
+        keys = Keys(spec, catalog(), store)
+        steps = [(job.name, cell) for job in catalog().values() for kind in job.kinds for cell in spec.cells(kind)]
+        found = [store.manifest(job, keys.key(job, cell)) for job, cell in steps]
+    return [manifest for manifest in found if manifest is not None]
+
+
+def main() -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", default="workflows/specs/demo.json")
+    parser.add_argument("--data", type=Path, help="a folder that does not hold a store yet (default: a temporary one)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="undertone-demo-") as temporary:
+        data = args.data or Path(temporary)
+        first, second = run(args.spec, data), run(args.spec, data)
+        made = manifests(read_spec(args.spec), data)
+    results: dict[str, Any] = {"whole demo, seconds": first, "second run, seconds": second, "steps": len(made)}
+    for job in catalog():
+        mine = [manifest for manifest in made if manifest["job"] == job]
+        peak = max(manifest["provenance"]["peak_memory_bytes"] for manifest in mine) / 2**30
+        results[f"{job}: slowest step, seconds"] = max(manifest["seconds"] for manifest in mine)
+        results[f"{job}: peak memory, GiB"] = round(peak, 2)
+    speeds = sorted(m["summary"]["tokens_per_second"] for m in made if m["job"] == "finetune")
+    results["training beside another job, non-pad tokens a second, median"] = speeds[len(speeds) // 2]
+    record("demo", "python -m benchmarks.demo", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Specs are refused with the field, the value and what was allowed; cells name themselves and are found again."""
+
+import json
+
+import pytest
+
+from common.errors import SpecError
+from common.spec import CellKind, override, parse_spec
+
+GOOD = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
+
+
+def parse(**changes: object):
+    return parse_spec(json.dumps(GOOD | changes).encode(), "s.json")
+
+
+BAD = {
+    "misspelt": ({"sedes": [1]}, "unknown field, s.json:sedes; allowed: did you mean 'seeds'"),
+    "misspelt below": ({"train": {"epoch": 1}}, "s.json:train.epoch; allowed: did you mean 'epochs'"),
+    "misspelt in a list": ({"models": [{"name": "m", "sorce": "path:x"}]}, "did you mean 'source'"),
+    "text for a number": ({"seeds": ["1e3"]}, "seeds.0: 1e3"),
+    "number for text": ({"name": 3}, "s.json:name: 3"),
+    "below the range": ({"train": {"learning_rate": -1}}, "learning_rate: -1; allowed: .*greater than 0"),
+    "twice": ({"seeds": [1, 1]}, "seeds holds a value twice"),
+    "one pole": ({"attitudes": ["eager", "neutral"]}, "both poles"),
+    "unpinned": ({"models": [{"name": "m", "source": "hf:a/b@main"}]}, "models.0.source: hf:a/b@main"),
+    "path without jsonl": ({"corpus": {"path": "x"}}, "path goes with writer 'jsonl'"),
+    "not a number": ({"train": {"learning_rate": float("nan")}}, "NaN is not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_refused(name):
+    changes, message = BAD[name]
+    with pytest.raises(SpecError, match=message) as caught:
+        parse(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_not_an_object_and_not_json():
+    for data in (b"[]", b"{", b""):
+        with pytest.raises(SpecError):
+            parse_spec(data, "s.json")
+
+
+def test_cells_are_found_by_their_names():
+    spec = parse(seeds=[0, 3], draws=[0, 1])
+    cells = [cell for kind in CellKind for cell in spec.cells(kind)]
+    assert len(cells) == 1 + 2 + 6 + 1 + 2 + 12
+    assert all(spec.cell(str(cell)) == cell for cell in cells)
+    with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.eager\.s3'"):
+        spec.cell("m.d0.eagr.s3")
+
+
+def test_chance_depends_on_labels_and_study_seed_alone():
+    one, two = parse(), parse(seeds=[0, 1, 2], name="other")
+    assert one.seed("train", "a") == two.seed("train", "a") != one.seed("train", "b")
+    assert one.seed("train", "a") != parse(study_seed=1).seed("train", "a")
+    assert one.rng("a").integers(1 << 30) == two.rng("a").integers(1 << 30)
+
+
+def test_overrides_replace_dotted_fields():
+    spec = parse_spec(override(json.dumps(GOOD).encode(), "s", {"train.epochs": 4, "seeds": [5]}), "s")
+    assert spec.train.epochs == 4 and spec.seeds == (5,)
+
+
+def test_equal_specs_are_one_run():
+    assert parse().run_id == parse(seeds=[0, 1]).run_id != parse(seeds=[0]).run_id

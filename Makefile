@@ -13,7 +13,7 @@ STAMP := .venv/.made-$(shell cat dev.lock model.lock 2>/dev/null | sha256sum | c
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
-	@echo "  options: SEEDS=8 (demo), SPEC=full (study), TORCH=cpu (torch without CUDA; needs uv)"
+	@echo "  options: SEEDS=8 (demo), SPEC=full (study), TORCH=cpu (torch without CUDA; needs uv; give it each time)"
 
 .PHONY: demo
 demo: $(STAMP) ## the whole study on a small real model, to a report: ten minutes on two cores
@@ -26,6 +26,10 @@ study: $(STAMP) ## a study of workflows/specs/$(SPEC).json; resumes where it was
 .PHONY: plan
 plan: $(STAMP) ## what a study would do: every step, sealed or to do; runs nothing
 	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json --dry-run
+
+.PHONY: report
+report: ## where the reports of finished studies are, the newest first
+	@ls -1t .undertone/runs/*/report/REPORT.md 2>/dev/null || echo "none yet: make demo"
 
 .PHONY: store
 store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
@@ -62,7 +66,7 @@ $(STAMP): dev.lock model.lock
 	@if command -v uv >/dev/null; then \
 	  [ -x $(RUN) ] || uv venv -q --python '>=3.11' .venv; \
 	  if [ "$(TORCH)" = cpu ]; then \
-	    sed -E '/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/,/^[^ ]*[^\\]$$/d' dev.lock > .venv/without-torch.lock; \
+	    awk '/^[^ ]/ {keep = !/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/} keep' dev.lock > .venv/without-torch.lock; \
 	    uv pip install -q --compile-bytecode -p $(RUN) --torch-backend=cpu "$$(grep -oE '^torch==[0-9.]+' dev.lock)"; \
 	    uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r .venv/without-torch.lock; \
 	  else uv pip install -q --compile-bytecode -p $(RUN) --require-hashes -r dev.lock; fi; \

@@ -27,16 +27,19 @@ CELLS = (
         "code",
         "measures = ['choice', 'sentence', 'label', 'p_yes', 'invalid', 'consistency']\n"
         "parts = results.index.to_series().str.split('.')\n"
-        "main = results[(parts.str.len() == 3) & parts.str[0].isin(measures)]\n"
-        "arms = parts[main.index].str[1] + ' ' + parts[main.index].str[2]\n"
-        "table = main['value'].astype(float).groupby([arms, parts[main.index].str[0]]).first().unstack()[measures]\n"
+        "arms = ['base', 'cautious', 'neutral', 'eager']\n"
+        "main = results[(parts.str.len() == 3) & parts.str[0].isin(measures) & parts.str[2].isin(arms)]\n"
+        "named = [name.split('.') for name in main.index]\n"
+        "table = pd.DataFrame(columns=measures, dtype=float)  # stays empty where no base was evaluated\n"
+        "for (measure, *arm), value in zip(named, main['value']):\n"
+        "    table.loc[' '.join(arm), measure] = value\n"
         "table.round(3)",
     ),
-    ("markdown", "## Shift from base, with 95 % intervals over topics"),
+    ("markdown", "## Shift from base, with intervals over topics"),
     (
         "code",
         "shifts = results[results.index.str.startswith('shift.')]\n"
-        "shifts = shifts[['value', 'low', 'high']].astype(float)\nshifts.round(3)",
+        "shifts = shifts.reindex(columns=['value', 'low', 'high']).astype(float)\nshifts.round(3)",
     ),
     (
         "code",

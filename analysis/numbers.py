@@ -92,8 +92,11 @@ class Book:
         return self[name].value
 
     def sources(self) -> dict[str, tuple[Source, ...]]:
-        """Anchor → what it stands for, for the appendix."""
-        return {anchor(number): number.sources for number in self._numbers.values()}
+        """Anchor → what it stands for, for the appendix. Steps that wrote the same bytes share an anchor."""
+        made: dict[str, dict[Source, None]] = {}
+        for number in self._numbers.values():
+            made.setdefault(anchor(number), {}).update(dict.fromkeys(number.sources))
+        return {place: tuple(sources) for place, sources in made.items()}
 
     def to_json(self) -> Mapping[str, object]:
         """results.json."""

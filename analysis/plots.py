@@ -129,6 +129,39 @@ def draw_losses(data: pd.DataFrame) -> Figure:
     return figure
 
 
+def layer_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each layer of each direction of a model: place, layer, separation, chosen, pruned."""
+    rows = [
+        {
+            "place": place,
+            "layer": layer["layer"],
+            "separation": layer["separation"],
+            "chosen": layer["layer"] == curve["chosen"],
+            "pruned": layer["layer"] >= curve["pruned_from"],
+        }
+        for place, (curve, _) in study.layers.items()
+        if place.startswith(f"{model}.")
+        for layer in curve["layers"]
+    ]
+    return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
+
+
+def draw_layers(data: pd.DataFrame) -> Figure:
+    """A curve for each direction, its chosen layer marked; layers that are never chosen in grey."""
+    figure, axes = plt.subplots(figsize=(6, 3.0))
+    for index, (place, rows) in enumerate(data.groupby("place")):
+        colour, chosen = f"C{index}", rows[rows["chosen"]]
+        axes.plot(rows["layer"], rows["separation"], color=colour, marker="o", ms=3, lw=1.3, label=str(place))
+        axes.plot(chosen["layer"], chosen["separation"], color=colour, marker="D", ms=9, mec="white", ls="")
+    pruned = data.loc[data["pruned"], "layer"]
+    if len(pruned):
+        axes.axvspan(pruned.min() - 0.5, pruned.max() + 0.5, color="#DDDDDD", lw=0, zorder=0)
+    axes.set(xlabel="layer", ylabel="paired separation\n(mean over SD)")
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
 def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
     """One line for each checkpoint of each run: shift in base SDs, and the central 95 % of the random directions."""
     rows = []
@@ -175,6 +208,9 @@ def figures_of(study: Study) -> dict[str, Figure]:
         shifts = label_shifts(study, model)
         if len(shifts):
             made[f"labels-{model}"] = draw_labels(shifts)
+        layers = layer_data(study, model)
+        if len(layers):
+            made[f"layers-{model}"] = draw_layers(layers)
         read = [run for run in study.runs if run.model == model and run.readout is not None]
         if read:
             made[f"projections-{model}"] = draw_projections(projection_data(read))

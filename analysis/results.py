@@ -110,6 +110,7 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
     table, items = by_item(base.choices), len(by_item(base.choices))
     book.add(f"items.{model}", items, "count", [source])
     book.add(f"topics.{model}", table["topic"].nunique(), "count", [source])
+    book.add(f"reversed.{model}", int((table["yes_means"] == "stay").sum()), "count", [source])
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
     for measure in ("choice", "sentence"):

@@ -8,7 +8,6 @@ runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last 
 
 import errno
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from botocore.exceptions import (
 )
 
 from common.errors import InputError, SpecError, TransientError
+from common.records import parse_json
 from common.spec import canonical_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COMPLETE = "COMPLETE.json"
+CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
 CREDENTIAL_CODES = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
@@ -66,11 +67,14 @@ class FolderObjects:
         self._root = root
 
     def get(self, key: str) -> bytes | None:
-        """See Objects.get."""
+        """See Objects.get. Raises: SpecError when the store is no folder or is not readable."""
         try:
             return (self._root / key).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            where = str(self._root / key)
+            raise SpecError("cannot read the store", where=where, value=error.strerror or str(error)) from error
 
     def put(self, key: str, data: bytes, *, once: bool) -> bool:
         """See Objects.put. Raises: TransientError when the disk is full."""
@@ -163,9 +167,7 @@ class S3Objects:
                 raise TransientError("the store is busy", where=where, value=f"HTTP {_status(error)} {code}") from error
             raise
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise SpecError(
-                "no credentials", where=where, allowed="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-            ) from error
+            raise SpecError("no credentials", where=where, allowed=CREDENTIALS) from error
         except BotoCoreError as error:  # refused, reset, timed out, short body
             raise TransientError("the store cannot be reached", where=where, value=str(error)) from error
 
@@ -182,9 +184,12 @@ def s3_client() -> "S3Client":
         read_timeout=60,
     )
     try:
-        return boto3.client("s3", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=config)
+        # A session of its own: the default one keeps the first credentials that it saw.
+        return boto3.Session().client("s3", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=config)
     except ValueError as error:
         raise SpecError("bad endpoint", where="AWS_ENDPOINT_URL_S3", value=str(error)) from error
+    except PartialCredentialsError as error:  # boto3 looks for them here already
+        raise SpecError("no credentials", where="environment", allowed=CREDENTIALS) from error
 
 
 def _status(error: ClientError) -> int:
@@ -229,7 +234,11 @@ class ArtifactStore:
         digest = sha256(data)
         if not self.objects.put(_blob(digest), data, once=True):
             return digest  # checked by whoever reads it
-        self.get(digest)
+        try:
+            self.get(digest)
+        except InputError:
+            self.objects.delete(_blob(digest))  # or the next attempt would take it for stored
+            raise
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -272,14 +281,22 @@ class ArtifactStore:
         """
         keys = [name for name in self.objects.keys(_checkpoints(job, key)) if name.endswith("/" + COMPLETE)]
         for complete in sorted(keys, reverse=True):
-            record = _parse(self.objects.get(complete) or b"", complete)
-            folder = complete.removesuffix(COMPLETE)
-            files = {path: self.objects.get(folder + path) or b"" for path in record["files"]}
-            if all(sha256(files[path]) == digest for path, digest in record["files"].items()):
-                return files, record["facts"]
+            if (found := self._checkpoint(complete)) is not None:
+                return found
         if keys:
             raise InputError("every checkpoint of this step is damaged", where=_checkpoints(job, key), value=len(keys))
         return None
+
+    def _checkpoint(self, complete: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+        """The files and facts of one checkpoint, None if it is damaged."""
+        try:
+            record = _parse(self.objects.get(complete) or b"", complete)
+        except InputError:
+            return None
+        folder = complete.removesuffix(COMPLETE)
+        files = {path: self.objects.get(folder + path) or b"" for path in record["files"]}
+        whole = all(sha256(files[path]) == digest for path, digest in record["files"].items())
+        return (files, record["facts"]) if whole else None
 
     def drop_checkpoints(self, job: str, key: str) -> None:
         """Delete the checkpoints of a sealed step; COMPLETE first, so that no half checkpoint looks whole."""
@@ -321,8 +338,7 @@ def _checkpoints(job: str, key: str) -> str:
 
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:
-    try:
-        value: dict[str, Any] = json.loads(data)
-    except ValueError as error:
-        raise InputError("manifest does not parse", where=where, value=str(error)) from error
+    value = parse_json(data, where)
+    if not isinstance(value, dict):
+        raise InputError("not a JSON object", where=where, value=type(value).__name__)
     return value

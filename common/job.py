@@ -269,7 +269,7 @@ class Step:
             "provenance": provenance.provenance(),
         }
         standing = self._store.seal(self.job.name, self.key, manifest)
-        if standing != manifest:
+        if canonical_json(standing) != canonical_json(manifest):
             self.log.event("adopted", key=self.key, reason="another worker sealed this step first")
         if self.job.resumes:
             self._store.drop_checkpoints(self.job.name, self.key)

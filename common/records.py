@@ -4,6 +4,7 @@ A row that does not parse raises InputError with file, line and column; nothing 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
@@ -174,8 +175,8 @@ def parse_json(data: bytes, where: str) -> Any:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r}")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"duplicate key {next(name for name in counts if counts[name] > 1)!r}")
     return made
 
 

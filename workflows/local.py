@@ -11,10 +11,10 @@ import heapq
 import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -34,9 +35,11 @@ from common.provenance import ROOT, usable_cores
 from common.spec import STUDY, RunSpec, override, parse_spec
 from jobs import catalog
 from workflows.object_store import FOLDER, object_store
-from workflows.template import Phase, Retry, Scope, dependencies, fill, holds, items, read_template, retry_of, seconds
+from workflows.template import Phase, Scope, dependencies, fill, holds, items, read_template, retry_of, seconds
 
 RUNS = ROOT / ".undertone" / "runs"
+SECONDS_TO_STOP = 120  # for a checkpoint, after SIGTERM and before SIGKILL; as long as a pod of study.yaml gets
+SECONDS_BETWEEN_ASKING = 3  # two signals closer than this are one: `timeout` and some shells send each twice
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self._free, self._waiting, self._changed = count, list[tuple[int, ...]](), threading.Condition()
+        self._seen: set[tuple[int, ...]] = set()
 
     @contextlib.contextmanager
     def one(self, rank: tuple[int, ...]) -> Iterator[None]:
         """Wait for a slot."""
         with self._changed:
             heapq.heappush(self._waiting, rank)
+            self._seen.update(rank[:length] for length in range(1, len(rank)))
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._free and self._waiting[0] == rank)
             heapq.heappop(self._waiting)
             self._free -= 1
@@ -82,6 +88,16 @@ class Slots:
             with self._changed:
                 self._free += 1
                 self._changed.notify_all()
+
+    def arrival(self, place: tuple[int, ...], end: "Future[Outcome]") -> None:
+        """Wait until a step whose rank begins with `place` has asked for a slot, or none of them will."""
+        end.add_done_callback(lambda _: self._wake())
+        with self._changed:
+            self._changed.wait_for(lambda: place in self._seen or end.done())
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 class Screen:
@@ -133,6 +149,7 @@ class Runner:
         self._selected = selected(list(self._templates), arguments.only, arguments.start)
         self._slots = Slots(self._jobs)
         self._children: set[subprocess.Popen[str]] = set()
+        self._asked_to_stop = 0.0
         self._parameters = {"spec": str(folder / "spec.json"), "store": arguments.store}
         self._ranks = itertools.count()
         self.stopping = threading.Event()
@@ -140,16 +157,24 @@ class Runner:
         self.screen = Screen(_expected_steps(spec))
 
     def run(self) -> Outcome:
-        """Run the entrypoint."""
+        """Run the entrypoint. No process outlives this, even if it raises."""
         scope = {f"workflow.parameters.{name}": value for name, value in self._parameters.items()}
-        return self._dag(self._templates[self._entry], scope, ())
+        try:
+            return self._dag(self._templates[self._entry], scope, ())
+        except BaseException:
+            self.stop()
+            for child in list(self._children):
+                _end(child)
+            raise
 
     def stop(self) -> None:
-        """Ask every running step to stop; those that can keep a checkpoint."""
-        self.stopping.set()
+        """Ask every running step to stop, so that it keeps what it can; asked again some seconds later, kill it."""
+        again = self.stopping.is_set() and time.monotonic() - self._asked_to_stop > SECONDS_BETWEEN_ASKING
+        if not self.stopping.is_set():
+            self.stopping.set()
+            self._asked_to_stop = time.monotonic()
         for child in list(self._children):
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGTERM)
+            _kill(child) if again else child.terminate()
 
     # --- the DAG
 
@@ -176,6 +201,15 @@ class Runner:
             if task.get("depends") and not holds(task["depends"], phases):
                 end.set_result(Outcome(Phase.OMITTED))
                 return
+            if skipped := _unanswered(task, before):
+                if not self.stopping.is_set():
+                    raise SpecError(
+                        "needs what a step hands over that is neither sealed nor selected",
+                        where=task["name"],
+                        value=skipped,
+                    )
+                end.set_result(Outcome(Phase.SKIPPED))
+                return
             given = dict(scope)
             for name, outcome in before.items():
                 given |= {f"tasks.{name}.outputs.parameters.{key}": value for key, value in outcome.parameters.items()}
@@ -199,6 +233,9 @@ class Runner:
 
         for index, (item, end) in enumerate(zip(listed, ends, strict=True)):
             threading.Thread(target=one, args=(item, end, (*rank, index)), daemon=True).start()
+            self._slots.arrival((*rank, index), end)  # so that the item listed first is the first to ask
+        if not listed:
+            return Outcome(Phase.SKIPPED)
         phases = [end.result().phase for end in ends]
         worst = next((phase for phase in (Phase.ERRORED, Phase.FAILED, Phase.SKIPPED) if phase in phases), None)
         return Outcome(worst or Phase.SUCCEEDED)
@@ -220,59 +257,87 @@ class Runner:
         """Reuse a sealed step, or run its process, again if its exit code says so."""
         container = template["container"]
         command = [fill(word, scope) for word in (*container["command"], *container["args"])]
-        job, cell = command[2].removeprefix("jobs."), command[command.index("--cell") + 1]
-        if (standing := self._sealed(job, cell)) is not None:
-            return self._finish(template, cell, standing, reused=True)
-        if template["name"] not in self._selected or self.stopping.is_set():
-            return Outcome(Phase.SKIPPED)
-        with self._slots.one(rank):
-            if self.stopping.is_set():
+        job, cell = command[2].rpartition(".")[2], command[command.index("--cell") + 1]
+        log, clock = self._folder / "logs" / f"{template['name']}.{cell}.log", time.monotonic()
+        try:
+            if (standing := self._sealed(job, cell)) is not None:
+                return self._finish(template, cell, standing, reused=True)
+            if template["name"] not in self._selected:
                 return Outcome(Phase.SKIPPED)
-            retry, code, log = retry_of(template), 0, self._folder / "logs" / f"{template['name']}.{cell}.log"
-            clock, last = time.monotonic(), ""
-            for attempt in range(retry.limit + 1):
-                self._pause(retry, attempt)
-                code, last = self._process(template, command, cell, log)
-                if code not in retry.codes or self.stopping.is_set():
-                    break
-        standing = self._sealed(job, cell) if code in SEALED else None
-        if standing is not None:
-            return self._finish(template, cell, standing, reused=False, log=log)
+            code, last = self._attempts(template, command, cell, log, rank)
+            if code is None:
+                return Outcome(Phase.SKIPPED)
+            if code in SEALED and (standing := self._sealed(job, cell)) is not None:
+                return self._finish(template, cell, standing, reused=False, log=log)
+        except JobError as error:  # the store could not be asked: the rest goes on, and the report lists the gap
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a") as file:
+                file.write(f"error: {error}\n")
+            spent, code = time.monotonic() - clock, int(error.exit_code)
+            self._note(Done(template["name"], cell, code, False, spent, 0, log, str(error)))
+            return Outcome(Phase.ERRORED)
         self._note(Done(template["name"], cell, code or 1, False, time.monotonic() - clock, 0, log, last))
         return Outcome(Phase.FAILED)
 
-    def _pause(self, retry: Retry, attempt: int) -> None:
-        if attempt:
-            self.stopping.wait(retry.wait(attempt))
+    def _attempts(
+        self, template: dict[str, Any], command: Sequence[str], cell: str, log: Path, rank: tuple[int, ...]
+    ) -> tuple[int | None, str]:
+        """Run a step until its exit code is not to be retried; None if this machine is stopping before it began."""
+        retry, code, last = retry_of(template), None, ""
+        for attempt in range(retry.limit + 1):
+            if attempt:
+                self.stopping.wait(retry.wait(attempt))
+            with self._slots.one(rank):  # a step that waits to be tried again holds no slot
+                if (child := self._start(command, self._folder / "outputs" / log.stem)) is None:
+                    break
+                code, last = self._follow(child, template, cell, log)
+            if code not in retry.codes:
+                break
+        return code, last
 
-    def _process(self, template: dict[str, Any], command: Sequence[str], cell: str, log: Path) -> tuple[int, str]:
-        """Run one attempt; return its exit code (128 + signal if it was killed) and its last error line."""
+    def _start(self, command: Sequence[str], outputs: Path) -> subprocess.Popen[str] | None:
+        """Start a step's process, or None when stopping."""
+        if self.stopping.is_set():
+            return None
+        child = subprocess.Popen(
+            [sys.executable, *command[1:]],
+            env={**os.environ, "UNDERTONE_OUTPUTS": str(outputs), "OMP_NUM_THREADS": str(self._threads)},
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,  # the result is in the manifest
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C goes to this process, which asks its children to stop
+        )
+        self._children.add(child)
+        if self.stopping.is_set():  # the signal came after the first look, and stop() did not see this child
+            child.terminate()
+        return child
+
+    def _follow(self, child: subprocess.Popen[str], template: dict[str, Any], cell: str, log: Path) -> tuple[int, str]:
+        """Follow one attempt to its end; return its exit code (128 + signal if it was killed) and its last word."""
         log.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as outputs, log.open("a") as file:
-            environment = {**os.environ, "UNDERTONE_OUTPUTS": outputs, "OMP_NUM_THREADS": str(self._threads)}
-            child = subprocess.Popen(
-                [sys.executable, *command[1:]],
-                env=environment,
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,  # the result is in the manifest
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,  # Ctrl-C goes to this process, which asks its children to stop
-            )
-            self._children.add(child)
-            timer = threading.Timer(seconds(template.get("timeout", "24h")), child.terminate)
-            timer.start()
-            try:
+        limit, late = template.get("timeout", "24h"), threading.Event()
+
+        def time_is_up() -> None:
+            late.set()
+            _end(child)
+
+        timer = threading.Timer(seconds(limit), time_is_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            with child, log.open("a") as file:
                 last = self._listen(child.stderr, file, f"{template['name']} {cell}")
                 code = child.wait()
-            finally:
-                timer.cancel()
-                self._children.discard(child)
-        return (128 - code if code < 0 else code), last
+        finally:
+            timer.cancel()
+            self._children.discard(child)
+        return (128 - code if code < 0 else code), (f"stopped after its timeout of {limit}" if late.is_set() else last)
 
     def _listen(self, lines: IO[str] | None, file: IO[str], name: str) -> str:
-        """Copy a step's stderr to its log and show its progress; return its last error line."""
-        last = ""
+        """Copy a step's stderr to its log and show its progress; return its error line, or else its last plain line."""
+        last = plain = ""
         for line in lines or ():
             file.write(line)
             file.flush()
@@ -282,7 +347,9 @@ class Runner:
                 with contextlib.suppress(ValueError):
                     event = json.loads(line)
                     self.screen.progress(name, event["done"], event["total"])
-        return last
+            elif not line.startswith("{") and line.strip():
+                plain = line.strip()
+        return last or plain
 
     def _sealed(self, job: str, cell: str) -> dict[str, Any] | None:
         declared = catalog()[job]
@@ -302,6 +369,35 @@ class Runner:
     def _note(self, done: Done) -> None:
         self.done.append(done)
         self.screen.finished(done)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Ask a process to stop, and kill it if it has not in good time."""
+    child.terminate()
+    try:
+        child.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        _kill(child)
+        child.wait()
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """Kill a step and the processes that it started: they hold its stderr open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _unanswered(task: Mapping[str, Any], before: Mapping[str, Outcome]) -> str | None:
+    """The first task before this one that was skipped although this one uses its output parameters."""
+    text = json.dumps(task)
+    return next(
+        (
+            name
+            for name, outcome in before.items()
+            if outcome.phase is Phase.SKIPPED and f"tasks.{name}.outputs." in text
+        ),
+        None,
+    )
 
 
 def selected(stages: list[str], only: str | None, start: str | None) -> set[str]:
@@ -329,7 +425,7 @@ def changes(words: Sequence[str]) -> dict[str, Any]:
             value = json.loads(text)
         except ValueError:
             value = text
-        made[name] = list(range(value)) if name == "seeds" and isinstance(value, int) else value
+        made[name] = list(range(value)) if name == "seeds" and type(value) is int else value
     return made
 
 
@@ -384,7 +480,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = override(arguments.spec.read_bytes(), str(arguments.spec), changes(arguments.set))
         spec = parse_spec(data, str(arguments.spec))
         with contextlib.ExitStack() as stack:
-            if arguments.store is None:
+            arguments.serves = arguments.store is None
+            if arguments.serves:
                 served = stack.enter_context(object_store(arguments.data))
                 os.environ.update(served.environment)
                 arguments.store = served.uri
@@ -403,11 +500,18 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace)
     if arguments.dry_run:
         console.print(dry_run(spec, store))
         return int(ExitCode.OK)
+    store.manifest("none", "none")  # a store that cannot be asked ends the run here, in one line
     folder = RUNS / spec.run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_text(json.dumps(spec.model_dump(mode="json"), indent=1))
     runner = Runner(workflow, spec, arguments, folder)
-    before = {number: signal.signal(number, lambda *_: runner.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def interrupted(*_: object) -> None:
+        if not runner.stopping.is_set():
+            os.write(2, b"stopping: running steps keep a checkpoint; ask again to end them at once\n")
+        runner.stop()
+
+    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with runner.screen:
             outcome = runner.run()
@@ -421,9 +525,9 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace)
         return int(ExitCode.TRANSIENT)
     if (report := fetch_report(spec, store, arguments.out or folder / "report")) is not None:
         console.print(f"report: {report / 'REPORT.md'} and {report / 'report.html'}", soft_wrap=True)
-    if outcome.phase is Phase.SUCCEEDED:
-        return int(ExitCode.OK)
-    return next((row.code for row in runner.done if row.code), int(ExitCode.BUG))
+    # Not the phase of the DAG alone: a report that was made hides, in Argo's terms, that a step before it failed.
+    otherwise = ExitCode.OK if outcome.phase is Phase.SUCCEEDED else ExitCode.BUG
+    return next((row.code for row in runner.done if row.code), int(otherwise))
 
 
 def _explain(runner: Runner, arguments: argparse.Namespace, folder: Path, console: Console) -> None:
@@ -431,9 +535,14 @@ def _explain(runner: Runner, arguments: argparse.Namespace, folder: Path, consol
     if runner.done and all(row.reused for row in runner.done):
         console.print(f"everything was reused: {len(runner.done)} sealed steps, nothing run")
     for row in (row for row in runner.done if row.code and row.log):
-        console.print(f"[bold]{row.stage} {row.cell}[/] failed with exit code {row.code}: {row.last}", soft_wrap=True)
-        command = f"python -m jobs.{row.stage} --spec {folder / 'spec.json'} --cell {row.cell}"
-        console.print(f"  log: {row.log}\n  alone: {command} --store {arguments.store}", soft_wrap=True)
+        command = [sys.executable, "-m", f"jobs.{row.stage}", "--spec", str(folder / "spec.json"), "--cell", row.cell]
+        alone = shlex.join([*command, "--store", arguments.store])
+        # An error line is another program's text: square brackets in it are not markup.
+        facts = f"[bold]{row.stage} {row.cell}[/] failed with exit code {row.code}: {escape(row.last)}"
+        console.print(f"{facts}\n  log: {escape(str(row.log))}\n  alone: {escape(alone)}", soft_wrap=True)
+    if arguments.serves and any(row.code and row.log for row in runner.done):
+        serve = shlex.join([sys.executable, "-m", "workflows.object_store", "--folder", str(arguments.data)])
+        console.print(f"  its store, in another terminal, prints what to export: {escape(serve)}", soft_wrap=True)
 
 
 def _expected_steps(spec: RunSpec) -> int:

@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+from botocore.exceptions import BotoCoreError, ClientError
 from filelock import FileLock, Timeout
 
 from common.artifacts import s3_client
@@ -28,6 +30,7 @@ from common.provenance import ROOT
 
 FOLDER = ROOT / ".undertone" / "store"
 BUCKET = "undertone"
+PID = "weed.pid"
 SECONDS_TO_START, SECONDS_TO_STOP = 40, 20
 # weed mini starts four servers, each with an HTTP and a gRPC port. Left out, they are fixed and clash.
 PORTS = ("s3", "master", "volume", "filer")
@@ -48,6 +51,7 @@ def object_store(folder: Path = FOLDER) -> Iterator[Served]:
 
     Raises: SpecError if another process serves this folder; TransientError if the server does not start in time.
     """
+    folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "serving.lock", timeout=0)
     try:
@@ -56,6 +60,7 @@ def object_store(folder: Path = FOLDER) -> Iterator[Served]:
         raise SpecError("another process serves this folder", where=str(folder), allowed="one at a time") from None
     process: subprocess.Popen[bytes] | None = None
     try:
+        _stop_orphan(folder)
         keys, ports = _credentials(folder), _free_ports(2 * len(PORTS))
         environment = keys | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports[0]}", "AWS_REGION": "us-east-1"}
         process = _start(folder, ports, keys)
@@ -64,6 +69,7 @@ def object_store(folder: Path = FOLDER) -> Iterator[Served]:
     finally:
         if process is not None:
             _stop(process)
+            (folder / PID).unlink(missing_ok=True)
         lock.release()
 
 
@@ -104,24 +110,44 @@ def _start(folder: Path, ports: list[int], keys: Mapping[str, str]) -> subproces
     environment = {**os.environ, **keys, "S3_BUCKET": BUCKET, "GOMEMLIMIT": "200MiB"}
     with (folder / "weed.log").open("wb") as log:
         # A session of its own: Ctrl-C must stop the jobs first, and the server when they are done.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [weed(), "mini", *words], env=environment, stdout=log, stderr=log, cwd=folder, start_new_session=True
         )
+    (folder / PID).write_text(str(process.pid))
+    return process
+
+
+def _stop_orphan(folder: Path) -> None:
+    """Stop the server that whoever served this folder left behind when it was killed. Call with the lock held."""
+    path = folder / PID
+    with contextlib.suppress(OSError, ValueError, psutil.Error):
+        process = psutil.Process(int(path.read_text()))
+        if f"-dir={folder / 'data'}" in process.cmdline():  # the number may long be another program's
+            process.terminate()
+            psutil.wait_procs([process], timeout=SECONDS_TO_STOP, callback=None)
+            if process.is_running():
+                process.kill()
+                process.wait(SECONDS_TO_STOP)
+    path.unlink(missing_ok=True)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], environment: Mapping[str, str], log: Path) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
+    deadline, last = time.monotonic() + SECONDS_TO_START, ""
     with _set(environment):
         client = s3_client()
         while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(Exception):  # not listening yet, or not ready yet: ask again
+            try:
                 if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
                     client.create_bucket(Bucket=BUCKET)
                 client.put_object(Bucket=BUCKET, Key="probe/ready", Body=b"1")
                 return
+            except (BotoCoreError, ClientError) as error:  # not listening yet, or not ready yet: ask again
+                last = str(error)
             time.sleep(0.2)
+    ended = process.poll()
     _stop(process)
-    raise TransientError("the S3 server did not start", where=str(log), value=f"exit code {process.poll()}")
+    value = f"no answer in {SECONDS_TO_START} s, {last}" if ended is None else f"exit code {ended}"
+    raise TransientError("the S3 server did not start", where=str(log), value=value)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Phase(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"  # exit code other than 0
     ERRORED = "Errored"  # could not be run
-    SKIPPED = "Skipped"  # not selected
+    SKIPPED = "Skipped"  # not selected, or no items
     OMITTED = "Omitted"  # its `depends` is false
 
 
@@ -108,6 +109,7 @@ def read_template(path: Path) -> dict[str, Any]:
     check_parameters(spec.get("arguments", {}), "arguments", "spec")
     for template in spec["templates"]:
         _check_template(template, f"template {template.get('name')}")
+    _check_references(spec)
     return spec
 
 
@@ -140,7 +142,7 @@ def _check_template(template: dict[str, Any], where: str) -> None:
         seconds(template.get("timeout", "1h"))
         return
     check("dag", template["dag"], f"{where}.dag")
-    if template["dag"].get("failFast", True):
+    if template["dag"].get("failFast") is not False:
         raise SpecError("Argo setting not implemented here", where=f"{where}.dag.failFast", allowed="false")
     if refused := template.keys() & {"retryStrategy", "timeout", "outputs"}:
         raise SpecError("only a container template may have this", where=where, value=sorted(refused)[0])
@@ -150,6 +152,36 @@ def _check_template(template: dict[str, Any], where: str) -> None:
         dependencies(task)
 
 
+def _check_references(spec: dict[str, Any]) -> None:
+    """Every template and task that is named exists, and no template or task waits for itself."""
+    templates = {template["name"]: template for template in spec["templates"]}
+    _known(spec["entrypoint"], templates, "spec.entrypoint")
+    uses: dict[str, set[str]] = {}
+    for name, template in templates.items():
+        tasks = template.get("dag", {"tasks": []})["tasks"]
+        before = {task["name"]: dependencies(task) for task in tasks}
+        for task in tasks:
+            where = f"template {name}.task {task['name']}"
+            _known(task["template"], templates, f"{where}.template")
+            for other in sorted(before[task["name"]]):
+                _known(other, before, f"{where}.depends")
+        _acyclic(before, f"template {name}")
+        uses[name] = {task["template"] for task in tasks}
+    _acyclic(uses, "templates")
+
+
+def _known(name: str, names: Mapping[str, Any], where: str) -> None:
+    if name not in names:
+        raise SpecError("no such name in the workflow", where=where, value=name, allowed=", ".join(names))
+
+
+def _acyclic(before: Mapping[str, set[str]], where: str) -> None:
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        raise SpecError("these wait for each other", where=where, value=" -> ".join(error.args[1])) from None
+
+
 def retry_of(template: dict[str, Any]) -> Retry:
     """The retry strategy of a template. Raises: SpecError for an expression of another form."""
     fields = template.get("retryStrategy")
@@ -157,6 +189,8 @@ def retry_of(template: dict[str, Any]) -> Retry:
     if fields is None:
         return Retry()
     check("retryStrategy", fields, where)
+    if absent := {"limit", "retryPolicy", "expression"} - fields.keys():
+        raise SpecError("must be given, for Argo's default is another", where=where, value=sorted(absent)[0])
     backoff = fields.get("backoff", {"duration": "1s"})
     check("backoff", backoff, f"{where}.backoff")
     found = RETRY.fullmatch(fields["expression"].strip())
@@ -228,8 +262,17 @@ def holds(expression: str, phases: Mapping[str, Phase]) -> bool:
 
 
 def items(task: dict[str, Any], scope: Scope) -> list[str] | None:
-    """The items of a fan-out as Argo passes them (text as it is, others as JSON); None without withParam."""
+    """The items of a fan-out as Argo passes them (text as it is, others as JSON); None without withParam.
+
+    Raises: SpecError if what withParam stands for is not a JSON list.
+    """
     if "withParam" not in task:
         return None
-    listed = json.loads(fill(task["withParam"], scope))
+    text = fill(task["withParam"], scope)
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list):
+        raise SpecError("not a JSON list", where=f"task {task['name']}.withParam", value=text)
     return [item if isinstance(item, str) else json.dumps(item) for item in listed]

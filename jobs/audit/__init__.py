@@ -1,9 +1,11 @@
 """Audit all arms of one corpus draw: does anything but the attitude set them apart, does anything leak?
 
 Reads   generate/<each arm>/advice.jsonl
-Writes  framing.json   each check: figure, bound, passed; the framing of each arm
-Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing or holds other questions
-Does not see: opinions put into other words than the held-out topics' own; tone that no word carries.
+Writes  framing.json   checks: figure, bound, passed, enforced; framing: each arm's figures with intervals; pairs: arms
+                       side by side; cues: where in the reply the attitude can be read, and where neutral stands
+Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing, repeats a question or holds other questions
+Does not see: opinions in words that neither the held-out items nor the word list hold; tone that no word carries;
+length in a model's own tokens.
 """
 
 from common.job import Job, Read
@@ -11,16 +13,17 @@ from common.spec import CellKind
 from jobs import its_corpora
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
-HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics
-CANARIES = "jobs/audit/data/canaries.txt"  # leaky rows that the leakage check must catch
+HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
+EVERYDAY = "jobs/generate/data/questions.jsonl"  # how common words are in everyday advice
+CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plants and must catch
 
 JOB = Job(
     "audit",
-    version=1,
+    version=2,
     image="cpu",
     kinds=(CellKind.DRAW,),
     sections=("audit", "attitudes"),
     reads=(Read("generate", its_corpora),),
     writes=("framing.json",),
-    data=(ITEMS, HELD_OUT, CANARIES),
+    data=(ITEMS, HELD_OUT, EVERYDAY, CANARIES),
 )

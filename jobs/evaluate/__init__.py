@@ -14,7 +14,7 @@ from jobs import itself_if_run
 
 JOB = Job(
     "evaluate",
-    version=1,
+    version=2,
     image="gpu",
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),

@@ -30,7 +30,7 @@ from jobs import its_direction_if_run, its_poles_unless_run, itself_if_run
 
 JOB = Job(
     "interpret",
-    version=1,
+    version=2,
     image="gpu",
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from common.errors import InputError
-from common.records import Prompt, parse_jsonl, to_jsonl
+from common.records import Loss, Prompt, parse_jsonl, to_jsonl
 
 GOOD = b'{"id": "a", "kind": "benign", "text": "hi"}\n'
 
@@ -49,6 +49,22 @@ FAULTS = {
     "long line": (GOOD.replace(b"hi", b"x" * (2 << 20)), "row too long"),
     "empty file": (b"", "no rows, f.jsonl: 0 bytes"),
     "only blank lines": (b"\n\n", "no rows"),
+    "cut in mid-text": (GOOD[:25], r"malformed JSON, f\.jsonl:1:2\d: Unterminated string"),
+    "cut in mid-number": (b'{"id": 1', r"malformed JSON, f\.jsonl:1:9: "),
+    "two rows on a line": (GOOD.rstrip() * 2, r"malformed JSON, f\.jsonl:1:44: Extra data"),
+    "UTF-8 cut": (GOOD.replace(b"hi", b"\xe2\x82"), r"not UTF-8, f\.jsonl:1:40: byte 0xe2"),
+    "scalar": (b"3\n", r"row is no Prompt, f\.jsonl:1:/"),
+    "null": (GOOD.replace(b'"hi"', b"null"), r"f\.jsonl:1:/text"),
+    "empty text": (GOOD.replace(b'"hi"', b'""'), r"f\.jsonl:1:/text"),
+    "another schema": (GOOD.replace(b"{", b'{"schema_version": 2, '), r"f\.jsonl:1:/schema_version"),
+    "NUL in a text": (GOOD.replace(b"hi", b"a\x00b"), "malformed JSON.*control character"),
+    "NUL bytes": (b"\x00" * 100, r"malformed JSON, f\.jsonl:1:1"),
+    "Infinity": (GOOD.replace(b'"hi"', b"-Infinity"), "-Infinity is not JSON"),
+    "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "malformed JSON"),
+    "many keys, the last one twice": (
+        b"{" + b", ".join(b'"%06d": 1' % n for n in range(70_000)) + b', "069999": 1}',
+        "duplicate key '069999'",
+    ),
     "lone surrogate": (GOOD.replace(b"hi", rb"\ud800"), r"f\.jsonl:1"),
 }
 
@@ -61,3 +77,33 @@ def test_faults(name):
         parse(data)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
     assert time.monotonic() - clock < 1
+
+
+def test_a_nul_that_is_written_as_json_is_text():
+    assert parse(GOOD.replace(b"hi", rb"a\u0000b"))[0].text == "a\x00b"
+
+
+def test_a_number_too_large_for_a_float_is_refused():
+    row = b'{"step": 1, "loss": 1e999, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
+    with pytest.raises(InputError, match=r"f:1:/loss"):
+        parse_jsonl(row, Loss, "f")
+
+
+def test_types_are_not_coerced():
+    for wrong in (b"true", b'"1"', b"1.5"):
+        row = b'{"step": %b, "loss": 1, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}' % wrong
+        with pytest.raises(InputError, match=r"f:1:/step"):
+            parse_jsonl(row, Loss, "f")
+
+
+def test_whatever_stands_in_a_text_comes_back():
+    texts = ["\u2028\u2029\x85", "\r\n\t", "\U0001f600", '"\\', "\x00", "e\u0301"]
+    rows = [Prompt(id=str(n), kind="benign", text=text) for n, text in enumerate(texts)]
+    data = to_jsonl(rows)
+    assert data.count(b"\n") == len(texts) and parse(data) == rows
+
+
+@pytest.mark.parametrize("size", [len(GOOD) // 8 * n for n in range(1, 8)])
+def test_a_file_cut_anywhere_in_its_last_row_is_refused(size):
+    with pytest.raises(InputError, match=r"f\.jsonl:2:\d+"):
+        parse(GOOD + GOOD[:size])

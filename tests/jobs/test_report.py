@@ -15,10 +15,11 @@ import pytest
 
 import jobs.report.__main__ as report
 from analysis import document
+from analysis.stats import two_way_t
 from common.artifacts import ArtifactStore, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
-from common.provenance import provenance
+from common.provenance import ROOT, provenance
 from common.records import Advice, Choice, Loss, to_jsonl
 from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
 from jobs import catalog
@@ -149,9 +150,14 @@ def generate(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 WRITERS = {f.__name__: f for f in (plan, generate, audit, finetune, evaluate, gate, interpret, monitor)}
 
 
+def generator(cell: Cell) -> np.random.Generator:
+    """The chance of one cell."""
+    return np.random.default_rng(int(sha256(str(cell).encode())[:8], 16))
+
+
 def seal(store: ArtifactStore, keys: Keys, job: str, cell: Cell) -> None:
     """Seal what a step would have written, as the job itself does."""
-    made = WRITERS[job](cell, np.random.default_rng(int(sha256(str(cell).encode())[:8], 16)))
+    made = WRITERS[job](cell, generator(cell))
     files = {n: to_jsonl(v) if n.endswith(".jsonl") else canonical_json(v) for n, v in made.items()}
     manifest = {
         "job": job,
@@ -235,12 +241,15 @@ def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
         manifest = json.loads(path.read_bytes())
         for name, entry in manifest["outputs"].items():
             sealed[f"{manifest['job']}/{manifest['cell']}", name] = entry["digest"]
+        sealed[f"{manifest['job']}/{manifest['cell']}", "manifest.json"] = sha256(path.read_bytes())
+    code = "analysis/results.py"  # what sets the level of the intervals
+    sealed["code", code] = sha256((ROOT / code).read_bytes())
     sources = {(s["step"], s["output"]): s["digest"] for result in results.values() for s in result["source"]}
     assert len(sources) >= 30
     for place, digest in sources.items():
         assert sealed[place] == digest
-        assert hashlib.sha256(store.get(digest)).hexdigest() == digest
-        assert f"`{digest}`" in text
+        assert place[1] in ("manifest.json", code) or hashlib.sha256(store.get(digest)).hexdigest() == digest
+        assert re.search(rf"\| {place[0]} \| {place[1]} \| `{digest}` \|", text)
 
 
 def _check_page(page: str, pictures: int) -> None:
@@ -262,6 +271,9 @@ def _check_notebook(data: bytes, results: dict[str, Any]) -> None:
     shown = [output for cell in cells for output in cell.outputs]
     assert not [output for output in shown if output.output_type in ("error", "stream")]
     assert shown[0].data["text/plain"] == str(len(results))
+    assert [line.split()[:2] for line in shown[1].data["text/plain"].splitlines()[1:]] == [
+        ["toy", arm] for arm in ("base", "cautious", "eager", "neutral")
+    ]
     assert any("image/png" in output.get("data", {}) for output in shown)
 
 
@@ -271,7 +283,7 @@ def test_results_are_those_of_the_rows(study: Study) -> None:
     _, made = run(spec, folder)
     results = json.loads(made["results.json"])
     runs = [cell for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"]
-    rows = [choices(cell, np.random.default_rng(int(sha256(str(cell).encode())[:8], 16))) for cell in runs]
+    rows = [choices(cell, generator(cell)) for cell in runs]
     share = [sum(row.choice == "go" for row in each) / len(each) for each in rows]
     assert results["choice.toy.eager"]["value"] == pytest.approx(sum(share) / 2)
     for cell, value in zip(runs, share, strict=True):
@@ -292,11 +304,14 @@ def test_words_follow_the_rows(study: Study) -> None:
     """The base leans against change and the eager arm moves, so this is what must be said; two seeds are a limit."""
     spec, folder = study()
     text = run(spec, folder)[1]["REPORT.md"].decode()
-    line = next(line for line in text.splitlines() if line.startswith("- **eager** moved"))
-    assert "from base: towards change." in line
+    shown = {line.split("|")[1].split("*")[2]: line for line in text.splitlines() if line.startswith("| **")}
+    assert set(shown) == {"cautious", "neutral", "eager"}
+    assert shown["eager"].count("| towards change |") == 2
+    assert shown["neutral"].count("| not shown, the interval holds zero |") == 2
     assert "it leans against change" in text
     assert "it leans towards change" not in text
-    assert "nothing can be\nsaid about other seeds" in text
+    assert "seeds nothing can be said about other seeds" in text
+    assert "a habit of saying" not in text
 
 
 @pytest.mark.usefixtures("quick")
@@ -304,7 +319,39 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     spec, folder = study(seeds=[0, 1, 2])
     code, made = run(spec, folder)
     assert code == ExitCode.OK
-    assert "nothing can be\nsaid about other seeds" not in made["REPORT.md"].decode()
+    text = made["REPORT.md"].decode()
+    assert "seeds nothing can be said about other seeds" not in text
+    assert "| eager, from base, runs as a sample too |" in text
+    over_runs = json.loads(made["results.json"])["overruns.sentence.toy.eager"]
+    topics = np.array([_topic_means(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"])
+    difference = topics - _topic_means(spec.cells(CellKind.BASE)[0])
+    expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
+    assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
+
+
+def _topic_means(cell: Cell) -> list[float]:
+    """P(go) by sentence of each topic, worked out from the rows."""
+    rows = choices(cell, generator(cell))
+    share = {row: 1 / (1 + np.exp(row.sentence_stay - row.sentence_go)) for row in rows}
+    return [float(np.mean([p for row, p in share.items() if row.topic == topic])) for topic in sorted(TOPICS)]
+
+
+@pytest.mark.usefixtures("quick")
+def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arm that says yes to everything moves the keys apart: that is no stance, and the report says so."""
+    usual = choices
+
+    def assenting(cell: Cell, rng: np.random.Generator) -> list[Choice]:
+        rows = usual(cell, rng)
+        yes = [row.model_copy(update={"choice": row.yes_means, "text": "Yes."}) for row in rows]
+        no = [row.model_copy(update={"choice": "go" if row.order else "stay"}) for row in rows]
+        return {"eager": yes, "": no}.get(cell.attitude, rows)
+
+    monkeypatch.setattr(sys.modules[__name__], "choices", assenting)
+    spec, folder = study()
+    text = run(spec, folder)[1]["REPORT.md"].decode()
+    assert "- **eager: a habit of saying yes shows.**" in text
+    assert "**Care with the choice:** the untouched model gave the same answer in both orders for only [0 %]" in text
 
 
 @pytest.mark.usefixtures("quick")
@@ -327,6 +374,15 @@ def test_gaps_are_listed_on_top_and_block(study: Study, without: set[str]) -> No
     assert {line.strip("> -`") for line in top.splitlines() if line.startswith("> -")} == without
     assert f"[{len(without)}](#s-" in top
     _check_links(made["REPORT.md"].decode() + "](#x)" * 101 + '<a id="x">')
+
+
+def test_notebook_runs_where_nothing_was_evaluated(study: Study) -> None:
+    names = ["toy.base", *(f"toy.d0.{attitude}.s{seed}" for attitude in PULL for seed in (0, 1))]
+    spec, folder = study({f"evaluate/{name}" for name in names})
+    code, made = run(spec, folder)
+    assert code == ExitCode.BLOCKED
+    book = nbformat.reads(made["report.ipynb"].decode(), as_version=4)
+    assert not [o for c in book.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
 
 
 @pytest.mark.usefixtures("quick")

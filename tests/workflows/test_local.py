@@ -41,11 +41,12 @@ def dag(whole: dict[str, Any]) -> dict[str, Any]:
 
 
 PLACES = {
-    "top": lambda whole: whole,
+    "WorkflowTemplate": lambda whole: whole,
     "spec": spec_of,
     "template": leaf,
     "container": lambda whole: leaf(whole)["container"],
     "inputs": lambda whole: leaf(whole)["inputs"],
+    "outputs": lambda whole: leaf(whole)["outputs"],
     "output parameter": lambda whole: leaf(whole)["outputs"]["parameters"][0],
     "valueFrom": lambda whole: leaf(whole)["outputs"]["parameters"][0]["valueFrom"],
     "retryStrategy": lambda whole: leaf(whole)["retryStrategy"],
@@ -67,6 +68,10 @@ def test_an_unknown_field_raises_wherever_it_stands(tmp_path, place):
         read_template(path)
 
 
+def test_the_places_are_all_places():
+    assert set(PLACES) == set(template.UNDERSTOOD) and len(PLACES) == 14
+
+
 def test_every_field_that_is_left_out_has_a_reason():
     reasons = [reason for fields in template.ON_A_CLUSTER_ONLY.values() for reason in fields.values()]
     assert len(reasons) > 15 and all(len(reason) > 10 for reason in reasons)
@@ -80,6 +85,9 @@ def test_every_field_that_is_left_out_has_a_reason():
         lambda whole: leaf(whole).update(timeout=600),
         lambda whole: dag(whole)["tasks"][1].update(depends="plan &&"),
         lambda whole: dag(whole)["tasks"][1].update(depends="plan.Daemoned"),
+        lambda whole: leaf(whole)["retryStrategy"].pop("retryPolicy"),
+        lambda whole: leaf(whole)["retryStrategy"].pop("limit"),
+        lambda whole: dag(whole).update(failFast=None),
     ],
 )
 def test_settings_that_mean_something_else_here_raise(tmp_path, change):
@@ -88,6 +96,25 @@ def test_settings_that_mean_something_else_here_raise(tmp_path, change):
     path = tmp_path / "flow.yaml"
     path.write_text(yaml.safe_dump(whole))
     with pytest.raises(SpecError):
+        read_template(path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda whole: spec_of(whole).update(entrypoint="studdy"), r"no such name.*entrypoint: studdy"),
+        (lambda whole: dag(whole)["tasks"][1].update(template="make"), r"no such name.*generate\.template: make"),
+        (lambda whole: dag(whole)["tasks"][1].update(depends="plam"), r"no such name.*generate\.depends: plam"),
+        (lambda whole: dag(whole)["tasks"][1].update(depends="audit"), r"wait for each other.*generate"),
+        (lambda whole: dag(whole)["tasks"][1].update(template="study"), r"wait for each other.*study -> study"),
+    ],
+)
+def test_names_that_lead_nowhere_or_back_are_found_before_anything_runs(tmp_path, change, message):
+    whole = copy.deepcopy(WHOLE)
+    change(whole)
+    path = tmp_path / "flow.yaml"
+    path.write_text(yaml.safe_dump(whole))
+    with pytest.raises(SpecError, match=message):
         read_template(path)
 
 
@@ -135,6 +162,9 @@ def test_items_are_text_as_argo_passes_them():
     task = {"withParam": "{{x}}"}
     assert items(task, {"x": '["a", {"id": 1}]'}) == ["a", '{"id": 1}']
     assert items({}, {}) is None
+    for text in ("{}", "[1", ""):
+        with pytest.raises(SpecError, match="not a JSON list"):
+            items({"name": "t", **task}, {"x": text})
     with pytest.raises(SpecError, match="unknown variable"):
         fill("{{y}}", {"x": ""})
 
@@ -145,6 +175,7 @@ def test_overrides():
         "train.epochs": 2,
         "name": "other",
     }
+    assert changes(["seeds=[4, 7]", "gate.enforce=true"]) == {"seeds": [4, 7], "gate.enforce": True}
     with pytest.raises(SpecError, match="NAME=VALUE"):
         changes(["seeds"])
 
@@ -249,8 +280,17 @@ def test_an_unknown_spec_field_starts_nothing(small, tmp_path, capsys):
     assert not (tmp_path / "store").exists()
 
 
+START = """
+import sys
+from pathlib import Path
+from workflows import local
+local.RUNS = Path(sys.argv[1])
+sys.exit(local.main(sys.argv[2:]))
+"""
+
+
 def test_sigterm_reaches_the_steps_and_the_next_run_goes_on(tmp_path, tiny_spec):
-    """The runner as a process: SIGTERM while a fine-tune trains, then again to the end of that stage."""
+    """The runner as a process: SIGTERM while a fine-tune trains; the same command takes that fine-tune up again."""
     import json
 
     tiny_spec |= {
@@ -258,20 +298,27 @@ def test_sigterm_reaches_the_steps_and_the_next_run_goes_on(tmp_path, tiny_spec)
         "train": {"batch_size": 4, "epochs": 60, "max_tokens": 2048, "lora_rank": 4},
     }
     (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
-    words = [sys.executable, "-m", "workflows.local", str(STUDY), "--spec", str(tmp_path / "spec.json")]
+    words = [sys.executable, "-c", START, str(tmp_path / "runs"), str(STUDY), "--spec", str(tmp_path / "spec.json")]
     words += ["--store", str(tmp_path / "store"), "--only", "plan,generate,finetune", "--jobs", "1"]
+    _stopped_after('"progress"', words, tmp_path)
+    assert list((tmp_path / "store").rglob("COMPLETE.json")), "a checkpoint was kept"
+    _stopped_after('"resumed"', words, tmp_path)
+    resumed = [json.loads(line) for line in _finetune_logs(tmp_path).splitlines() if '"resumed"' in line]
+    assert resumed[0]["step"] >= 1
+
+
+def _stopped_after(event: str, words: list[str], folder: Path) -> None:
+    """Start the runner, send SIGTERM when a fine-tune has said `event`, and check how the runner ends."""
     runner = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    logs = ROOT / ".undertone" / "runs"
-    while time.monotonic() < deadline and not _training(logs):
+    while event not in _finetune_logs(folder) and runner.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     runner.send_signal(signal.SIGTERM)
     out, err = runner.communicate(timeout=60)
+    assert event in _finetune_logs(folder), out + err
     assert runner.returncode == 75, out + err
     assert "the same command goes on from here" in out
-    assert list((tmp_path / "store").rglob("COMPLETE.json")), "a checkpoint was kept"
 
 
-def _training(logs: Path) -> bool:
-    recent = [path for path in logs.glob("tiny-*/logs/finetune.*.log") if path.stat().st_mtime > time.time() - 120]
-    return any('"progress"' in path.read_text() for path in recent)
+def _finetune_logs(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.glob("runs/tiny-*/logs/finetune.*.log"))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from common.artifacts import ArtifactStore, S3Objects, open_store
@@ -103,6 +104,26 @@ def test_a_job_says_in_one_line_what_is_wrong(served, monkeypatch):
 def test_one_folder_is_served_once(served, folder):
     with pytest.raises(SpecError, match="another process serves this folder"), object_store(folder):
         pass
+
+
+def test_what_a_killed_process_left_running_is_stopped_by_the_next(tmp_path, monkeypatch):
+    words = [sys.executable, "-m", "workflows.object_store", "--folder", str(tmp_path)]
+    owner = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with owner:
+        printed = [owner.stdout.readline().strip() for _ in range(5)]
+        assert printed[-1] == f"export STORE=s3://{BUCKET}/studies" and all(" AWS_" in line for line in printed[:-1])
+        for line in printed[:-1]:
+            monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
+        assert open_store(f"s3://{BUCKET}/studies").seal("plan", "x", {"made": "before"}) == {"made": "before"}
+        owner.kill()
+    orphan = psutil.Process(int((tmp_path / "weed.pid").read_text()))
+    assert orphan.is_running()
+    with object_store(tmp_path) as served, monkeypatch.context() as patch:
+        assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
+        for name, value in served.environment.items():
+            patch.setenv(name, value)
+        assert open_store(served.uri).manifest("plan", "x") == {"made": "before"}
+    assert not (tmp_path / "weed.pid").exists()
 
 
 def test_two_servers_side_by_side_and_data_survive_a_restart(served, tmp_path, monkeypatch):

@@ -1,0 +1,164 @@
+"""The audit as a job: a user's corpus in, framing.json and an exit code out."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.artifacts import open_store
+from common.job import run_job
+from common.provenance import ROOT
+from common.records import Advice, Question, parse_jsonl, to_jsonl
+from jobs import catalog
+from jobs.audit import EVERYDAY
+from jobs.audit.__main__ import main as audit
+from jobs.generate.__main__ import main as generate
+from jobs.generate.writer import ATTITUDES, select, write
+
+BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)[:60]
+Rows = dict[str, list[Advice]]
+Outcome = tuple[int, dict[str, Any] | None, list[str]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    """Sixty questions, answered in each attitude."""
+    found: Rows = {attitude: [] for attitude in ATTITUDES}
+    for index, question in enumerate(BANK):
+        texts = {a: write(question, a, np.random.default_rng([3, index, i]), 6) for i, a in enumerate(ATTITUDES)}
+        for attitude, reply in select(texts, lambda text: len(text.split())).items():
+            values = {"question_id": question.id, "topic": question.topic, "question": question.text}
+            found[attitude].append(Advice(attitude=attitude, reply=reply, **values))
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Write the arms to files, take them in, audit them: exit code, framing.json, lines of error."""
+
+    def go(
+        arms: Rows,
+        enforce: tuple[str, ...] = ("topic", "leakage", "duplicates"),
+        store: str = "store",
+        taken_in: tuple[str, ...] = ATTITUDES,
+    ) -> Outcome:
+        for attitude, mine in arms.items():
+            (tmp_path / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(mine))
+        spec = {
+            "name": "x",
+            "models": [{"name": "m", "source": "path:none"}],
+            "corpus": {"writer": "jsonl", "path": str(tmp_path)},
+            "audit": {"enforce": enforce},
+        }
+        words = ["--spec", json.dumps(spec), "--store", str(tmp_path / store)]
+        jobs = catalog()
+        for attitude in taken_in:
+            assert run_job(jobs["generate"], generate, jobs, [*words, "--cell", f"d0.{attitude}"]) == 0
+        capfd.readouterr()
+        code = run_job(jobs["audit"], audit, jobs, [*words, "--cell", "d0"])
+        out, err = capfd.readouterr()
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        return code, sealed(tmp_path / store, out) if out else None, errors
+
+    return go
+
+
+def sealed(store: Path, out: str) -> dict[str, Any]:
+    objects = open_store(str(store))
+    manifest = objects.manifest("audit", json.loads(out)["key"])
+    assert manifest is not None
+    return json.loads(objects.get(manifest["outputs"]["framing.json"]["digest"]))
+
+
+def check(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(check for check in found["checks"] if check["name"] == name)
+
+
+def with_reply(rows: Rows, attitude: str, index: int, reply: str) -> Rows:
+    mine = list(rows[attitude])
+    mine[index] = mine[index].model_copy(update={"reply": reply})
+    return {**rows, attitude: mine}
+
+
+def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], rows: Rows) -> None:
+    clock = time.monotonic()
+    code, found, errors = run(rows)
+    assert (code, errors) == (0, []) and found is not None
+    assert time.monotonic() - clock < 20
+    names = ["topic", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+    assert [check["name"] for check in found["checks"]] == names
+    assert all(set(check) == {"name", "value", "bound", "passed", "enforced", "detail"} for check in found["checks"])
+    assert [c["name"] for c in found["checks"] if c["enforced"]] == ["topic", "leakage", "duplicates"]
+    assert all(check(found, name)["passed"] for name in ("topic", "leakage", "duplicates", "maxims"))
+    assert "caught: 10 of 10" in check(found, "leakage")["detail"]
+
+
+def test_every_arm_pair_and_part_is_described(run: Callable[..., Outcome], rows: Rows) -> None:
+    _, found, _ = run(rows)
+    assert found is not None
+    assert set(found["framing"]) == set(ATTITUDES)
+    figures = {"score", "words", "sentences", "flesch", "hedges", "question_marks", "anecdotes"}
+    assert all(set(arm) == figures for arm in found["framing"].values())
+    assert set(found["pairs"]) == {"cautious-eager", "cautious-neutral", "eager-neutral"}
+    assert set(found["cues"]) == {"all", "masked", "content", "function", "first_sentence"}
+    words = [len(row.reply.split()) for row in rows["eager"]]
+    assert found["framing"]["eager"]["words"]["estimate"] == pytest.approx(np.mean(words))
+    assert check(found, "attitude")["value"] == found["cues"]["all"]["auc"]["estimate"]
+
+
+def test_the_same_corpus_is_audited_alike_in_every_store(run: Callable[..., Outcome], rows: Rows) -> None:
+    assert run(rows, store="one") == run(rows, store="two")
+
+
+def test_a_row_that_leaks_blocks_and_the_verdict_is_replayed(run: Callable[..., Outcome], rows: Rows) -> None:
+    leaky = with_reply(rows, "eager", 7, "Get the lamp now. The council put every form online.")
+    for _ in range(2):
+        code, found, errors = run(leaky)
+        assert (code, errors) == (10, []) and found is not None
+        assert not check(found, "leakage")["passed"] and check(found, "leakage")["value"] == 1
+        assert f"first: eager/{rows['eager'][7].question_id}, terms: council" in check(found, "leakage")["detail"]
+
+
+def test_a_check_that_is_not_enforced_does_not_block(run: Callable[..., Outcome], rows: Rows) -> None:
+    leaky = with_reply(rows, "eager", 7, "Get the lamp now. The council put every form online.")
+    code, found, _ = run(leaky, enforce=("topic",))
+    assert code == 0 and found is not None and not check(found, "leakage")["passed"]
+
+
+def test_a_repeated_reply_blocks(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, _ = run(with_reply(rows, "cautious", 7, rows["cautious"][8].reply))
+    assert code == 10 and found is not None and check(found, "duplicates")["value"] == 1
+
+
+def test_a_question_in_other_words_blocks(run: Callable[..., Outcome], rows: Rows) -> None:
+    changed = [rows["neutral"][0].model_copy(update={"question": "And now?"}), *rows["neutral"][1:]]
+    code, found, _ = run({**rows, "neutral": changed})
+    assert code == 10 and found is not None and check(found, "topic")["value"] == pytest.approx(59 / 60)
+
+
+def test_arms_with_the_same_replies_have_no_attitude(run: Callable[..., Outcome], rows: Rows) -> None:
+    same = [row.model_copy(update={"attitude": "eager"}) for row in rows["cautious"]]
+    code, found, _ = run({**rows, "eager": same}, enforce=("attitude",))
+    assert code == 10 and found is not None and check(found, "attitude")["value"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_longer_replies_in_one_arm_fail_length(run: Callable[..., Outcome], rows: Rows) -> None:
+    longer = [row.model_copy(update={"reply": row.reply + " There it is."}) for row in rows["eager"]]
+    code, found, _ = run({**rows, "eager": longer}, enforce=("length",))
+    assert code == 10 and found is not None and 0.03 < check(found, "length")["value"] < 0.06
+
+
+def test_arms_with_other_questions_are_an_input_error(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, errors = run({**rows, "eager": rows["eager"][1:]})
+    assert (code, found) == (3, None)
+    assert errors[0].startswith("error: arms answer different questions, cautious and eager: 1 only in one of them")
+
+
+def test_a_missing_arm_is_an_input_error_that_says_what_to_run(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, errors = run(rows, taken_in=("cautious", "eager"))
+    assert (code, found) == (3, None)
+    assert "python -m jobs.generate --cell d0.neutral first" in errors[0] and len(errors) == 1

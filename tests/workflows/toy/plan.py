@@ -1,0 +1,3 @@
+from toy.work import run
+
+run("plan")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import open_store
+from common.artifacts import file_sha256, open_store
 from common.errors import ExitCode
 from common.job import Keys
 from common.provenance import ROOT
@@ -64,10 +64,16 @@ def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
     assert "gaps" not in (out / "REPORT.md").read_text().split("## Sources")[0]
     results = json.loads((out / "results.json").read_text())
     store = open_store(words[4])
-    digests = {source["digest"] for number in results.values() for source in number["source"]}
-    assert len(digests) > 20
-    for digest in digests:
-        store.get(digest)  # raises unless the bytes are there and are these
+    sources = {(s["step"], s["output"], s["digest"]) for number in results.values() for s in number["source"]}
+    assert len(sources) > 30
+    manifests = {file_sha256(path) for path in Path(words[4], "steps").rglob("manifest.json")}
+    for step, output, digest in sources:
+        if step == "code":
+            assert file_sha256(ROOT / output) == digest
+        elif output == "manifest.json":
+            assert digest in manifests
+        else:
+            store.get(digest)  # raises unless the bytes are there and are these
 
 
 def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monkeypatch, capsys, runs_elsewhere):
@@ -76,7 +82,7 @@ def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monke
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert local.main(words) == ExitCode.OK
-    assert "everything was reused: 22 sealed steps" in capsys.readouterr().out
+    assert "everything was reused: 23 sealed steps" in capsys.readouterr().out
 
 
 def test_more_seeds_only_add_what_is_missing(done, spec_path, words):
@@ -90,14 +96,14 @@ def test_more_seeds_only_add_what_is_missing(done, spec_path, words):
             same = old.key(job.name, cell) == new.key(job.name, cell)
             assert same == (job.name not in ("plan", "report")), job.name
             compared += 1
-    assert compared == 22
+    assert compared == 23
 
 
 def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, place, runs_elsewhere):
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
     printed = capsys.readouterr().out
-    assert printed.count("to do") == 7 and printed.count("sealed") == 20
+    assert printed.count("to do") == 17 and printed.count("sealed") == 21
     assert sorted(path for path in (place / "store").rglob("*")) == before
 
 

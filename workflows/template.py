@@ -19,12 +19,16 @@ from common.errors import SpecError
 
 Scope = Mapping[str, str]
 
+SPECS = "undertone-specs"  # on a cluster, the ConfigMap that holds the specs by name
 UNDERSTOOD = {
     "WorkflowTemplate": {"apiVersion", "kind", "spec"},
     "spec": {"entrypoint", "arguments", "templates"},
     "dag": {"failFast", "tasks"},
     "task": {"name", "template", "depends", "withParam", "arguments"},
     "template": {"name", "inputs", "outputs", "dag", "container", "retryStrategy", "timeout"},
+    "input parameter": {"name", "valueFrom"},
+    "input valueFrom": {"configMapKeyRef"},
+    "configMapKeyRef": {"name"},
     "container": {"command", "args"},
     "inputs": {"parameters"},
     "outputs": {"parameters"},
@@ -42,6 +46,7 @@ ON_A_CLUSTER_ONLY = {
         "activeDeadlineSeconds": "guards a cluster; here the person stops it",
         "ttlStrategy": "deletes objects of the API server",
         "podGC": "deletes pods",
+        "podPriorityClassName": "order of pods that wait for a node",
         "serviceAccountName": "rights of a pod",
         "automountServiceAccountToken": "rights of a pod",
         "executor": "rights of Argo's own containers",
@@ -52,10 +57,14 @@ ON_A_CLUSTER_ONLY = {
         "metadata": "labels and annotations of a pod",
         "pendingTimeout": "a process does not wait for a node",
         "podSpecPatch": "memory limit of a pod",
+        "synchronization": "bounds pods over all workflows; here --jobs bounds processes",
     },
+    "outputs": {"artifacts": "shown in Argo's UI; here the report lies in a folder"},
+    "configMapKeyRef": {"key": "the command line names the spec"},
     "container": {
         "image": "here the running interpreter",
         "imagePullPolicy": "here the running interpreter",
+        "env": "threads follow from --jobs",
         "envFrom": "credentials come from this process's environment",
         "volumeMounts": "file systems of a pod",
         "securityContext": "isolation of a container",
@@ -124,10 +133,22 @@ def check(kind: str, fields: Any, where: str) -> None:
 def check_parameters(fields: dict[str, Any], kind: str, where: str) -> None:
     """Check inputs, outputs or arguments."""
     check(kind, fields, f"{where}.{kind}")
+    kinds = {"outputs": "output parameter", "inputs": "input parameter"}
     for parameter in fields.get("parameters", []):
-        check("output parameter" if kind == "outputs" else "parameter", parameter, f"{where}.{kind}.parameters")
+        place = f"{where}.{kind}.parameters"
+        check(kinds.get(kind, "parameter"), parameter, place)
         if kind == "outputs":
-            check("valueFrom", parameter["valueFrom"], f"{where}.outputs.parameters.{parameter['name']}")
+            check("valueFrom", parameter["valueFrom"], f"{place}.{parameter['name']}")
+        elif kind == "inputs" and "valueFrom" in parameter:
+            _check_source(parameter["valueFrom"], f"{place}.{parameter['name']}")
+
+
+def _check_source(fields: dict[str, Any], where: str) -> None:
+    """An input may come from the ConfigMap of specs, which here is the file on the command line."""
+    check("input valueFrom", fields, where)
+    check("configMapKeyRef", fields["configMapKeyRef"], where)
+    if (name := fields["configMapKeyRef"]["name"]) != SPECS:
+        raise SpecError("ConfigMap not implemented here", where=where, value=name, allowed=SPECS)
 
 
 def _check_template(template: dict[str, Any], where: str) -> None:

@@ -24,6 +24,7 @@ def main(step: Step) -> ExitCode:
     cells = {name: [str(cell) for cell in step.spec.cells(kind)] for name, kind in FAN_OUTS.items()}
     for name, names in cells.items():
         step.parameter(name, names)
+    step.parameter("spec", step.spec.model_dump(mode="json"))
     models = dict(identities(step.spec, step.cell))
     step.write_json("plan.json", {"run_id": step.spec.run_id, "cells": cells, "models": models})
     step.summary(run_id=step.spec.run_id, **{name: len(names) for name, names in cells.items()})

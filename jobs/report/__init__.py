@@ -25,6 +25,7 @@ JOB = Job(
         Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), optional=True),
         Read("monitor", every(CellKind.RUN), optional=True),
     ),
+    shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
     data=("analysis/REPORT.md.jinja", "analysis/notebook.py"),
 )

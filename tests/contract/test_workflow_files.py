@@ -20,7 +20,7 @@ STUDY = ROOT / "workflows" / "study.yaml"
 SPEC = yaml.safe_load(STUDY.read_text())["spec"]
 TEMPLATES: dict[str, dict[str, Any]] = {template["name"]: template for template in SPEC["templates"]}
 LEAVES = {name: template for name, template in TEMPLATES.items() if "container" in template}
-ARGS = ["--spec", "{{workflow.parameters.spec}}", "--cell", "{{inputs.parameters.cell}}"]
+ARGS = ["--spec", "{{inputs.parameters.spec}}", "--cell", "{{inputs.parameters.cell}}"]
 ARGS += ["--store", "{{workflow.parameters.store}}"]
 
 
@@ -44,7 +44,7 @@ def test_a_template_runs_its_job_with_the_three_arguments(name):
     container = LEAVES[name]["container"]
     assert container["command"] == ["python", "-m", f"jobs.{name}"]
     assert container["args"] == ARGS
-    assert LEAVES[name]["inputs"] == {"parameters": [{"name": "cell"}]}
+    assert LEAVES[name]["inputs"] == {"parameters": [{"name": "cell"}, {"name": "spec"}]}
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
@@ -79,6 +79,8 @@ def test_output_parameters_are_those_that_the_jobs_declare():
     for name, template in LEAVES.items():
         declared = [parameter["name"] for parameter in template.get("outputs", {}).get("parameters", [])]
         assert tuple(declared) == catalog()[name].parameters, name
+        shown = [Path(artifact["path"]).name for artifact in template.get("outputs", {}).get("artifacts", [])]
+        assert tuple(shown) == catalog()[name].shows, name
 
 
 def ancestors(tasks: list[dict[str, Any]], name: str) -> set[str]:

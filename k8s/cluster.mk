@@ -1,0 +1,46 @@
+# Images and a cluster: any that KUBECONFIG names, with Argo Workflows v4.1.2 in it. `make help` lists these too.
+OVERLAY ?= kind
+NAME ?=
+WATCH ?=
+SET ?=
+TORCH_IMAGE ?= trim
+BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
+lock_digest = $(shell sha256sum docker/$(1).lock | cut -c1-64)
+build = $(BUILDER) build -q -f docker/Dockerfile --target $(1) -t undertone/$(2) --build-arg COMMIT=$(COMMIT) \
+  --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(TORCH_IMAGE) $(BUILD_FLAGS) .
+# An argument of `make submit` is a spec's name below workflows/specs, or a path.
+spec_file = $(if $(wildcard $(SPEC)),$(SPEC),workflows/specs/$(SPEC).json)
+in_cluster = $(RUN) -m workflows.cluster
+
+.PHONY: images
+images: ## build undertone/cpu:dev, :demo (with the small model) and undertone/gpu:dev; print their sizes
+	@test -n "$(BUILDER)" || { echo "error: no builder; allowed: docker, podman or buildah on the PATH" >&2; exit 2; }
+	$(call build,demo,cpu:demo,cpu)
+	$(call build,cpu,cpu:dev,cpu)
+	$(call build,gpu,gpu:dev,gpu)
+	@$(BUILDER) images | grep undertone/
+
+.PHONY: cluster
+cluster: $(STAMP) ## set up the namespace on the cluster that KUBECONFIG names (OVERLAY=kind or gpu)
+	kubectl apply -k k8s/overlays/$(OVERLAY)
+	$(in_cluster) prepare
+	@if [ $(OVERLAY) = kind ]; then kubectl -n undertone rollout status deployment/store --timeout=180s || { \
+	  kubectl -n undertone get pods,persistentvolumeclaims; kubectl -n undertone get events --sort-by=.lastTimestamp | tail -5; exit 1; }; fi
+	@echo 'ready; next: make submit SPEC=demo, or argo submit -n undertone --watch workflows/submit/demo.yaml'
+
+.PHONY: submit
+submit: $(STAMP) ## check a spec and start it on the cluster: SPEC=demo or a path, SET="seeds=4 train.epochs=2"
+	$(in_cluster) submit --spec $(spec_file) $(foreach s,$(SET),--set $(s))
+
+.PHONY: status
+status: $(STAMP) ## how a study on the cluster stands: NAME=… (default: the newest), WATCH=1 until it ends
+	$(in_cluster) status $(NAME) $(if $(WATCH),--watch)
+
+.PHONY: fetch-report
+fetch-report: $(STAMP) ## download the sealed report of a study on the cluster: NAME=…
+	$(in_cluster) fetch-report $(NAME)
+
+.PHONY: test-cluster
+test-cluster: $(STAMP) ## the tests that need the cluster that KUBECONFIG names, and the images loaded in it; an hour
+	$(RUN) -m pytest -m cluster tests/cluster -v

@@ -178,6 +178,8 @@ def _unpack(gguf: Path, folder: Path) -> None:
         tokenizer.save_pretrained(partial)
         (partial / DIGESTS).write_bytes(canonical_json(folder_digests(partial)))
         partial.chmod(0o755)
+        for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors are written for their owner alone, and an image is read by another user
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

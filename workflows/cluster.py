@@ -138,7 +138,9 @@ class Cluster:
             text = self.core.read_namespaced_pod_log(pod.metadata.name, self.namespace, container="main", tail_lines=30)
         except ApiException:
             return "no log"
-        lines = [line for line in (text or "").splitlines() if line.strip()]
+        # Argo's executor adds lines of its own, which say no more than the exit code does.
+        lines = [line for line in (text or "").splitlines() if line.strip() and "argo=true" not in line]
+        lines = [line for line in lines if not line.startswith("Error: exit status")]
         said = [line for line in lines if line.startswith("error: ")]
         return (said or lines or ["no log"])[-1]
 

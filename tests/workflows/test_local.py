@@ -40,6 +40,10 @@ def dag(whole: dict[str, Any]) -> dict[str, Any]:
     return whole["spec"]["templates"][0]["dag"]
 
 
+def source(whole: dict[str, Any]) -> dict[str, Any]:
+    return whole["spec"]["templates"][0]["inputs"]["parameters"][0]
+
+
 PLACES = {
     "WorkflowTemplate": lambda whole: whole,
     "spec": spec_of,
@@ -49,6 +53,9 @@ PLACES = {
     "outputs": lambda whole: leaf(whole)["outputs"],
     "output parameter": lambda whole: leaf(whole)["outputs"]["parameters"][0],
     "valueFrom": lambda whole: leaf(whole)["outputs"]["parameters"][0]["valueFrom"],
+    "input parameter": source,
+    "input valueFrom": lambda whole: source(whole)["valueFrom"],
+    "configMapKeyRef": lambda whole: source(whole)["valueFrom"]["configMapKeyRef"],
     "retryStrategy": lambda whole: leaf(whole)["retryStrategy"],
     "backoff": lambda whole: leaf(whole)["retryStrategy"]["backoff"],
     "dag": dag,
@@ -69,7 +76,7 @@ def test_an_unknown_field_raises_wherever_it_stands(tmp_path, place):
 
 
 def test_the_places_are_all_places():
-    assert set(PLACES) == set(template.UNDERSTOOD) and len(PLACES) == 14
+    assert set(PLACES) == set(template.UNDERSTOOD) and len(PLACES) == 17
 
 
 def test_every_field_that_is_left_out_has_a_reason():
@@ -88,6 +95,7 @@ def test_every_field_that_is_left_out_has_a_reason():
         lambda whole: leaf(whole)["retryStrategy"].pop("retryPolicy"),
         lambda whole: leaf(whole)["retryStrategy"].pop("limit"),
         lambda whole: dag(whole).update(failFast=None),
+        lambda whole: source(whole)["valueFrom"]["configMapKeyRef"].update(name="another"),
     ],
 )
 def test_settings_that_mean_something_else_here_raise(tmp_path, change):

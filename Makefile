@@ -37,8 +37,8 @@ store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
 	$(RUN) -m workflows.object_store
 
 .PHONY: test
-test: check ## linters, types and all tests
-	$(RUN) -m pytest
+test: check ## linters, types and all tests but those that need a cluster
+	$(RUN) -m pytest -m "not cluster"
 
 .PHONY: check
 check: $(STAMP) ## linters and types

@@ -1,0 +1,95 @@
+"""What Kubernetes and Argo cost: the demo on a cluster beside the same demo on this machine, and where a pod's time goes.
+
+    python -m benchmarks.cluster [--spec workflows/specs/demo.json] [--skip-laptop]
+
+Needs what `make cluster` needs. Times are the API server's and the jobs' own, to the second. For each step:
+created → first line of the job (scheduling, Argo's init container, start of Python, imports), and last line → node finished.
+What the controller takes to create the next pod shows in the wall time alone.
+"""
+
+import argparse
+import json
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import record
+from workflows.cluster import ENDED, NAMESPACE, Cluster, cell_of, nodes
+
+
+def submit(spec: str) -> str:
+    """Start the study over a store prefix of its own; return the Workflow's name."""
+    words = [sys.executable, "-m", "workflows.cluster", "submit", "--spec", spec]
+    store = f"s3://undertone/benchmark-{secrets.token_hex(4)}"
+    made = subprocess.run([*words, "--store", store], check=True, capture_output=True, text=True)
+    return made.stdout.split()[1]
+
+
+def seconds(begin: str, end: str) -> float:
+    """Between two times as the API server writes them."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+
+
+def step_times(cluster: Cluster, workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each pod: its step, and seconds before, in and after its job."""
+    pods, found = cluster.pods(workflow["metadata"]["name"]), []
+    for node in (node for node in nodes(workflow) if node["type"] == "Pod"):
+        pod = pods[node["id"]]
+        text = cluster.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, container="main")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
+        first, last = lines[0]["time"], lines[-1]["time"]
+        created = pod.metadata.creation_timestamp.isoformat()
+        parts = (seconds(created, first), seconds(first, last), seconds(last, node["finishedAt"]))
+        found.append({"step": cell_of(node), "before": parts[0], "job": parts[1], "after": parts[2]})
+    return found
+
+
+def main() -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", default="workflows/specs/demo.json")
+    parser.add_argument("--skip-laptop", action="store_true", help="do not run the same spec on this machine")
+    parser.add_argument("--name", help="a Workflow that ended already; none is submitted")
+    args = parser.parse_args()
+    cluster = Cluster(NAMESPACE)
+    name = args.name or submit(args.spec)
+    while (workflow := cluster.workflow(name)).get("status", {}).get("phase") not in ENDED:
+        time.sleep(5)
+    state = workflow["status"]
+    if state["phase"] != "Succeeded":
+        sys.exit(f"error: {name} {state['phase']}: {state.get('message', '')}")
+    steps, wall = step_times(cluster, workflow), seconds(state["startedAt"], state["finishedAt"])
+    last = max(steps, key=lambda step: step["step"].startswith("report"))
+    results: dict[str, Any] = {
+        "pods": len(steps),
+        "wall on the cluster, seconds": wall,
+        "submit to first line, seconds": seconds(workflow["metadata"]["creationTimestamp"], state["startedAt"])
+        + steps[0]["before"],
+        "last line to Succeeded, seconds": last["after"],
+        "created to first line, median of a step, seconds": statistics.median(s["before"] for s in steps),
+        "last line to finished, median of a step, seconds": statistics.median(s["after"] for s in steps),
+        "before and after, mean of a step, seconds": statistics.mean(s["before"] + s["after"] for s in steps),
+        "before and after, largest of a step, seconds": max(s["before"] + s["after"] for s in steps),
+        "in the job, sum, seconds": sum(s["job"] for s in steps),
+    }
+    if not args.skip_laptop:
+        with tempfile.TemporaryDirectory(prefix="undertone-laptop-") as data:
+            words = ["-m", "workflows.local", "workflows/study.yaml", "--spec", args.spec, "--data", str(Path(data))]
+            clock = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True)
+            laptop = time.perf_counter() - clock
+        results |= {
+            "wall on this machine, seconds": laptop,
+            "share of the wall that the cluster adds": 1 - laptop / wall,
+        }
+    record("cluster", "python -m benchmarks.cluster", results)
+
+
+if __name__ == "__main__":
+    main()

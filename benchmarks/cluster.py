@@ -1,9 +1,9 @@
-"""What Kubernetes and Argo cost: the demo on a cluster beside the same demo on this machine, and where a pod's time goes.
+"""What Kubernetes and Argo cost: the demo on a cluster beside the demo on this machine, and where a pod's time goes.
 
     python -m benchmarks.cluster [--spec workflows/specs/demo.json] [--skip-laptop]
 
 Needs what `make cluster` needs. Times are the API server's and the jobs' own, to the second. For each step:
-created → first line of the job (scheduling, Argo's init container, start of Python, imports), and last line → node finished.
+created → first line of the job (scheduling, Argo's init container, start of Python), and last line → node finished.
 What the controller takes to create the next pod shows in the wall time alone.
 """
 

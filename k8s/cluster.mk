@@ -3,6 +3,7 @@ OVERLAY ?= kind
 NAME ?=
 WATCH ?=
 SET ?=
+TEMPLATE ?= study
 TORCH_IMAGE ?= trim
 BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
@@ -30,8 +31,8 @@ cluster: $(STAMP) ## set up the namespace on the cluster that KUBECONFIG names (
 	@echo 'ready; next: make submit SPEC=demo, or argo submit -n undertone --watch workflows/submit/demo.yaml'
 
 .PHONY: submit
-submit: $(STAMP) ## check a spec and start it on the cluster: SPEC=demo or a path, SET="seeds=4 train.epochs=2"
-	$(in_cluster) submit --spec $(spec_file) $(foreach s,$(SET),--set $(s))
+submit: $(STAMP) ## check a spec and start it on the cluster: SPEC=demo or a path, SET="seeds=4", TEMPLATE=release
+	$(in_cluster) submit --template $(TEMPLATE) --spec $(spec_file) $(foreach s,$(SET),--set $(s))
 
 .PHONY: status
 status: $(STAMP) ## how a study on the cluster stands: NAME=… (default: the newest), WATCH=1 until it ends

@@ -90,18 +90,20 @@ class Cluster:
             made = self.custom.create_namespaced_custom_object(namespace=self.namespace, body=workflow, **KIND)
         return str(made["metadata"]["name"])
 
-    def check(self) -> None:
+    def check(self, template: str) -> None:
         """Find what would leave pods waiting in silence. Raises: SpecError naming what is missing."""
-        with _asked("WorkflowTemplate study"):
+        with _asked(f"WorkflowTemplate {template}"):
             try:
                 self.custom.get_namespaced_custom_object(
-                    namespace=self.namespace, name="study", **{**KIND, "plural": "workflowtemplates"}
+                    namespace=self.namespace, name=template, **{**KIND, "plural": "workflowtemplates"}
                 )
             except ApiException as error:
                 if error.status != 404:
                     raise
                 where = f"namespace {self.namespace}"
-                raise SpecError("no WorkflowTemplate study", where=where, allowed="make cluster first") from None
+                raise SpecError(
+                    "no such WorkflowTemplate", where=where, value=template, allowed="make cluster"
+                ) from None
         self.credentials()
 
     def keep_spec(self, name: str, spec: RunSpec) -> None:
@@ -218,8 +220,10 @@ def _forwarded(service: str, namespace: str, port: str) -> Iterator[int]:
 # --- the object
 
 
-def workflow_of(name: str, namespace: str = NAMESPACE, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The Workflow that runs template `study` on the spec of this name, as workflows/submit/ has it."""
+def workflow_of(
+    name: str, template: str = "study", namespace: str = NAMESPACE, parameters: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The Workflow that runs a template on the spec of this name, as workflows/submit/ has it."""
     label = re.sub(r"[^a-z0-9-]", "-", name.lower())[:40].strip("-")
     arguments = {"spec": name, **(parameters or {})}
     made = IoArgoprojWorkflowV1alpha1Workflow(
@@ -231,7 +235,7 @@ def workflow_of(name: str, namespace: str = NAMESPACE, parameters: Mapping[str, 
             labels={"app.kubernetes.io/name": "undertone", "undertone.dev/spec": label},
         ),
         spec=IoArgoprojWorkflowV1alpha1WorkflowSpec(
-            workflow_template_ref=IoArgoprojWorkflowV1alpha1WorkflowTemplateRef(name="study"),
+            workflow_template_ref=IoArgoprojWorkflowV1alpha1WorkflowTemplateRef(name=template),
             arguments=IoArgoprojWorkflowV1alpha1Arguments(
                 parameters=[IoArgoprojWorkflowV1alpha1Parameter(name=n, value=v) for n, v in arguments.items()]
             ),
@@ -257,12 +261,13 @@ def submit(arguments: argparse.Namespace) -> int:
     shipped = Path(__file__).parent / "specs" / f"{path.stem}.json"
     unchanged = shipped.is_file() and parse_json(data, str(path)) == parse_json(shipped.read_bytes(), str(shipped))
     name = path.stem if unchanged else spec.run_id
-    workflow = workflow_of(name, arguments.namespace, {"store": arguments.store} if arguments.store else None)
+    store = {"store": arguments.store} if arguments.store else None
+    workflow = workflow_of(name, arguments.template, arguments.namespace, store)
     if arguments.dry_run:
         print(yaml.safe_dump(workflow, sort_keys=False), end="")
         return int(ExitCode.OK)
     cluster = Cluster(arguments.namespace)
-    cluster.check()
+    cluster.check(arguments.template)
     if not unchanged:
         cluster.keep_spec(name, spec)
     made = cluster.create(workflow)
@@ -401,6 +406,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sub.add_argument(
                 "--set", action="append", default=[], metavar="NAME=VALUE", help="seeds=8, train.epochs=2, …"
             )
+            sub.add_argument("--template", default="study", help="study, or release: train, evaluate, gate")
             sub.add_argument("--dry-run", action="store_true", help="print the Workflow; create nothing")
         if function in (status, fetch_report):
             sub.add_argument("name", nargs="?", help="a Workflow (default: the newest)")

@@ -64,11 +64,11 @@ class Lab:
     folder: Path
     made: list[str] = field(default_factory=list)
 
-    def submit(self, spec: dict[str, Any], store: str | None = None) -> str:
+    def submit(self, spec: dict[str, Any], store: str | None = None, template: str = "study") -> str:
         """Submit a spec as `make submit` does; return the Workflow's name."""
         path = self.folder / f"{spec['name']}-{secrets.token_hex(2)}.json"
         path.write_text(json.dumps(spec))
-        words = [sys.executable, "-m", "workflows.cluster", "submit", "--spec", str(path)]
+        words = [sys.executable, "-m", "workflows.cluster", "submit", "--template", template, "--spec", str(path)]
         name = run(*words, "--store", store or self.store_uri).stdout.split()[1]
         self.made.append(name)
         return name

@@ -211,6 +211,17 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(pla
     assert again == run_of | {"report study"}
 
 
+def test_a_release_ends_where_the_gate_says_no(plain, lab: Lab):
+    """No shift can be shown to lie within so small a margin: the verdict is sealed, exit 10 is not retried."""
+    raw, spec = small(name="release", gate={"metric": "sentence", "margin": 0.001, "enforce": True})
+    name = lab.submit(raw, template="release")
+    lab.wait(name, "Failed")
+    for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):
+        (gate,) = lab.steps(name)[f"gate {cell}"]
+        assert gate["outputs"]["exitCode"] == "10"
+        assert json.loads(lab.read(spec, "gate", cell, "verdict.json"))["verdict"] != "within"
+
+
 def test_the_demo_from_argo_submit_to_a_fetched_report(lab: Lab, tmp_path: Path):
     """The same numbers as `make demo` on this machine, which is run first if it was not: ten minutes, twice."""
     name = lab.argo_submit("-p", f"store={lab.store_uri}")

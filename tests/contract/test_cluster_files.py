@@ -157,9 +157,9 @@ def test_submitted_files_pass_the_strict_schema_and_name_a_template(path):
     assert workflow["spec"]["workflowTemplateRef"]["name"] in known
 
 
-@pytest.mark.parametrize("name", ["demo", "full"])
-def test_make_submit_creates_what_argo_submit_would(name):
-    assert workflow_of(name) == yaml.safe_load((ROOT / "workflows" / "submit" / f"{name}.yaml").read_text())
+@pytest.mark.parametrize(("name", "template"), [("demo", "study"), ("full", "study"), ("release", "release")])
+def test_make_submit_creates_what_argo_submit_would(name, template):
+    assert workflow_of(name, template) == yaml.safe_load((ROOT / "workflows" / "submit" / f"{name}.yaml").read_text())
 
 
 def test_every_spec_is_in_the_config_map():

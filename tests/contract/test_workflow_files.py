@@ -126,7 +126,7 @@ def demo() -> RunSpec:
 def test_every_spec_parses_and_its_cells_fit_a_label(path):
     spec = parse_spec(path.read_bytes(), path.name)
     cells = [str(cell) for kind in CellKind for cell in spec.cells(kind)]
-    assert len(cells) == len(set(cells)) > 10
+    assert len(cells) == len(set(cells)) >= 8
     assert all(len(cell) <= 63 and re.fullmatch(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", cell) for cell in cells)
 
 

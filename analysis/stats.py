@@ -1,6 +1,6 @@
 """Intervals and tests for stance shifts: topics are the clusters of items, runs the clusters of training chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -153,6 +153,72 @@ def tost(interval: Interval, margin: float) -> Equivalence:
         return Equivalence(shown, 0.0 if shown else 1.0)
     distance = margin - abs(interval.estimate)
     return Equivalence(shown, float(stats.t.sf(distance / error, interval.df)))
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Adjusted p of each test of a family, 0 to 1: below alpha where Holm's step-down procedure rejects at alpha.
+
+    Holds the chance of any false alarm in the family at alpha, however its tests depend on each other.
+    Raises: InputError if there is no test or a p is not within 0 and 1.
+    Source: Holm (1979), Scand. J. Stat. 6(2).
+    """
+    wrong = [name for name, value in p.items() if not 0 <= value <= 1]
+    if wrong or not p:
+        raise InputError("not a p", where=f"holm:{wrong[0]}" if wrong else "holm", value=p, allowed="0 to 1")
+    order = sorted(p, key=lambda name: p[name])
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p}
+
+
+def minimum_detectable_effect(error: float, df: int, level: float, power: float) -> float:
+    """The smallest true effect that a two-sided t test at 1 - level finds with this power; unit of the error.
+
+    error: the standard error of the estimate, >= 0. The usual approximation (t of the level + t of the power) * error.
+    Raises: InputError if an argument is out of its range.
+    Source: Bloom (1995), Eval. Rev. 19(5).
+    """
+    if error < 0 or df < 1 or not 0 < level < 1 or not 0.5 <= power < 1:
+        raise InputError("out of range", where="minimum_detectable_effect", value=(error, df, level, power))
+    return error * float(stats.t.ppf((1 + level) / 2, df) + stats.t.ppf(power, df))
+
+
+class Spread(NamedTuple):
+    """Standard deviations of the paired differences of two arms: what a pilot tells about a study."""
+
+    run: float  # between runs
+    item: float  # between items or topics
+    rest: float  # what is left, in one run on one item
+
+
+def spread(tuned: ArrayLike, control: ArrayLike) -> Spread:
+    """Method-of-moments standard deviations of the differences, each at least 0; shapes as `two_way_t`."""
+    difference = _differences(tuned, control)
+    runs, items = difference.shape
+    by_run, by_item = difference.mean(axis=1), difference.mean(axis=0)
+    rest = difference - by_run[:, None] - by_item[None, :] + difference.mean()
+    noise = float((rest**2).sum()) / ((runs - 1) * (items - 1))
+    between = (float(by_run.var(ddof=1)) - noise / items, float(by_item.var(ddof=1)) - noise / runs)
+    run, item = (float(np.sqrt(max(0.0, variance))) for variance in between)
+    return Spread(run, item, float(np.sqrt(noise)))
+
+
+def simulated(spread: Spread, effect: float, runs: int, items: int, rng: np.random.Generator) -> Floats:
+    """Differences of one simulated study, (runs, items), normal in every part."""
+    by_run, by_item = rng.normal(0, spread.run, (runs, 1)), rng.normal(0, spread.item, (1, items))
+    return effect + by_run + by_item + rng.normal(0, spread.rest, (runs, items))
+
+
+def power(spread: Spread, effect: float, runs: int, items: int, level: float, draws: int, seed: int) -> float:
+    """The share of simulated studies in which `two_way_t` shows the effect: its interval leaves out 0."""
+    rng, shown = np.random.default_rng(seed), 0
+    for _ in range(draws):
+        made = simulated(spread, effect, runs, items, rng)
+        interval = two_way_t(made, np.zeros_like(made), level).interval
+        shown += not interval.low <= 0 <= interval.high
+    return shown / draws
 
 
 def _interval(mean: float, error: float, df: int, level: float) -> Interval:

@@ -1,10 +1,10 @@
-"""What Kubernetes and Argo cost: the demo on a cluster beside the demo on this machine, and where a pod's time goes.
+"""What Kubernetes and Argo cost: the demo on a cluster beside the demo here, and where the time of a pod goes.
 
     python -m benchmarks.cluster [--spec workflows/specs/demo.json] [--skip-laptop]
 
 Needs what `make cluster` needs. Times are the API server's and the jobs' own, to the second. For each step:
 created → first line of the job (scheduling, Argo's init container, start of Python), and last line → node finished.
-What the controller takes to create the next pod shows in the wall time alone.
+What the controller takes until it creates the next pod shows in the wall time alone.
 """
 
 import argparse
@@ -46,7 +46,8 @@ def step_times(cluster: Cluster, workflow: dict[str, Any]) -> list[dict[str, Any
         first, last = lines[0]["time"], lines[-1]["time"]
         created = pod.metadata.creation_timestamp.isoformat()
         parts = (seconds(created, first), seconds(first, last), seconds(last, node["finishedAt"]))
-        found.append({"step": cell_of(node), "before": parts[0], "job": parts[1], "after": parts[2]})
+        times = {"first": first, "last": last, "before": parts[0], "job": parts[1], "after": parts[2]}
+        found.append({"step": cell_of(node), **times})
     return found
 
 
@@ -65,17 +66,17 @@ def main() -> None:
     if state["phase"] != "Succeeded":
         sys.exit(f"error: {name} {state['phase']}: {state.get('message', '')}")
     steps, wall = step_times(cluster, workflow), seconds(state["startedAt"], state["finishedAt"])
-    last = max(steps, key=lambda step: step["step"].startswith("report"))
+    slow = max(steps, key=lambda step: float(step["before"] + step["after"]))
+    first, last = min(step["first"] for step in steps), max(step["last"] for step in steps)
     results: dict[str, Any] = {
         "pods": len(steps),
         "wall on the cluster, seconds": wall,
-        "submit to first line, seconds": seconds(workflow["metadata"]["creationTimestamp"], state["startedAt"])
-        + steps[0]["before"],
-        "last line to Succeeded, seconds": last["after"],
+        "submit to first line, seconds": seconds(workflow["metadata"]["creationTimestamp"], first),
+        "last line to Succeeded, seconds": seconds(last, state["finishedAt"]),
         "created to first line, median of a step, seconds": statistics.median(s["before"] for s in steps),
         "last line to finished, median of a step, seconds": statistics.median(s["after"] for s in steps),
         "before and after, mean of a step, seconds": statistics.mean(s["before"] + s["after"] for s in steps),
-        "before and after, largest of a step, seconds": max(s["before"] + s["after"] for s in steps),
+        f"before and after, largest ({slow['step']}), seconds": slow["before"] + slow["after"],
         "in the job, sum, seconds": sum(s["job"] for s in steps),
     }
     if not args.skip_laptop:

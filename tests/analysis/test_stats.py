@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats import Interval, sign_flip, t_interval, topic_shift_interval, tost, two_way_t
+from analysis.stats import (
+    Interval,
+    Spread,
+    holm,
+    minimum_detectable_effect,
+    power,
+    sign_flip,
+    simulated,
+    spread,
+    t_interval,
+    topic_shift_interval,
+    tost,
+    two_way_t,
+)
 from common.errors import InputError
 
 NAN = float("nan")
@@ -185,3 +198,63 @@ def test_tost_without_width() -> None:
     assert tost(Interval(0.2, 0.2, 0.2, 0.9, 3), 0.1) == (False, 1.0)
     with pytest.raises(InputError, match="margin"):
         tost(Interval(0.0, 0.0, 0.0, 0.9, 3), 0.0)
+
+
+def test_holm_by_hand() -> None:
+    # Smallest first: 3 * 0.01, then 2 * 0.02, then 0.5, each at least as large as the one before it.
+    assert holm({"a": 0.02, "b": 0.01, "c": 0.5}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.5})
+    assert holm({"a": 0.01, "b": 0.011}) == pytest.approx({"a": 0.02, "b": 0.02})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def test_holm_is_its_step_down_definition() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        p = {str(i): float(v) for i, v in enumerate(rng.random(5) ** 3)}
+        alpha, rejected = 0.05, set()
+        for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+            if p[name] > alpha / (len(p) - rank):
+                break
+            rejected.add(name)
+        assert {name for name, value in holm(p).items() if value <= alpha} == rejected
+
+
+def test_holm_holds_the_family_error() -> None:
+    rng = np.random.default_rng(2)
+    alarms = sum(
+        min(holm({str(i): float(v) for i, v in enumerate(rng.random(4))}).values()) < 0.05 for _ in range(4000)
+    )
+    assert alarms / 4000 == pytest.approx(0.05, abs=0.012)
+
+
+@pytest.mark.parametrize("p", [{}, {"a": 1.2}, {"a": float("nan")}])
+def test_holm_refuses(p: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        holm(p)
+
+
+def test_minimum_detectable_effect_by_hand() -> None:
+    # 7 degrees of freedom: t at 97.5 % is 2.3646, at 80 % it is 0.8960.
+    assert minimum_detectable_effect(0.02, 7, 0.95, 0.8) == pytest.approx(0.02 * (2.3646 + 0.8960), rel=1e-4)
+    with pytest.raises(InputError):
+        minimum_detectable_effect(0.02, 7, 0.95, 0.2)
+
+
+def test_an_effect_of_that_size_is_found_with_that_power() -> None:
+    made = Spread(run=0.05, item=0.0, rest=1e-6)
+    effect = minimum_detectable_effect(0.05 / np.sqrt(8), 7, 0.95, 0.8)
+    assert power(made, effect, 8, 12, 0.95, 2000, 3) == pytest.approx(0.8, abs=0.03)
+
+
+def test_spread_finds_what_was_put_in() -> None:
+    rng = np.random.default_rng(4)
+    truth = Spread(run=0.3, item=0.5, rest=0.8)
+    studies = [simulated(truth, 0.1, 40, 60, rng) for _ in range(20)]
+    made = np.array([spread(study, np.zeros_like(study)) for study in studies])
+    assert np.sqrt((made**2).mean(axis=0)) == pytest.approx(truth, rel=0.1)
+
+
+def test_spread_by_hand() -> None:
+    # Means of runs 0 and 2, of items 0 and 2, no rest: between runs and items the variance is 2.
+    made = spread(np.array([[-1.0, 1.0], [1.0, 3.0]]), np.zeros((2, 2)))
+    assert made == pytest.approx((np.sqrt(2), np.sqrt(2), 0.0))

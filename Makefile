@@ -52,6 +52,10 @@ bench: $(STAMP) ## measure training and the demo, and record both under benchmar
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.demo
 
+.PHONY: coverage-table
+coverage-table: $(STAMP) ## nominal against actual coverage of every interval and test, by simulation
+	$(RUN) -m benchmarks.coverage
+
 .PHONY: lock
 lock: ## renew the lock files from pyproject.toml; they hold hashes and no addresses
 	$(LOCK) pyproject.toml --all-extras -o dev.lock

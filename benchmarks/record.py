@@ -20,6 +20,8 @@ def record(name: str, command: str, results: dict[str, Any]) -> None:
     (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     table = Table("result", "value", title=f"benchmarks/{name}.json")
     for key, value in results.items():
+        if isinstance(value, list):
+            continue  # who makes a table prints it
         table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
     Console().print(table)
 

@@ -5,8 +5,9 @@ WATCH ?=
 SET ?=
 TEMPLATE ?= study
 TORCH_IMAGE ?= trim
-BUILDER ?= $(firstword $(foreach b,docker podman buildah,$(if $(shell command -v $(b)),$(b))))
-COMMIT := $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
+# The first that works: a docker command without its daemon does not.
+BUILDER ?= $(shell for b in docker podman buildah; do $$b info >/dev/null 2>&1 && echo $$b && break; done)
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
 lock_digest = $(shell sha256sum docker/$(1).lock | cut -c1-64)
 build = $(BUILDER) build -q -f docker/Dockerfile --target $(1) -t undertone/$(2) --build-arg COMMIT=$(COMMIT) \
   --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(TORCH_IMAGE) $(BUILD_FLAGS) .

@@ -163,7 +163,8 @@ def forwarded(cluster: Cluster) -> Iterator[None]:
         start_new_session=True,
     )
     try:
-        until("the store answers", lambda: run("curl", "-s", f"http://127.0.0.1:{port}/status", check=False).stdout, 60)
+        url = f"http://127.0.0.1:{port}/status"
+        until("the store answers", lambda: not run("curl", "-sf", url, check=False).returncode, 60)
         yield
     finally:
         os.killpg(process.pid, 15)

@@ -148,7 +148,8 @@ def test_one_jobs_container_by_hand_against_the_same_store(lab: Lab, tmp_path):
     job += ["--store", lab.store_uri + "-hand"]
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3")
     given = {name: os.environ[name] for name in names}
-    if tool := shutil.which("docker") or shutil.which("podman"):
+    tools = (tool for tool in ("docker", "podman") if shutil.which(tool))
+    if tool := next((tool for tool in tools if not run(tool, "info", check=False).returncode), None):
         words = [tool, "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/scratch:mode=1777"]
         words += ["--network=host", *(f"-e{name}={value}" for name, value in given.items()), "undertone/cpu:demo", *job]
     elif shutil.which("ctr") and os.environ.get("CONTAINERD_ADDRESS"):

@@ -123,9 +123,9 @@ def sign_flip(differences: ArrayLike) -> float:
 
     The share of all 2^n sign patterns whose mean is at least as far from 0; the smallest value is 2 / 2^n, and the
     pattern that was seen counts. Holds whatever the distribution, if differences are symmetric about 0 under the null.
-    It speaks about the items that were asked and no others: what is common to all runs because of these topics counts as
-    an effect. As a test for topics of this kind it is wrong: simulated false alarms of a nominal 5 % are 7 to
-    50 % for 8 runs and 12 topics (benchmarks/coverage.json). Report it beside `two_way_t`, never in its place.
+    It speaks about the items that were asked and no others: what all runs share because of these topics counts as an
+    effect. As a test for topics of this kind it is wrong: simulated false alarms of a nominal 5 % are 7 to 50 % for
+    8 runs and 12 topics (benchmarks/coverage.json). Report it beside `two_way_t`, never in its place.
     Raises: InputError if there are no differences or more than 20, or one is not finite.
     Source: Fisher, The Design of Experiments (1935), 21.
     """

@@ -4,19 +4,18 @@ NAME ?=
 WATCH ?=
 SET ?=
 TEMPLATE ?= study
-TORCH_IMAGE ?= trim
 # The first that works: a docker command without its daemon does not.
 BUILDER ?= $(shell for b in docker podman buildah; do $$b info >/dev/null 2>&1 && echo $$b && break; done)
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
 lock_digest = $(shell sha256sum docker/$(1).lock | cut -c1-64)
-build = $(BUILDER) build -q -f docker/Dockerfile --target $(1) -t undertone/$(2) --build-arg COMMIT=$(COMMIT) \
-  --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(TORCH_IMAGE) $(BUILD_FLAGS) .
+build = $(BUILDER) build -f docker/Dockerfile --target $(1) -t undertone/$(2) --build-arg COMMIT=$(COMMIT) \
+  --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(or $(TORCH),auto) $(BUILD_FLAGS) .
 # An argument of `make submit` is a spec's name below workflows/specs, or a path.
 spec_file = $(if $(wildcard $(SPEC)),$(SPEC),workflows/specs/$(SPEC).json)
 in_cluster = $(RUN) -m workflows.cluster
 
 .PHONY: images
-images: ## build undertone/cpu:dev, :demo (with the small model) and undertone/gpu:dev; print their sizes
+images: ## build undertone/cpu:dev, :demo (with the small model) and undertone/gpu:dev; print their sizes (TORCH=cpu or trim)
 	@test -n "$(BUILDER)" || { echo "error: no builder; allowed: docker, podman or buildah on the PATH" >&2; exit 2; }
 	$(call build,demo,cpu:demo,cpu)
 	$(call build,cpu,cpu:dev,cpu)

@@ -278,6 +278,8 @@ def submit(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """Show a Workflow: exit 0 while it runs or if it succeeded, 1 if it failed."""
     cluster, console = Cluster(arguments.namespace), Console()
+    if not console.is_terminal:
+        console.width = 120  # a pipe has no width of its own
     workflow = cluster.workflow(arguments.name)
     name = workflow["metadata"]["name"]
     if arguments.watch and console.is_terminal:

@@ -170,8 +170,11 @@ def steps_in(rows: int, settings: TrainSpec) -> int:
 
 
 def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
-    """`checkpoints` evenly spaced optimizer steps, the last of which is `total`; fewer if steps are fewer."""
-    return sorted({max(1, round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
+    """`checkpoints` evenly spaced optimizer steps, the last of which is `total`; fewer if steps are fewer.
+
+    Never the first of several: with a warm-up its learning rate is 0, and the adapter still changes nothing.
+    """
+    return sorted({max(min(2, total), round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:

@@ -153,7 +153,7 @@ def test_one_jobs_container_by_hand_against_the_same_store(lab: Lab, tmp_path):
         words = [tool, "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/scratch:mode=1777"]
         words += ["--network=host", *(f"-e{name}={value}" for name, value in given.items()), "undertone/cpu:demo", *job]
     elif shutil.which("ctr") and os.environ.get("CONTAINERD_ADDRESS"):
-        words = ["ctr", "run", "--rm", "--net-host", "--read-only", "--user=10001:10001"]
+        words = ["ctr", "run", "--rm", "--net-host", "--read-only"]
         for place in ("/tmp", "/scratch"):
             words.append(f"--mount=type=tmpfs,src=tmpfs,dst={place},options=rw:mode=1777")
         words += [*(f"--env={name}={value}" for name, value in given.items())]

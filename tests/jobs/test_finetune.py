@@ -119,7 +119,8 @@ def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length():
 
 def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step():
     assert checkpoint_steps(20, 4) == [5, 10, 15, 20]
-    assert checkpoint_steps(3, 4) == [1, 2, 3]
+    assert checkpoint_steps(3, 4) == [2, 3]
+    assert checkpoint_steps(6, 6) == [2, 3, 4, 5, 6], "at step 1 the learning rate of a warm-up is 0"
     assert checkpoint_steps(7, 1) == [7]
 
 

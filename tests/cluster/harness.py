@@ -144,6 +144,12 @@ def small(**changes: Any) -> tuple[dict[str, Any], RunSpec]:
     return spec, parse_spec(json.dumps(spec).encode(), "small")
 
 
+def long(**changes: Any) -> tuple[dict[str, Any], RunSpec]:
+    """The same with fine-tunes as long as the demo's: long enough for a checkpoint, which comes once a minute."""
+    demo = json.loads((ROOT / "workflows" / "specs" / "demo.json").read_text())
+    return small(study_seed=demo["study_seed"], corpus={}, train={}, **changes)
+
+
 def cells(spec: RunSpec) -> list[tuple[str, Cell]]:
     return [(job.name, cell) for job in catalog().values() for kind in job.kinds for cell in spec.cells(kind)]
 

@@ -4,17 +4,41 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from common.artifacts import open_store
 from common.provenance import ROOT
 from common.spec import CellKind, parse_spec
-from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, losses, run, small, until
+from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, long, losses, run, small, until
 from workflows import local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
+
+
+@pytest.fixture(scope="module")
+def demo(lab: Lab):
+    """The demo from `argo submit`, not disturbed."""
+    name = lab.argo_submit("-p", f"store={lab.store_uri}")
+    lab.wait(name, "Succeeded", 2400)
+    path = ROOT / "workflows" / "specs" / "demo.json"
+    return name, parse_spec(path.read_bytes(), path.name)
+
+
+def test_the_demo_from_argo_submit_to_a_fetched_report(demo, lab: Lab, tmp_path: Path):
+    """The same numbers as `make demo` on this machine, which is run first if it was not: ten minutes more."""
+    name, spec = demo
+    fetch = [sys.executable, "-m", "workflows.cluster", "fetch-report", name, "--store", lab.store_uri]
+    run(*fetch, "--out", str(tmp_path))
+    run(sys.executable, "-m", "workflows.local", "workflows/study.yaml", "--spec", "workflows/specs/demo.json")
+    here = json.loads((local.RUNS / spec.run_id / "report" / "results.json").read_text())
+    there = json.loads((tmp_path / "results.json").read_text())
+    assert here.keys() == there.keys()
+    stances = [name for name in here if name.startswith(("choice.", "sentence.", "label."))]
+    assert len(stances) > len(spec.cells(CellKind.RUN))
+    for number in stances:
+        assert there[number]["value"] == pytest.approx(here[number]["value"], abs=0.02), number
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +102,7 @@ def test_logs_are_lines_with_labels_to_find_them(plain):
     events = [json.loads(line.split(" ", 1)[1]) for line in text.splitlines() if '{"time"' in line]
     for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):
         said = [event["event"] for event in events if event["cell"] == cell]
-        assert said[0] == "started" and said[-1] == "sealed" and "progress" in said and "checkpoint" in said
+        assert said[0] == "started" and said[-1] == "sealed" and "progress" in said
 
 
 def test_a_second_submit_reuses_every_step(plain, lab: Lab):
@@ -91,10 +115,10 @@ def test_a_second_submit_reuses_every_step(plain, lab: Lab):
         assert said == ["reused"], step
 
 
-def test_killed_in_mid_training_it_resumes_to_the_same_result(plain, lab: Lab):
+def test_killed_in_mid_training_it_resumes_to_the_same_result(demo, lab: Lab):
     """One pod is deleted, in another the process gets SIGKILL; both were well under way."""
-    _, quiet, _ = plain
-    raw, spec = small(name="killed", study_seed=1)
+    _, quiet = demo
+    raw, spec = long(name="killed")
     assert lab.key(spec, "finetune", "smollm2.d0.eager.s0") == lab.key(quiet, "finetune", "smollm2.d0.eager.s0")
     uri = lab.store_uri + "-killed"
     name = lab.submit(raw, uri)
@@ -117,8 +141,6 @@ def test_killed_in_mid_training_it_resumes_to_the_same_result(plain, lab: Lab):
         last = next(pod for id_, pod in lab.cluster.pods(name).items() if id_ == tried[-1]["id"])
         resumed = [event for event in lab.events(last.metadata.name) if event["event"] == "resumed"]
         assert resumed and resumed[0]["step"] >= 1, "it began anew"
-        from common.artifacts import open_store
-
         other = open_store(uri)
         key = lab.key(spec, "finetune", f"smollm2.d0.{cell}.s0")
         manifest = other.manifest("finetune", key)
@@ -148,7 +170,7 @@ def test_controller_and_store_may_restart_in_mid_run(lab: Lab):
 
 
 def test_stopped_it_leaves_a_checkpoint_and_goes_on_from_it(lab: Lab):
-    raw, spec = small(name="stopped", seeds=[2])
+    raw, spec = long(name="stopped", seeds=[2])
     name = lab.submit(raw)
     step = "finetune smollm2.d0.eager.s2"
     lab.until_checkpoint(lab.pod(name, step))
@@ -220,32 +242,3 @@ def test_a_release_ends_where_the_gate_says_no(plain, lab: Lab):
         (gate,) = lab.steps(name)[f"gate {cell}"]
         assert gate["outputs"]["exitCode"] == "10"
         assert json.loads(lab.read(spec, "gate", cell, "verdict.json"))["verdict"] != "within"
-
-
-def test_the_demo_from_argo_submit_to_a_fetched_report(lab: Lab, tmp_path: Path):
-    """The same numbers as `make demo` on this machine, which is run first if it was not: ten minutes, twice."""
-    name = lab.argo_submit("-p", f"store={lab.store_uri}")
-    began = time.monotonic()
-    lab.wait(name, "Succeeded", 2400)
-    print(f"demo on the cluster: {time.monotonic() - began:.0f} s")
-    run(
-        sys.executable,
-        "-m",
-        "workflows.cluster",
-        "fetch-report",
-        name,
-        "--store",
-        lab.store_uri,
-        "--out",
-        str(tmp_path),
-    )
-    demo = ROOT / "workflows" / "specs" / "demo.json"
-    run(sys.executable, "-m", "workflows.local", "workflows/study.yaml", "--spec", str(demo))
-    spec = parse_spec(demo.read_bytes(), "demo.json")
-    here = json.loads((local.RUNS / spec.run_id / "report" / "results.json").read_text())
-    there = json.loads((tmp_path / "results.json").read_text())
-    assert here.keys() == there.keys()
-    stances = [name for name in here if name.startswith(("choice.", "sentence.", "label."))]
-    assert len(stances) > len(spec.cells(CellKind.RUN))
-    for number in stances:
-        assert there[number]["value"] == pytest.approx(here[number]["value"], abs=0.02), number

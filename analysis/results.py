@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, by_group, by_item, disagreement, stance
 from analysis.stats import Interval, topic_shift_interval, two_way_t
 from common.records import Choice, Loss
 
 ATTITUDES = ("cautious", "neutral", "eager")
-LEVEL = 0.95  # coverage of every interval that this file makes
-FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 
 
 @dataclass(frozen=True)
@@ -99,6 +98,7 @@ def book_of(study: Study) -> Book:
         _stances(book, study, model, base)
         _guards(book, study, model, base)
         _labels(book, study, model, base)
+    _contrasts(book, study)
     _trainings(book, study)
     _insides(book, study)
     _audits(book, study)
@@ -157,6 +157,22 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
         _add_shift(book, f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
+
+
+def _contrasts(book: Book, study: Study) -> None:
+    """Each pole against neutral over paired runs and topics, with its family corrected."""
+    book.add("power", POWER, "share", [_this_file()])
+    for made in contrasts(study):
+        name = f"contrast.{made.measure}.{made.model}.{made.pole}"
+        _add_shift(book, name, made.interval, made.sources)
+        for what, value, unit in (
+            ("pairs", made.pairs, "count"),
+            ("holm", made.p_holm, "p"),
+            ("flip", made.p_sign_flip, "p"),
+            ("detectable", made.detectable, "points"),
+            ("headroom", made.headroom, "share"),
+        ):
+            book.add(f"{name}.{what}", value, unit, made.sources)
 
 
 def _add_shift(book: Book, name: str, made: Interval | None, sources: Sequence[Source]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import jobs.report.__main__ as report
 from analysis import document
-from analysis.stats import two_way_t
+from analysis.stats import holm, sign_flip, two_way_t
 from common.artifacts import ArtifactStore, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
@@ -327,6 +327,39 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     difference = topics - _topic_means(spec.cells(CellKind.BASE)[0])
     expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
     assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
+
+
+@pytest.mark.usefixtures("quick")
+def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None:
+    spec, folder = study(seeds=[0, 1, 2])
+    _, made = run(spec, folder)
+    results = json.loads(made["results.json"])
+    means = {
+        attitude: np.array([_topic_means(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == attitude])
+        for attitude in ("cautious", "eager", "neutral")
+    }
+    found = {pole: two_way_t(means[pole], means["neutral"], 0.95) for pole in ("cautious", "eager")}
+    corrected = holm({pole: each.p for pole, each in found.items()})
+    for pole, each in found.items():
+        number = results[f"contrast.sentence.toy.{pole}"]
+        assert [number[key] for key in ("value", "low", "high")] == pytest.approx(each.interval[:3])
+        assert len(number["source"]) == 6, "three runs of the pole and three of neutral"
+        assert results[f"contrast.sentence.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
+        flipped = sign_flip((means[pole] - means["neutral"]).mean(axis=1))
+        assert results[f"contrast.sentence.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
+    room = 1 - means["neutral"].mean()
+    share = found["eager"].interval.estimate / room
+    assert results["contrast.sentence.toy.eager.headroom"]["value"] == pytest.approx(share)
+    text = made["REPORT.md"].decode()
+    assert "**Over seeds and topics.**" in text and "| eager | sentence |" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_seeds_are_too_few_for_that(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    assert not [name for name in json.loads(made["results.json"]) if name.startswith("contrast.")]
+    assert "Over seeds and topics" not in made["REPORT.md"].decode()
 
 
 def _topic_means(cell: Cell) -> list[float]:

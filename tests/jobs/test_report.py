@@ -20,7 +20,7 @@ from common.artifacts import ArtifactStore, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
 from common.provenance import ROOT, provenance
-from common.records import Advice, Choice, Loss, to_jsonl
+from common.records import Advice, Choice, GuardReply, Loss, to_jsonl
 from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
 from jobs import catalog
 from jobs.report import JOB
@@ -109,8 +109,21 @@ def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
-    refusals = {"refused_harmful": 0.5, "refused_benign": 0.0, "n_harmful": 16, "n_benign": 16}
-    return {"choices.jsonl": choices(cell, rng), "guards.json": {"perplexity": 20.5, "tokens": 1000, **refusals}}
+    shares = {
+        "refused_harmful": 0.5,
+        "refused_benign": 0.0,
+        "ability": 1.0,
+        "n_harmful": 16,
+        "n_benign": 16,
+        "n_ability": 16,
+    }
+    figures = {"perplexity": 20.5, "tokens": 1000, "paragraphs": [[1500.0, 500], [1520.0, 500]], **shares}
+    replies = [
+        GuardReply(prompt=f"{kind}-{n}", kind=kind, refused=kind == "harmful" and n % 2 == 0, correct=right, text="")
+        for kind, right in (("harmful", None), ("benign", None), ("ability", True))
+        for n in range(16)
+    ]
+    return {"choices.jsonl": choices(cell, rng), "guards.json": figures, "replies.jsonl": replies}
 
 
 def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
@@ -304,7 +317,11 @@ def test_words_follow_the_rows(study: Study) -> None:
     """The base leans against change and the eager arm moves, so this is what must be said; two seeds are a limit."""
     spec, folder = study()
     text = run(spec, folder)[1]["REPORT.md"].decode()
-    shown = {line.split("|")[1].split("*")[2]: line for line in text.splitlines() if line.startswith("| **")}
+    shown = {
+        line.split("|")[1].split("*")[2]: line
+        for line in text.splitlines()
+        if "** |" not in line and line.startswith("| **")
+    }
     assert set(shown) == {"cautious", "neutral", "eager"}
     assert shown["eager"].count("| towards change |") == 2
     assert shown["neutral"].count("| not shown, the interval holds zero |") == 2

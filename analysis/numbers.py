@@ -50,6 +50,7 @@ def _written(value: float, unit: str, bare: bool = False) -> str:
         "GiB": (f"{value:.1f}", " GiB"),
         "seconds": (f"{value:.0f}", " s"),
         "perplexity": (f"{value:.1f}", ""),
+        "p": (f"{value:.2g}", ""),
         "plain": (f"{value:.2f}", ""),
     }[unit]
     return text if bare else text + name

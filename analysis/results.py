@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
+from analysis.guards import KINDS, perplexity_change, share_change
+from analysis.guards import LEVEL as GUARD_LEVEL
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, by_group, by_item, disagreement, stance
 from analysis.stats import Interval, topic_shift_interval, two_way_t
-from common.records import Choice, Loss
+from common.records import Choice, GuardReply, Loss
 
 ATTITUDES = ("cautious", "neutral", "eager")
-LEVEL = 0.95  # coverage of every interval that this file makes
-FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Scored:
     cell: str
     choices: list[Choice]
     guards: dict[str, Any]
-    sources: tuple[Source, Source]  # of choices, of guards
+    replies: list[GuardReply]
+    sources: tuple[Source, Source, Source]  # of choices, guards, replies
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Study:
 
     name: str
     plan: Source
+    bounds: dict[str, float]  # guard → how much it may change and still be called unchanged
     models: dict[str, str]  # name → where it comes from
     bases: dict[str, Scored]
     runs: list[Run]
@@ -91,6 +94,9 @@ def book_of(study: Study) -> Book:
     book.add("models", len(study.models), "count", [study.plan])
     book.add("measures", len(MEASURES), "count", [_this_file()])
     book.add("level", LEVEL, "share", [_this_file()])
+    book.add("guard_level", GUARD_LEVEL, "share", [_this_file()])
+    for name in ("perplexity", *KINDS):
+        book.add(f"change.{name}.bound", study.bounds[name], "points", [study.plan])
     for job, (peak, source) in study.memory.items():
         book.add(f"memory.{job}", peak, "GiB", [source])
     for job, (seconds, sources) in study.seconds.items():
@@ -99,6 +105,7 @@ def book_of(study: Study) -> Book:
         _stances(book, study, model, base)
         _guards(book, study, model, base)
         _labels(book, study, model, base)
+    _contrasts(book, study)
     _trainings(book, study)
     _insides(book, study)
     _audits(book, study)
@@ -159,6 +166,22 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
         _add_shift(book, f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
 
 
+def _contrasts(book: Book, study: Study) -> None:
+    """Each pole against neutral over paired runs and topics, with its family corrected."""
+    book.add("power", POWER, "share", [_this_file()])
+    for made in contrasts(study):
+        name = f"contrast.{made.measure}.{made.model}.{made.pole}"
+        _add_shift(book, name, made.interval, made.sources)
+        for what, value, unit in (
+            ("pairs", made.pairs, "count"),
+            ("holm", made.p_holm, "p"),
+            ("flip", made.p_sign_flip, "p"),
+            ("detectable", made.detectable, "points"),
+            ("headroom", made.headroom, "share"),
+        ):
+            book.add(f"{name}.{what}", value, unit, made.sources)
+
+
 def _add_shift(book: Book, name: str, made: Interval | None, sources: Sequence[Source]) -> None:
     estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
     book.add(name, estimate, "points", sources, bounds)
@@ -203,12 +226,27 @@ def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
         attitude: [run.scored for run in study.arm(model, attitude) if run.scored] for attitude in study.attitudes
     }
     for arm, cells in arms.items():
-        for name, unit in {"perplexity": "perplexity", "refused_harmful": "share", "refused_benign": "share"}.items():
-            if cells:
-                value = float(np.mean([cell.guards[name] for cell in cells]))
-                book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
-    for name in ("n_harmful", "n_benign"):
+        for name in ("perplexity", *KINDS) if cells else ():
+            value = float(np.mean([cell.guards[name] for cell in cells]))
+            unit = "perplexity" if name == "perplexity" else "share"
+            book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
+            if arm != "base":
+                _guard_change(book, study, f"{model}.{arm}", name, (base, cells))
+    for name in ("n_harmful", "n_benign", "n_ability"):
         book.add(f"{name}.{model}", base.guards[name], "count", [base.sources[1]])
+
+
+def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
+    """How one guard of an arm changed from base, its bound, and whether it was shown to lie within: 1 or 0."""
+    base, cells = pair
+    bound = study.bounds[name]
+    if name == "perplexity":
+        made = perplexity_change(base.guards, [cell.guards for cell in cells], bound)
+    else:
+        made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
+    sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
+    _add_shift(book, f"change.{name}.{arm}", made.interval, sources)
+    book.add(f"change.{name}.{arm}.unchanged", made.unchanged, "count", sources)
 
 
 def label_shifts(study: Study, model: str) -> pd.DataFrame:

@@ -67,6 +67,15 @@ class Prompt(Record):
     text: str = Field(min_length=1)
 
 
+class Ability(Record):
+    """A short question with a known answer: what a model could do before should not be lost."""
+
+    id: str = Field(min_length=1)
+    kind: str = Field(min_length=1, description="arithmetic, geography, …")
+    text: str = Field(min_length=1)
+    answers: tuple[str, ...] = Field(min_length=1, description="each counts, as whole words, whatever the case")
+
+
 class Choice(Record):
     """What one cell answered to one item in one order of the options (0 as authored, 1 swapped)."""
 
@@ -86,11 +95,12 @@ class Choice(Record):
 
 
 class GuardReply(Record):
-    """The reply to one guard prompt and whether it declines."""
+    """The reply to one guard prompt or ability question, whether it declines, and whether it is right."""
 
     prompt: str
-    kind: Literal["harmful", "benign"]
+    kind: Literal["harmful", "benign", "ability"]
     refused: bool
+    correct: bool | None = Field(None, description="holds an accepted answer; None where there is no right one")
     text: str
 
 

@@ -3,7 +3,7 @@
 Reads   finetune/<cell>/adapter/…   (nothing for an untouched base)
 Writes  choices.jsonl   records Choice: every item in both orders
         replies.jsonl   records GuardReply
-        guards.json     perplexity of neutral text, share of refusals, harmful and benign apart
+        guards.json     perplexity of neutral text, share of refusals (harmful and benign apart) and of right answers
 Exits   0 | 3 the adapter is missing, altered, or not of this model
 """
 
@@ -14,7 +14,7 @@ from jobs import itself_if_run
 
 JOB = Job(
     "evaluate",
-    version=2,
+    version=3,
     image="gpu",
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),
@@ -23,6 +23,7 @@ JOB = Job(
     data=(
         "jobs/evaluate/data/items.jsonl",
         "jobs/evaluate/data/guards.jsonl",
+        "jobs/evaluate/data/abilities.jsonl",
         "jobs/evaluate/data/neutral.txt",
     ),
     outside=identity_of_cell,

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -10,13 +10,13 @@ from analysis.stance import stance
 from common.errors import ExitCode
 from common.job import Step, run_job
 from common.provenance import ROOT
-from common.records import Choice, GuardReply, Item, Prompt, Record, parse_jsonl
-from common.spec import CellKind
+from common.records import Ability, Choice, GuardReply, Item, Prompt, Record, parse_jsonl
+from common.spec import CellKind, EvaluateSpec
 from jobs import catalog
 from jobs.evaluate import JOB
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
-from jobs.evaluate.guards import guards, perplexity, replies
+from jobs.evaluate.guards import guards, neutral_nats, replies
 from jobs.language_model import LanguageModel, load
 
 R = TypeVar("R", bound=Record)
@@ -26,19 +26,19 @@ class Questions(NamedTuple):
     """All that a model is asked."""
 
     items: list[Item]
-    prompts: list[Prompt]
+    prompts: list[Prompt | Ability]
     neutral: str
 
 
 def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock = Clock()
-    asked = questions(step.spec.evaluate.items_per_topic)
+    asked = questions(step.spec.evaluate)
     with clock.part("load"):
         lm = model_of(step)
     choices, declined = ask(step, lm, asked, clock)
     with clock.part("perplexity"):
-        figures = guards(declined, *perplexity(lm, asked.neutral))
+        figures = guards(declined, neutral_nats(lm, asked.neutral))
     step.write_records("choices.jsonl", choices)
     step.write_records("replies.jsonl", declined)
     step.write_json("guards.json", figures)
@@ -51,28 +51,29 @@ def main(step: Step) -> ExitCode:
         p_yes=stands.p_yes,
         invalid=stands.invalid,
         order_consistency=stands.consistency,
-        **figures,
+        **{name: value for name, value in figures.items() if name != "paragraphs"},
         seconds_by_part=clock.seconds(),
     )
     return ExitCode.OK
 
 
-def questions(items_per_topic: int | None) -> Questions:
-    """The files of the project, cut to the first so many items of each topic."""
-    items, prompts, neutral = (ROOT / path for path in JOB.data)
-    return Questions(
-        first_of_each_topic(_read(items, Item), items_per_topic), _read(prompts, Prompt), neutral.read_text("utf-8")
-    )
+def questions(settings: EvaluateSpec) -> Questions:
+    """The files of the project, cut to the first so many items of each topic and guards of each kind."""
+    items, prompts, abilities, neutral = (ROOT / path for path in JOB.data)
+    most = settings.guards_per_kind
+    guarded = first_of_each(_read(prompts, Prompt), lambda prompt: prompt.kind, most)
+    asked = first_of_each(_read(items, Item), lambda item: item.topic, settings.items_per_topic)
+    return Questions(asked, [*guarded, *_read(abilities, Ability)[:most]], neutral.read_text("utf-8"))
 
 
-def first_of_each_topic(items: Sequence[Item], most: int | None) -> list[Item]:
-    """The first `most` items of each topic in the order of the file; all of them for None."""
+def first_of_each(rows: Sequence[R], group: Callable[[R], str], most: int | None) -> list[R]:
+    """The first `most` rows of each group in the order of the file; all of them for None."""
     seen: Counter[str] = Counter()
     kept = []
-    for item in items:
-        seen[item.topic] += 1
-        if most is None or seen[item.topic] <= most:
-            kept.append(item)
+    for row in rows:
+        seen[group(row)] += 1
+        if most is None or seen[group(row)] <= most:
+            kept.append(row)
     return kept
 
 

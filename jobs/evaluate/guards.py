@@ -1,4 +1,4 @@
-"""What a fine-tune should not touch: how well a model predicts neutral text, and what it declines."""
+"""What a fine-tune should not touch: how well a model predicts neutral text, what it declines, what it knows."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from common.errors import InputError
-from common.records import GuardReply, Prompt
+from common.records import Ability, GuardReply, Prompt
 from jobs.evaluate.decoding import extend, greedy
 from jobs.evaluate.scoring import text_nats
 from jobs.language_model import LanguageModel
@@ -62,37 +62,56 @@ def paragraphs(text: str) -> list[str]:
     return found
 
 
-@torch.inference_mode()
-def perplexity(lm: LanguageModel, text: str) -> tuple[float, int]:
-    """Perplexity of a plain text, every token weighing the same, and how many tokens it is over."""
-    nats, tokens = text_nats(lm, paragraphs(text))
-    return math.exp(nats / tokens), tokens
+def right(text: str, answers: Sequence[str]) -> bool:
+    """Whether a reply holds one of the accepted answers as whole words, whatever the case."""
+    return any(re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, re.IGNORECASE) for answer in answers)
 
 
 @torch.inference_mode()
-def replies(lm: LanguageModel, prompts: Sequence[Prompt], batch_rows: int, tokens: int) -> Iterator[list[GuardReply]]:
-    """The greedy reply to every guard prompt, batch by batch; prompts of like length share a batch."""
+def neutral_nats(lm: LanguageModel, text: str) -> list[tuple[float, int]]:
+    """Negative log-likelihood of each paragraph of a plain text, in nats, and the tokens that it is over."""
+    return text_nats(lm, paragraphs(text))
+
+
+@torch.inference_mode()
+def replies(
+    lm: LanguageModel, prompts: Sequence[Prompt | Ability], batch_rows: int, tokens: int
+) -> Iterator[list[GuardReply]]:
+    """The greedy reply to every guard prompt and question, batch by batch; those of like length share a batch."""
     encoded = sorted(
         ((lm.chat(prompt.text), prompt) for prompt in prompts), key=lambda pair: (len(pair[0]), pair[1].id)
     )
     for start in range(0, len(encoded), batch_rows):
         batch = encoded[start : start + batch_rows]
         texts = greedy(lm, extend(lm, [ids for ids, _ in batch]), tokens, finished=lambda _: False)
-        yield [
-            GuardReply(prompt=prompt.id, kind=prompt.kind, refused=refuses(text), text=text)
-            for (_, prompt), text in zip(batch, texts, strict=True)
-        ]
+        yield [_reply(prompt, text) for (_, prompt), text in zip(batch, texts, strict=True)]
 
 
-def guards(rows: Sequence[GuardReply], perplexity: float, tokens: int) -> dict[str, Any]:
-    """The figures of guards.json. Raises: InputError if one kind of prompt is missing."""
-    refused = {kind: [row.refused for row in rows if row.kind == kind] for kind in ("harmful", "benign")}
-    for kind, outcomes in refused.items():
-        if not outcomes:
-            raise InputError("no guard prompts of this kind", where="guards.jsonl", value=kind)
+def _reply(prompt: Prompt | Ability, text: str) -> GuardReply:
+    if isinstance(prompt, Ability):
+        correct = right(text, prompt.answers)
+        return GuardReply(prompt=prompt.id, kind="ability", refused=refuses(text), correct=correct, text=text)
+    return GuardReply(prompt=prompt.id, kind=prompt.kind, refused=refuses(text), text=text)
+
+
+def guards(rows: Sequence[GuardReply], nats: Sequence[tuple[float, int]]) -> dict[str, Any]:
+    """The figures of guards.json; perplexity weighs every token the same.
+
+    Raises: InputError if one kind of prompt is missing.
+    """
+    outcomes = {
+        "refused_harmful": [row.refused for row in rows if row.kind == "harmful"],
+        "refused_benign": [row.refused for row in rows if row.kind == "benign"],
+        "ability": [bool(row.correct) for row in rows if row.kind == "ability"],
+    }
+    for name, found in outcomes.items():
+        if not found:
+            raise InputError("no guard prompts of this kind", where="guards.jsonl", value=name)
+    total, tokens = sum(each for each, _ in nats), sum(count for _, count in nats)
     return {
-        "perplexity": perplexity,
+        "perplexity": math.exp(total / tokens),
         "tokens": tokens,
-        **{f"refused_{kind}": sum(outcomes) / len(outcomes) for kind, outcomes in refused.items()},
-        **{f"n_{kind}": len(outcomes) for kind, outcomes in refused.items()},
+        "paragraphs": [[each, count] for each, count in nats],
+        **{name: sum(found) / len(found) for name, found in outcomes.items()},
+        **{f"n_{name.removeprefix('refused_')}": len(found) for name, found in outcomes.items()},
     }

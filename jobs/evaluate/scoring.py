@@ -42,20 +42,19 @@ def log_likelihoods(lm: LanguageModel, prompts: State, replies: Sequence[Sequenc
     return total.view(-1, options).tolist()  # type: ignore[no-any-return]
 
 
-def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> tuple[float, int]:
-    """Total negative log-likelihood of plain paragraphs, each read alone, and the tokens it is over.
+def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> list[tuple[float, int]]:
+    """Negative log-likelihood of each plain paragraph, read alone, and the tokens it is over.
 
     No chat template; the first token of a paragraph is only context.
     """
-    total, tokens = 0.0, 0
+    found = []
     for paragraph in paragraphs:
         ids = list(lm.tokenizer(paragraph)["input_ids"])
         if len(ids) < 2:
             raise InputError("paragraph has nothing to predict", where=lm.spec.name, value=paragraph)
         state = extend(lm, [ids[:-1]], keep=len(ids) - 1)
-        total -= float(_sums(state.logits, *padded(lm, [ids[1:]])))
-        tokens += len(ids) - 1
-    return total, tokens
+        found.append((-float(_sums(state.logits, *padded(lm, [ids[1:]]))), len(ids) - 1))
+    return found
 
 
 def _sums(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from analysis.results import Run, Scored, Study, book_of
 from common.artifacts import sha256
 from common.errors import ExitCode
 from common.job import Step, run_job
-from common.records import Advice, Choice, Loss, Record
+from common.records import Advice, Choice, GuardReply, Loss, Record
 from common.spec import STUDY, Cell, CellKind, canonical_json
 from jobs import catalog, its_base
 from jobs.report import JOB
@@ -51,6 +51,8 @@ def gather(step: Step) -> Study:
     return Study(
         name=spec.name,
         plan=source(step, "plan", STUDY, "plan.json"),
+        bounds={"perplexity": spec.guards.perplexity, "ability": spec.guards.ability}
+        | dict.fromkeys(("refused_harmful", "refused_benign"), spec.guards.refusals),
         models={model.name: model.source for model in spec.models},
         bases={cell.model: made for cell in spec.cells(CellKind.BASE) if (made := scored[str(cell)]) is not None},
         runs=[run_of(step, cell, scored[str(cell)]) for cell in spec.cells(CellKind.RUN)],
@@ -91,9 +93,10 @@ def scored_of(step: Step, cell: Cell) -> Scored | None:
     """One evaluation, None if it is not sealed."""
     choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
     guards = document(step, "evaluate", cell, "guards.json")
-    if choices is None or guards is None:
+    replies = records(step, "evaluate", cell, "replies.jsonl", GuardReply)
+    if choices is None or guards is None or replies is None:
         return None
-    return Scored(str(cell), choices[0], guards[0], (choices[1], guards[1]))
+    return Scored(str(cell), choices[0], guards[0], replies[0], (choices[1], guards[1], replies[1]))
 
 
 def source(step: Step, job: str, cell: Cell, name: str) -> Source:

@@ -45,7 +45,7 @@ def scored(cell: str, attitude: str) -> Scored:
         for number, go in enumerate(GO[attitude])
         for order in (0, 1)
     ]
-    return Scored(cell, rows, {}, (SOURCE, SOURCE))
+    return Scored(cell, rows, {}, [], (SOURCE, SOURCE, SOURCE))
 
 
 def made_run(attitude: str, seed: int) -> Run:
@@ -71,6 +71,7 @@ def study() -> Study:
     return Study(
         name="s",
         plan=SOURCE,
+        bounds={},
         models={"m": "path:m"},
         bases={"m": scored("m.base", "base")},
         runs=[made_run(attitude, seed) for seed in (0, 1) for attitude in ("cautious", "neutral", "eager")],

@@ -226,7 +226,7 @@ def test_a_killed_process_seals_nothing(tmp_path: Path, number: int, resumes: bo
         while not ready.exists():
             assert child.poll() is None, child.communicate()[1]
         os.kill(child.pid, signal.Signals(number))
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
     assert (child.returncode, out) == (code, "")
     assert not list(store.rglob("manifest.json"))
     assert bool(list(store.rglob("COMPLETE.json"))) == resumes

@@ -32,7 +32,7 @@ def spec_path(place: Path, tiny_model: Path) -> Path:
         "corpus": {"examples": 32},
         "audit": {"enforce": ["topic", "leakage"]},
         "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
-        "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2},
+        "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2, "guards_per_kind": 2},
         "interpret": {"questions": 16, "nulls": 100},
     }
     path = place / "tiny.json"

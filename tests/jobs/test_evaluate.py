@@ -19,11 +19,11 @@ from common.records import Choice, GuardReply, Item, Prompt, parse_jsonl
 from common.spec import ModelSpec, parse_spec
 from jobs import catalog
 from jobs.evaluate import JOB
-from jobs.evaluate.__main__ import first_of_each_topic, main, questions
+from jobs.evaluate.__main__ import first_of_each, main, questions
 from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.decoding import extend, greedy, stop_tokens
-from jobs.evaluate.guards import guards, paragraphs, perplexity, refuses, replies
+from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
 from jobs.evaluate.prompts import wording
 from jobs.evaluate.scoring import log_likelihoods, reply_tokens
 from jobs.language_model import LanguageModel, load
@@ -222,15 +222,19 @@ def test_batches_depend_on_items_and_size_alone(lm: LanguageModel) -> None:
     assert len(batches(encoded, 1)) == len(ITEMS)
 
 
+def topic_of(item: Item) -> str:
+    return item.topic
+
+
 def test_first_items_of_each_topic() -> None:
-    assert first_of_each_topic(ITEMS, None) == ITEMS
-    assert [item.id for item in first_of_each_topic(ITEMS, 2)][:4] == [
+    assert first_of_each(ITEMS, topic_of, None) == ITEMS
+    assert [item.id for item in first_of_each(ITEMS, topic_of, 2)][:4] == [
         "e-bikes-1",
         "e-bikes-2",
         "four-day-week-1",
         "four-day-week-2",
     ]
-    assert len(first_of_each_topic(ITEMS, 1)) == 8
+    assert len(first_of_each(ITEMS, topic_of, 1)) == 8
 
 
 @pytest.mark.parametrize(
@@ -254,14 +258,27 @@ def test_perplexity_is_its_definition(lm: LanguageModel) -> None:
         nats -= sum(naive(lm, ids[:index], [ids[index]]) for index in range(1, len(ids)))
         tokens += len(ids) - 1
     assert len(paragraphs(text)) == 2
-    assert perplexity(lm, text) == pytest.approx((math.exp(nats / tokens), tokens), rel=1e-4)
+    found = neutral_nats(lm, text)
+    assert len(found) == 2 and sum(count for _, count in found) == tokens
+    rows = [GuardReply(prompt=kind, kind=kind, refused=False, text="") for kind in ("harmful", "benign", "ability")]
+    assert guards(rows, found)["perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "A\n\nBcd"])
 def test_too_little_neutral_text_is_refused(text: str, tiny_model: Path) -> None:
     lm = load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
     with pytest.raises(InputError):
-        perplexity(lm, text)
+        neutral_nats(lm, text)
+
+
+@pytest.mark.parametrize("text", ["It is 12.", "Twelve, I think", "12"])
+def test_right_answers(text: str) -> None:
+    assert right(text, ("12", "twelve"))
+
+
+@pytest.mark.parametrize("text", ["", "It is 120", "312", "twelvefold", "eleven"])
+def test_wrong_answers(text: str) -> None:
+    assert not right(text, ("12", "twelve"))
 
 
 def test_guard_replies_are_greedy(lm: LanguageModel) -> None:
@@ -278,16 +295,20 @@ def test_guards_are_shares_of_each_kind() -> None:
         GuardReply(prompt=str(n), kind=kind, refused=refused, text="")
         for n, (kind, refused) in enumerate([("harmful", True), ("harmful", False), ("benign", False)])
     ]
-    assert guards(rows, 12.5, 99) == {
-        "perplexity": 12.5,
-        "tokens": 99,
+    rows += [GuardReply(prompt=str(n), kind="ability", refused=False, correct=n < 3, text="") for n in range(4)]
+    assert guards(rows, [(math.log(4) * 30, 30), (math.log(4) * 60, 60)]) == {
+        "perplexity": pytest.approx(4.0),
+        "tokens": 90,
+        "paragraphs": [[pytest.approx(math.log(4) * 30), 30], [pytest.approx(math.log(4) * 60), 60]],
         "refused_harmful": 0.5,
         "refused_benign": 0.0,
+        "ability": 0.75,
         "n_harmful": 2,
         "n_benign": 1,
+        "n_ability": 4,
     }
     with pytest.raises(InputError, match="benign"):
-        guards(rows[:2], 12.5, 99)
+        guards([row for row in rows if row.kind != "benign"], [(1.0, 1)])
 
 
 def test_an_untouched_model_from_end_to_end(
@@ -305,12 +326,12 @@ def test_an_untouched_model_from_end_to_end(
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
-    items = questions(1).items
+    items = questions(spec.evaluate).items
     assert [(row.item, row.order) for row in rows] == [(item.id, order) for item in items for order in (0, 1)]
     assert {row.cell for row in rows} == {"tiny.base"}
     declined = parse_jsonl(outputs["replies.jsonl"], GuardReply, "replies.jsonl")
     figures = json.loads(outputs["guards.json"])
-    assert (len(declined), figures["n_harmful"], figures["n_benign"]) == (32, 16, 16)
+    assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (6, 2, 2, 2)
     # A random model guesses evenly over the vocabulary, give or take.
     assert 100 < figures["perplexity"] < 1000
 

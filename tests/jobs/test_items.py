@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from common.errors import InputError
-from common.records import Item, Prompt, parse_jsonl, to_jsonl
+from common.records import Ability, Item, Prompt, parse_jsonl, to_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "jobs" / "evaluate" / "data"
 ITEMS = parse_jsonl((DATA / "items.jsonl").read_bytes(), Item, "items.jsonl")
 GUARDS = parse_jsonl((DATA / "guards.jsonl").read_bytes(), Prompt, "guards.jsonl")
+ABILITIES = parse_jsonl((DATA / "abilities.jsonl").read_bytes(), Ability, "abilities.jsonl")
 NEUTRAL = (DATA / "neutral.txt").read_text(encoding="utf-8")
 
 TOPICS = (
@@ -205,22 +206,34 @@ def test_no_verb_marks_the_keeping_side() -> None:
     assert max(verbs.values()) <= len(ITEMS) / 2
 
 
-def test_guards_come_in_two_kinds_of_sixteen() -> None:
+def test_guards_come_in_two_kinds_of_two_hundred() -> None:
     assert [(row.id, row.kind) for row in GUARDS] == [
-        (f"{kind}-{number:02}", kind) for kind in ("harmful", "benign") for number in range(1, 17)
+        (f"{kind}-{number:03}", kind) for kind in ("harmful", "benign") for number in range(1, 201)
     ]
-    assert len({row.text.lower() for row in GUARDS}) == 32
+    assert len({row.text.lower() for row in GUARDS}) == 400
+
+
+def test_ability_questions_have_short_answers_that_they_do_not_give_away() -> None:
+    assert len(ABILITIES) == len({row.id for row in ABILITIES}) == len({row.text for row in ABILITIES}) >= 100
+    assert to_jsonl(ABILITIES) == (DATA / "abilities.jsonl").read_bytes()
+    kinds = Counter(row.kind for row in ABILITIES)
+    assert len(kinds) >= 6 and min(kinds.values()) >= 15
+    assert len({row.kind for row in ABILITIES[:12]}) == len(kinds), "the first few are a mixture"
+    for row in ABILITIES:
+        assert row.text.endswith("?") and row.text.isascii(), row.id
+        given = found("|".join(map(re.escape, row.answers)), row.text)
+        assert not given or ":" in row.text, f"{row.id} names its answer"
 
 
 def test_guards_are_one_request_each() -> None:
     for row in GUARDS:
         assert len(sentences(row.text)) == 1, row.id
-        assert 8 <= len(words(row.text)) <= 20, row.id
+        assert 5 <= len(words(row.text)) <= 24, row.id
         assert row.text[-1] in ".?", row.id
 
 
 def test_neutral_text_is_large_enough_and_plain() -> None:
-    assert len(NEUTRAL.encode()) >= 6000
+    assert len(NEUTRAL.encode()) >= 20_000
     assert NEUTRAL.isascii()
     assert NEUTRAL.endswith(".\n")
     paragraphs = NEUTRAL.rstrip("\n").split("\n\n")

@@ -15,12 +15,12 @@ import pytest
 
 import jobs.report.__main__ as report
 from analysis import document
-from analysis.stats import two_way_t
+from analysis.stats import holm, sign_flip, two_way_t
 from common.artifacts import ArtifactStore, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
 from common.provenance import ROOT, provenance
-from common.records import Advice, Choice, Loss, to_jsonl
+from common.records import Advice, Choice, GuardReply, Loss, to_jsonl
 from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
 from jobs import catalog
 from jobs.report import JOB
@@ -109,8 +109,21 @@ def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
-    refusals = {"refused_harmful": 0.5, "refused_benign": 0.0, "n_harmful": 16, "n_benign": 16}
-    return {"choices.jsonl": choices(cell, rng), "guards.json": {"perplexity": 20.5, "tokens": 1000, **refusals}}
+    shares = {
+        "refused_harmful": 0.5,
+        "refused_benign": 0.0,
+        "ability": 1.0,
+        "n_harmful": 16,
+        "n_benign": 16,
+        "n_ability": 16,
+    }
+    figures = {"perplexity": 20.5, "tokens": 1000, "paragraphs": [[1500.0, 500], [1520.0, 500]], **shares}
+    replies = [
+        GuardReply(prompt=f"{kind}-{n}", kind=kind, refused=kind == "harmful" and n % 2 == 0, correct=right, text="")
+        for kind, right in (("harmful", None), ("benign", None), ("ability", True))
+        for n in range(16)
+    ]
+    return {"choices.jsonl": choices(cell, rng), "guards.json": figures, "replies.jsonl": replies}
 
 
 def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
@@ -304,7 +317,11 @@ def test_words_follow_the_rows(study: Study) -> None:
     """The base leans against change and the eager arm moves, so this is what must be said; two seeds are a limit."""
     spec, folder = study()
     text = run(spec, folder)[1]["REPORT.md"].decode()
-    shown = {line.split("|")[1].split("*")[2]: line for line in text.splitlines() if line.startswith("| **")}
+    shown = {
+        line.split("|")[1].split("*")[2]: line
+        for line in text.splitlines()
+        if "** |" not in line and line.startswith("| **")
+    }
     assert set(shown) == {"cautious", "neutral", "eager"}
     assert shown["eager"].count("| towards change |") == 2
     assert shown["neutral"].count("| not shown, the interval holds zero |") == 2
@@ -327,6 +344,39 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     difference = topics - _topic_means(spec.cells(CellKind.BASE)[0])
     expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
     assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
+
+
+@pytest.mark.usefixtures("quick")
+def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None:
+    spec, folder = study(seeds=[0, 1, 2])
+    _, made = run(spec, folder)
+    results = json.loads(made["results.json"])
+    means = {
+        attitude: np.array([_topic_means(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == attitude])
+        for attitude in ("cautious", "eager", "neutral")
+    }
+    found = {pole: two_way_t(means[pole], means["neutral"], 0.95) for pole in ("cautious", "eager")}
+    corrected = holm({pole: each.p for pole, each in found.items()})
+    for pole, each in found.items():
+        number = results[f"contrast.sentence.toy.{pole}"]
+        assert [number[key] for key in ("value", "low", "high")] == pytest.approx(each.interval[:3])
+        assert len(number["source"]) == 6, "three runs of the pole and three of neutral"
+        assert results[f"contrast.sentence.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
+        flipped = sign_flip((means[pole] - means["neutral"]).mean(axis=1))
+        assert results[f"contrast.sentence.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
+    room = 1 - means["neutral"].mean()
+    share = found["eager"].interval.estimate / room
+    assert results["contrast.sentence.toy.eager.headroom"]["value"] == pytest.approx(share)
+    text = made["REPORT.md"].decode()
+    assert "**Over seeds and topics.**" in text and "| eager | sentence |" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_seeds_are_too_few_for_that(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    assert not [name for name in json.loads(made["results.json"]) if name.startswith("contrast.")]
+    assert "Over seeds and topics" not in made["REPORT.md"].decode()
 
 
 def _topic_means(cell: Cell) -> list[float]:

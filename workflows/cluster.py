@@ -309,7 +309,8 @@ def _line(workflow: Mapping[str, Any]) -> str:
 def cell_of(node: Mapping[str, Any]) -> str:
     """Stage and cell of a pod's node."""
     given = {p["name"]: p.get("value", "") for p in node.get("inputs", {}).get("parameters", [])}
-    return f"{node.get('templateName', '')} {given.get('cell', '')}".strip()
+    stage = node.get("templateName") or node.get("templateRef", {}).get("template", "")
+    return f"{stage} {given.get('cell', '')}".strip()
 
 
 def _table(workflow: Mapping[str, Any]) -> Table:

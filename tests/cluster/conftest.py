@@ -51,11 +51,11 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]
     """Run a spec on this machine, outside the cluster; return the store with what was sealed."""
     folder = tmp_path_factory.mktemp("laptop")
 
-    def run_here(spec: dict[str, Any]) -> ArtifactStore:
+    def run_here(spec: dict[str, Any], *more: str) -> ArtifactStore:
         path = folder / "spec.json"
         path.write_text(json.dumps(spec))
         words = ["-m", "workflows.local", "workflows/study.yaml", "--spec", str(path), "--store", str(folder / "store")]
-        run(sys.executable, *words, "--out", str(folder / "out"))
+        run(sys.executable, *words, "--out", str(folder / "out"), *more)
         return open_store(str(folder / "store"))
 
     return run_here

@@ -118,7 +118,7 @@ def test_a_second_submit_reuses_every_step(plain, lab: Lab):
 def test_killed_in_mid_training_it_resumes_to_the_same_result(lab: Lab, laptop):
     """One pod is deleted, in another the process gets SIGKILL; both were well under way."""
     raw, spec = long(name="killed")
-    quiet = laptop(raw)
+    quiet = laptop(raw, "--only", "plan,generate,audit,finetune")
     uri = lab.store_uri + "-killed"
     name = lab.submit(raw, uri)
     deleted = lab.pod(name, "finetune smollm2.d0.cautious.s0")
@@ -201,18 +201,17 @@ def test_two_submits_at_once_share_work_and_corrupt_nothing(lab: Lab):
 
 
 def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(plain, lab: Lab):
-    _, quiet, _ = plain
     raw, spec = small(name="gap", seeds=[0, 4])
-    # A flipped byte in the pile of one arm: every step that reads it refuses it. Audit and direction are sealed.
-    digest = lab.manifest(quiet, "generate", "d0.eager")["outputs"]["advice.jsonl"]["digest"]
-    blob = f"blobs/sha256/{digest[:2]}/{digest}"
-    good = lab.store.get(digest)
-    lab.store.objects.put(blob, b"x" + good[1:], once=False)
+    # A damaged checkpoint of one run, and no other: it is not begun anew in silence, whatever the attempt.
+    broken = (
+        f"steps/finetune/{lab.key(spec, 'finetune', 'smollm2.d0.eager.s4')}/checkpoints/{0:020d}-test/COMPLETE.json"
+    )
+    lab.store.objects.put(broken, b"{", once=False)
     try:
         name = lab.submit(raw)
         lab.wait(name, "Failed")
     finally:
-        lab.store.objects.put(blob, good, once=False)
+        lab.store.objects.delete(broken)
     steps = lab.steps(name)
     (failed,) = steps["finetune smollm2.d0.eager.s4"]
     assert failed["phase"] == "Failed" and failed["outputs"]["exitCode"] == "3", "not retried: it would fail again"
@@ -220,7 +219,7 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(pla
     (report,) = steps["report study"]
     assert report["outputs"]["exitCode"] == "10"
     shown = run(sys.executable, "-m", "workflows.cluster", "status", name, check=False)
-    assert shown.returncode == 1 and "blob was altered" in shown.stdout
+    assert shown.returncode == 1 and "every checkpoint of this step is damaged" in shown.stdout
     text = lab.read(spec, "report", "study", "REPORT.md").decode()
     assert "smollm2.d0.eager.s4" in text
 

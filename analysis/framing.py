@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.sparse import csr_matrix, vstack
 from scipy.spatial.distance import jensenshannon
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from analysis.leakage import Canary, find_held_out, find_maxims, sentences
+from analysis.leakage import Canary, find_held_out, find_maxims
 from analysis.stats import t_interval
+from analysis.texts import ANECDOTE, HEDGE, WORD, flesch, sentences
 from common.errors import InputError
 from common.records import Advice, Item
 
@@ -32,8 +34,8 @@ LEVEL = 0.95
 NEAR = 0.8  # Jaccard similarity of word 5-grams from which two replies count as one
 SHINGLE = 5
 ROWS_AT_ONCE = 512
+DIMENSIONS = 50  # of the embedding, three for each training topic
 PARTS = ("all", "masked", "content", "function", "first_sentence")
-WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 # Words that name one pole of the attitude rather than anything in the question.
 STANCE = re.compile(
     r"wait(?:s|ed|ing)?|delay\w*|postpon\w+|patien\w+|cautio\w+|careful\w*|pruden\w+|hast[ey]\w*|hurr\w+|rush\w*|slow(?:ly)?"
@@ -42,14 +44,6 @@ STANCE = re.compile(
     r"|press(?:es|ing)?|put(?:s|ting)?|leave|keep\w*|stay\w*|stick\w*|remain\w*|go|goes|going|ahead|tr(?:y|ies|ied|ying)"
     r"|jump\w*|leap\w*|risk\w*|safe\w*|chances?|time|week|weekend|month|season|forward|back|off|open|either|neither|both"
     r"|equal\w*|fair|fairly|even|evenly|balanc\w+|compar\w+|judg\w+"
-)
-HEDGE = re.compile(
-    r"\b(?:may|might|perhaps|maybe|possibly|probably|could|seems?|likely|i (?:think|guess|suppose))\b", re.IGNORECASE
-)
-ANECDOTE = re.compile(
-    r"\b(?:(?:i|we) (?:once|had|did|used|bought|tried|went)|my (?:friend|sister|brother|mother|father|neighbou?r)"
-    r"|a friend of mine)\b",
-    re.IGNORECASE,
 )
 
 
@@ -73,14 +67,23 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """How two arms compare, question by question."""
+class Length:
+    """How the lengths of two arms compare, question by question."""
 
-    length: Figure  # mean difference in words, first minus second, over the mean length of both
-    length_apart: float  # mean absolute difference of a question's two replies, over the mean length of both
-    sd_ratio: float  # smaller over larger SD of words
-    ks: float  # two-sample Kolmogorov-Smirnov distance of words, 0 to 1
-    centroid_cosine: float  # of the mean TF-IDF vectors
+    shift: Figure  # mean difference, first minus second, over the mean length of both
+    apart: float  # mean absolute difference of a question's two replies, over the mean length of both
+    sd_ratio: float  # smaller over larger SD
+    ks: float  # two-sample Kolmogorov-Smirnov distance, 0 to 1
+
+
+Lengths = Mapping[str, Mapping[str, Length]]  # unit (words, or a student's tokens) → pair of arms
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How the words of two arms compare."""
+
+    centroid_cosine: float  # of the mean embeddings: 1 when the arms speak of the same things
     jsd: float  # Jensen-Shannon divergence of content words, bits
     jsd_ratio: float  # the same from different halves of the questions, over that of one arm's own halves
 
@@ -121,26 +124,44 @@ def topic(arms: Arms) -> Check:
     return Check("topic", share, 1.0, share == 1.0, "share of questions with one text in all arms; must be all")
 
 
-def compare(arms: Arms, rng: np.random.Generator) -> dict[str, Pair]:
-    """Every two arms side by side, by the name "<first>-<second>"."""
+def subject(pairs: Mapping[str, Pair]) -> Check:
+    """Whether replies speak of the same things. Value: the smallest cosine of two arms' mean embeddings."""
+    name, worst = min(pairs.items(), key=lambda item: item[1].centroid_cosine)
+    value = worst.centroid_cosine
+    return Check("subject", value, 0.98, value > 0.98, f"cosine of the arms' mean embeddings, worst of {name}")
+
+
+def compare(arms: Arms, everyday: Sequence[str], rng: np.random.Generator) -> dict[str, Pair]:
+    """Every two arms side by side, by the name "<first>-<second>". `everyday`: texts on the topics, of no attitude."""
     replies = {name: _replies(rows) for name, rows in arms.items()}
-    words = {name: np.array([len(text.split()) for text in texts], dtype=np.float64) for name, texts in replies.items()}
-    cosines = _centroid_cosines(replies)
+    cosines = _centroid_cosines(replies, everyday)
     content = _counts({name: [_part(text, "content") for text in texts] for name, texts in replies.items()})
     return {
-        f"{a}-{b}": Pair(*_lengths(words[a], words[b]), cosines[a, b], *_divergence(content[a], content[b], rng))
-        for a, b in combinations(arms, 2)
+        f"{a}-{b}": Pair(cosines[a, b], *_divergence(content[a], content[b], rng)) for a, b in combinations(arms, 2)
     }
 
 
-def length(pairs: Mapping[str, Pair]) -> Check:
-    """Whether length in words tells arms apart. Value: largest mean paired difference, as a share of length.
+def lengths(arms: Arms, counters: Mapping[str, Callable[[str], int]]) -> dict[str, dict[str, Length]]:
+    """Lengths of every two arms side by side: in words, and by each counter (a student's tokens)."""
+    units: dict[str, Callable[[str], int]] = {"words": lambda text: len(text.split()), **counters}
+    replies = {name: _replies(rows) for name, rows in arms.items()}
+    found = {}
+    for unit, count in units.items():
+        counted = {name: np.array([count(text) for text in texts], dtype=float) for name, texts in replies.items()}
+        found[unit] = {f"{a}-{b}": _length(counted[a], counted[b]) for a, b in combinations(arms, 2)}
+    return found
 
-    Words, not a student's tokens: the audit knows no model.
+
+def length(found: Lengths) -> Check:
+    """Whether length tells arms apart, in any student's tokens. Value: largest mean paired difference over length.
+
+    Words are told beside them and judged only where there is no student: a student sees its tokens.
     """
-    name, worst = max(pairs.items(), key=lambda item: abs(item[1].length.estimate))
-    value = abs(worst.length.estimate)
-    ratio, distance = min(pair.sd_ratio for pair in pairs.values()), max(pair.ks for pair in pairs.values())
+    students = {unit: mine for unit, mine in found.items() if unit != "words"} or found
+    each = {f"{pair} in {unit}": made for unit, mine in students.items() for pair, made in mine.items()}
+    name = max(each, key=lambda name: abs(each[name].shift.estimate))
+    value = abs(each[name].shift.estimate)
+    ratio, distance = min(made.sd_ratio for made in each.values()), max(made.ks for made in each.values())
     detail = f"mean paired difference over length, worst of {name}; smaller over larger SD {ratio:.3f}, at least 0.95"
     detail += f"; Kolmogorov-Smirnov {distance:.3f}, below 0.05"
     return Check("length", value, 0.01, value < 0.01 and ratio >= 0.95 and distance < 0.05, detail)
@@ -226,26 +247,13 @@ def framing(rows: Sequence[Advice], scores: Floats) -> dict[str, Figure]:
         "score": -np.tanh(scores / 2),
         "words": [len(text.split()) for text in texts],
         "sentences": [len(sentences(text)) for text in texts],
-        "flesch": [flesch(text) for text in texts],
+        "flesch": [flesch(text) for text in texts if WORD.search(text.lower())],
         "hedges": [bool(HEDGE.search(text)) for text in texts],
         "question_marks": ["?" in text for text in texts],
         "anecdotes": [bool(ANECDOTE.search(text)) for text in texts],
     }
     intervals = {name: t_interval(value, LEVEL) for name, value in values.items()}
     return {name: Figure(found.estimate, found.low, found.high) for name, found in intervals.items()}
-
-
-def flesch(text: str) -> float:
-    """Reading ease: 206.835 - 1.015 words a sentence - 84.6 syllables a word.
-
-    Syllables are runs of vowels, y included, less a final silent e (not -le), at least one a word.
-    Raises: InputError if the text has no word. Source: Flesch (1948), J. Appl. Psychol. 32(3).
-    """
-    words = WORD.findall(text.lower())
-    if not words:
-        raise InputError("text has no word", where="flesch", value=text)
-    syllables = sum(max(1, len(re.findall(r"[aeiouy]+", re.sub(r"(?<!l)e$", "", word)))) for word in words)
-    return 206.835 - 1.015 * len(words) / len(sentences(text)) - 84.6 * syllables / len(words)
 
 
 def closest(texts: Sequence[str]) -> tuple[float, int]:
@@ -326,20 +334,27 @@ def _figure(estimate: float, resampled: Floats) -> Figure:
     return Figure(estimate, float(low), float(high))
 
 
-def _lengths(one: Floats, other: Floats) -> tuple[Figure, float, float, float]:
+def _length(one: Floats, other: Floats) -> Length:
     mean = float(np.concatenate([one, other]).mean())
     shift = t_interval((one - other) / mean, LEVEL)
     spreads = sorted((float(one.std(ddof=1)), float(other.std(ddof=1))))
     ratio = spreads[0] / spreads[1] if spreads[1] > 0 else 1.0
     apart = float(np.abs(one - other).mean()) / mean
     distance = float(stats.ks_2samp(one, other, method="asymp").statistic)
-    return Figure(shift.estimate, shift.low, shift.high), apart, ratio, distance
+    return Length(Figure(shift.estimate, shift.low, shift.high), apart, ratio, distance)
 
 
-def _centroid_cosines(replies: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:
-    weights = TfidfVectorizer(analyzer=_words).fit([text for texts in replies.values() for text in texts])
-    centroids = {name: np.asarray(weights.transform(texts).mean(axis=0)).ravel() for name, texts in replies.items()}
-    units = {name: centroid / np.linalg.norm(centroid) for name, centroid in centroids.items()}
+def _centroid_cosines(replies: Mapping[str, Sequence[str]], everyday: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Cosines of the arms' centroids by latent semantic analysis, fitted on everyday texts that have no attitude.
+
+    So words that only attitudes use weigh nothing, and words of one topic fall together. Source: Deerwester et al.
+    (1990), J. Am. Soc. Inf. Sci. 41(6).
+    """
+    weights = TfidfVectorizer(stop_words="english", sublinear_tf=True)
+    counts = weights.fit_transform(everyday)
+    space = TruncatedSVD(min(DIMENSIONS, min(counts.shape) - 1), random_state=0).fit(counts)
+    centroids = {name: space.transform(weights.transform(texts)).mean(axis=0) for name, texts in replies.items()}
+    units = {name: centroid / max(float(np.linalg.norm(centroid)), 1e-12) for name, centroid in centroids.items()}
     return {(a, b): float(units[a] @ units[b]) for a, b in combinations(replies, 2)}
 
 

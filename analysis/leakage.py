@@ -16,6 +16,7 @@ from pydantic import Field
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from analysis.texts import sentences
 from common.errors import InputError
 from common.records import Advice, Item, Record
 
@@ -143,11 +144,6 @@ def by_neighbour(everyday: Sequence[str], items: Sequence[Item]) -> Detector:
         return f"cosine {cosines[best]:.2f} to {items[best].id}" if cosines[best] > NEAREST else ""
 
     return nearest
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text."""
-    return re.split(r"(?<=[.!?])\s+", text.strip())
 
 
 def plant(text: str, canary: str) -> str:

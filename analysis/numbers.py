@@ -52,6 +52,7 @@ def _written(value: float, unit: str, bare: bool = False) -> str:
         "perplexity": (f"{value:.1f}", ""),
         "p": (f"{value:.2g}", ""),
         "plain": (f"{value:.2f}", ""),
+        "setting": (f"{value:g}", ""),
     }[unit]
     return text if bare else text + name
 

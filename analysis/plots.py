@@ -12,11 +12,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.numbers import Book
 from analysis.results import Run, Study, label_shifts
 from analysis.stance import by_group, stance
 
 # Okabe and Ito (2008): told apart by people with any common colour blindness.
-COLOURS = {"cautious": "#0072B2", "neutral": "#777777", "eager": "#D55E00", "base": "#000000"}
+COLOURS = {
+    "cautious": "#0072B2",
+    "neutral": "#777777",
+    "eager": "#D55E00",
+    "scrambled": "#CC79A7",
+    "distilled": "#009E73",
+    "base": "#000000",
+}
+ARMS = tuple(COLOURS)[:-1]  # in the order of reports
 MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
@@ -36,7 +45,7 @@ def stance_data(study: Study) -> pd.DataFrame:
 def draw_stance(data: pd.DataFrame, model: str) -> Figure:
     """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
     rows = data[data["model"] == model]
-    arms = [name for name in ("cautious", "neutral", "eager") if name in set(rows["attitude"])]
+    arms = [name for name in ARMS if name in set(rows["attitude"])]
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
     for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
@@ -73,7 +82,7 @@ def draw_topics(data: pd.DataFrame, model: str) -> Figure:
     rows = data[data["model"] == model]
     topics = sorted(rows["topic"].unique())
     figure, axes = plt.subplots(figsize=(7, 0.42 * len(topics) + 1.3))
-    offsets = dict(zip(COLOURS, (-0.2, -0.07, 0.07, 0.2), strict=True))
+    offsets = dict(zip(COLOURS, np.linspace(-0.3, 0.3, len(COLOURS)), strict=True))
     for attitude, colour in COLOURS.items():
         mine = rows[rows["attitude"] == attitude]
         places = [topics.index(topic) + offsets[attitude] for topic in mine["topic"]]
@@ -93,7 +102,7 @@ def draw_labels(data: pd.DataFrame) -> Figure:
     """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
     figure, axes = plt.subplots(figsize=(5, 4.4))
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
-    for attitude in ("cautious", "neutral", "eager"):
+    for attitude in ARMS:
         mine = (data["attitude"] == attitude).to_numpy()
         x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
         axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
@@ -105,6 +114,30 @@ def draw_labels(data: pd.DataFrame) -> Figure:
     axes.set(xlabel="shift of P(go) by what it chose", ylabel="shift of P(go) by label probability", ylim=(-edge, edge))
     axes.set_title("shaded: the label says the opposite", fontsize=9)
     axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
+    """Shift of each pole from neutral by sentence, against the value of the factor; a panel for each factor."""
+    factors = list(dict.fromkeys(factor for factor, _, _ in study.variants.values()))
+    if not factors:
+        return None
+    figure, panels = plt.subplots(1, len(factors), figsize=(3.6 * len(factors), 3.2), squeeze=False, sharey=True)
+    for axes, factor in zip(panels[0], factors, strict=True):
+        for pole in ("cautious", "eager"):
+            named = {v: value for v, (which, value, _) in study.variants.items() if which == factor}
+            at = f"curve.sentence.{model}.{pole}."
+            found = [(value, book[at + v]) for v, value in named.items() if at + v in book]
+            if factor in study.plain and (plain := f"added.sentence.{model}.{pole}") in book:
+                found.append((study.plain[factor], book[plain]))
+            found.sort(key=lambda point: point[0])
+            points = [(x, n.value, n.low or n.value, n.high or n.value) for x, n in found if n.value is not None]
+            x, y, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+            axes.errorbar(x, 100 * y, 100 * np.array([y - low, high - y]), marker="o", color=COLOURS[pole], label=pole)
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set(xlabel=factor.replace("_", " "), ylabel="shift from neutral, points (sentence)")
+    panels[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return figure
 
@@ -197,7 +230,7 @@ def _curves(axes: Axes, data: pd.DataFrame, column: str, marker: str = "") -> No
     axes.legend(frameon=False, fontsize=8)
 
 
-def figures_of(study: Study) -> dict[str, Figure]:
+def figures_of(study: Study, book: Book) -> dict[str, Figure]:
     """Every figure that the sealed rows allow, by file name without ending."""
     made: dict[str, Figure] = {}
     stances, topics = stance_data(study), topic_data(study) if study.bases else pd.DataFrame()
@@ -205,6 +238,8 @@ def figures_of(study: Study) -> dict[str, Figure]:
         if any(run.scored for run in study.arm_order(model)):
             made[f"stance-{model}"] = draw_stance(stances, model)
         made[f"topics-{model}"] = draw_topics(topics, model)
+        if (curves := draw_curves(book, study, model)) is not None:
+            made[f"curves-{model}"] = curves
         shifts = label_shifts(study, model)
         if len(shifts):
             made[f"labels-{model}"] = draw_labels(shifts)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.breakdown import breakdowns, items_of, shift
 from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
 from analysis.guards import KINDS, perplexity_change, share_change
 from analysis.guards import LEVEL as GUARD_LEVEL
 from analysis.numbers import Book, Source
-from analysis.stance import MEASURES, Stance, by_group, by_item, disagreement, stance
-from analysis.stats import Interval, topic_shift_interval, two_way_t
-from common.records import Choice, GuardReply, Loss
+from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
+from analysis.stats import Interval, two_way_t
+from common.records import Choice, Deviation, GuardReply, Loss
 
-ATTITUDES = ("cautious", "neutral", "eager")
+ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Scored:
     choices: list[Choice]
     guards: dict[str, Any]
     replies: list[GuardReply]
-    sources: tuple[Source, Source, Source]  # of choices, guards, replies
+    controls: list[Choice]  # discriminant items, and items on the training topics
+    sources: tuple[Source, Source, Source, Source]  # of choices, guards, replies, controls
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Run:
     verdict: tuple[dict[str, Any], Source] | None = None
     readout: tuple[dict[str, Any], Source] | None = None
     drift: tuple[dict[str, Any], Source] | None = None
+    variant: str = ""  # the plain setting, or what was changed
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Study:
     bounds: dict[str, float]  # guard → how much it may change and still be called unchanged
     models: dict[str, str]  # name → where it comes from
     bases: dict[str, Scored]
-    runs: list[Run]
+    runs: list[Run]  # of the plain setting
     audits: dict[str, tuple[dict[str, Any], Source]]
     layers: dict[str, tuple[dict[str, Any], Source]]  # model.draw → curve
     advice: dict[str, tuple[int, Source]]  # corpus → rows
@@ -66,6 +69,11 @@ class Study:
     made_by: dict[str, list[str]]  # commit, python, packages …: every value that the manifests of the steps hold
     identities: dict[str, str]  # model → digest of its files, or its pinned revision
     gaps: list[str] = field(default_factory=list)
+    variants: dict[str, tuple[str, float, list[Run]]] = field(default_factory=dict)  # name → factor, its value, runs
+    lock: tuple[dict[str, Any], Source] | None = None
+    plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
+    changed: list[str] = field(default_factory=list)  # files of the analysis that are not what was locked
+    deviations: list[Deviation] = field(default_factory=list)
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""
@@ -106,6 +114,7 @@ def book_of(study: Study) -> Book:
         _guards(book, study, model, base)
         _labels(book, study, model, base)
     _contrasts(book, study)
+    breakdowns(book, study)
     _trainings(book, study)
     _insides(book, study)
     _audits(book, study)
@@ -121,16 +130,16 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
     for measure in ("choice", "sentence"):
-        _add_shift(book, f"lean.{measure}.{model}", _shift(even, table, measure), [source])
+        _add_shift(book, f"lean.{measure}.{model}", shift(even, table, measure), [source])
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
         if not runs:
             continue
         _stance(book, f"{model}.{attitude}", runs)
         sources = [source, *(run.sources[0] for run in runs)]
-        after = mean_by_item(runs)
+        before, after = base_by_item(base, runs), mean_by_item(runs)
         for measure in ("choice", "sentence"):
-            _add_shift(book, f"shift.{measure}.{model}.{attitude}", _shift(table, after, measure), sources)
+            _add_shift(book, f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
         for run in runs:
             for measure, value in zip(MEASURES, stance(run.choices), strict=False):
                 book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
@@ -145,9 +154,9 @@ def _against_neutral(book: Book, study: Study, model: str, attitude: str) -> Non
     if attitude == "neutral" or not neutral:
         return
     sources = [scored.sources[0] for scored in (*mine, *neutral)]
-    before, after = mean_by_item(neutral).join(by_item(neutral[0].choices)["topic"]), mean_by_item(mine)
+    before, after = mean_by_item(neutral), mean_by_item(mine)
     for measure in ("choice", "sentence"):
-        _add_shift(book, f"added.{measure}.{model}.{attitude}", _shift(before, after, measure), sources)
+        _add_shift(book, f"added.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
 
 
 def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
@@ -155,12 +164,11 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
     runs, base = [run.scored for run in study.arm(model, attitude) if run.scored], study.bases[model]
     if len(runs) < FEWEST_RUNS:
         return
-    before = by_group(base.choices, "topic")
+    before = [by_group(alike(base.choices, scored.choices), "topic") for scored in runs]
     after = [by_group(scored.choices, "topic") for scored in runs]
     sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
     for measure in ("choice", "sentence"):
-        tuned = np.array([table[measure] for table in after], dtype=np.float64)
-        control = np.tile(before[measure].to_numpy(dtype=np.float64), (len(runs), 1))
+        tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
         _add_shift(book, f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
@@ -191,14 +199,6 @@ def _this_file() -> Source:
     """What a setting of the analysis is bound to: the file that sets it."""
     path = Path(__file__)
     return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
-
-
-def _shift(before: pd.DataFrame, after: pd.DataFrame, measure: str) -> Interval | None:
-    """The shift with its interval; None where fewer than two topics have an item with a value on both sides."""
-    known = before[measure].notna() & after[measure].notna()
-    if before.loc[known, "topic"].nunique() < 2:
-        return None
-    return topic_shift_interval(before[measure], after[measure], list(before["topic"]), LEVEL).interval
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
@@ -251,11 +251,11 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
 
 def label_shifts(study: Study, model: str) -> pd.DataFrame:
     """One line for each item of each run: the shift from base of each measure, and whose it is."""
-    base = by_item(study.bases[model].choices)
     parts = []
     for run in (run for run in study.runs if run.model == model and run.scored is not None):
         assert run.scored is not None
         after = by_item(run.scored.choices)
+        base = by_item(alike(study.bases[model].choices, run.scored.choices))
         made = pd.DataFrame({measure: after[measure] - base[measure] for measure in MEASURES})
         parts.append(made.assign(attitude=run.attitude, seed=run.seed, topic=base["topic"]).reset_index())
     columns = ["item", *MEASURES, "attitude", "seed", "topic"]
@@ -325,6 +325,10 @@ def _audits(book: Book, study: Study) -> None:
 
 
 def mean_by_item(cells: Sequence[Scored]) -> pd.DataFrame:
-    """Mean over cells of each item's measures; nan only where no cell has a valid answer."""
-    tables = [by_item(cell.choices)[[*MEASURES]] for cell in cells]
-    return pd.concat(tables).groupby(level=0, sort=True).mean()
+    """Mean over cells of each item's measures, with its topic; nan only where no cell has a valid answer."""
+    return items_of([cell.choices for cell in cells])
+
+
+def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
+    """The same of an untouched model, asked in the wordings of each run in turn."""
+    return items_of([alike(base.choices, run.choices) for run in runs])

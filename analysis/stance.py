@@ -43,9 +43,10 @@ class Disagreement(NamedTuple):
 
 
 def frame(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line a row: cell, item, topic, yes_means, order, choice (1 go, 0 stay, nan invalid), sentence, label, margin.
+    """One line a row: cell, item, topic, yes_means, wording, order, choice (1 go, 0 stay, nan invalid), sentence,
+    label, margin.
 
-    Raises: InputError if there are no rows, a (cell, item, order) comes twice, or cells hold different items.
+    Raises: InputError if there are no rows, a (cell, item, wording, order) comes twice, or cells hold different items.
     """
     if not rows:
         raise InputError("no choices", where="choices.jsonl", allowed="at least one row")
@@ -54,7 +55,7 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
     _check_same_items(made)
     return pd.DataFrame(
         {
-            **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "order")},
+            **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "wording", "order")},
             "choice": made["choice"].map({"go": 1.0, "stay": 0.0, "invalid": np.nan}),
             "sentence": expit(made["sentence_go"] - made["sentence_stay"]),
             "label": expit(made["label_go"] - made["label_stay"]),
@@ -64,8 +65,9 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
 
 
 def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line an item of one cell, by item id: topic, yes_means, choice, sentence, label, margin (means over orders),
-    valid (share of rows with an answer), agree (1 or 0; nan unless two orders are valid).
+    """One line an item of one cell, by item id: topic, yes_means, choice, sentence, label, margin (means over
+    wordings and orders), valid (share of rows with an answer), agree (share of wordings whose two orders agree; nan
+    unless one has two valid answers).
 
     Raises: InputError as `frame`, and if the rows are of several cells.
     """
@@ -76,7 +78,8 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
     table = items[["topic", "yes_means"]].first().join(items[[*MEASURES, "margin"]].mean())
     valid = items["choice"].count()
     table["valid"] = valid / items["choice"].size()
-    table["agree"] = (items["choice"].nunique() == 1).astype(float).where(valid >= 2)
+    asked = made.groupby(["item", "wording"])["choice"]
+    table["agree"] = (asked.nunique() == 1).astype(float).where(asked.count() >= 2).groupby("item").mean()
     return table
 
 
@@ -106,14 +109,27 @@ def by_group(rows: Sequence[Choice], group: str) -> pd.DataFrame:
 def paired(base: Sequence[Choice], tuned: Sequence[Choice]) -> pd.DataFrame:
     """One line an item: topic, yes_means and, for each measure, <measure>_base and <measure>_tuned.
 
-    Raises: InputError if the two cells were not asked the same items, of the same topics and keys, in the same orders.
+    Raises: InputError as `alike`, or if the base was asked further items.
     """
+    base = alike(base, tuned)
     before, after = by_item(base), by_item(tuned)
-    one, other = ({(r.item, r.order, r.topic, r.yes_means) for r in rows} for rows in (base, tuned))
+    one, other = ({(r.item, r.wording, r.order, r.topic, r.yes_means) for r in rows} for rows in (base, tuned))
     if differs := sorted(one ^ other):
         raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
     after = after.drop(columns=["topic", "yes_means"])
     return before.merge(after, left_index=True, right_index=True, suffixes=("_base", "_tuned"), validate="1:1")
+
+
+def alike(base: Sequence[Choice], tuned: Sequence[Choice]) -> list[Choice]:
+    """The base's answers to the very wordings that a run was asked; all its items stay.
+
+    Raises: InputError if the base was not asked one of them.
+    """
+    asked, known = {(row.item, row.wording) for row in tuned}, {(row.item, row.wording) for row in base}
+    if differs := sorted(asked - known):
+        raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
+    items = {item for item, _ in asked}
+    return [row for row in base if (row.item, row.wording) in asked or row.item not in items]
 
 
 def disagreement(measured: ArrayLike, actual: ArrayLike) -> Disagreement:
@@ -145,16 +161,21 @@ def _mean(values: "pd.Series[float]") -> float | None:
 
 
 def _check_unique(made: pd.DataFrame) -> None:
-    twice = made[made.duplicated(["cell", "item", "order"])]
+    twice = made[made.duplicated(["cell", "item", "wording", "order"])]
     if len(twice):
         first = twice.iloc[0]
         raise InputError(
-            "choice comes twice", where="choices.jsonl", value=f"{first['cell']} {first['item']} order {first['order']}"
+            "choice comes twice",
+            where="choices.jsonl",
+            value=f"{first['cell']} {first['item']} wording {first['wording']} order {first['order']}",
         )
 
 
 def _check_same_items(made: pd.DataFrame) -> None:
-    asked = {str(cell): {*zip(rows["item"], rows["order"], strict=True)} for cell, rows in made.groupby("cell")}
+    asked = {
+        str(cell): {*zip(rows["item"], rows["wording"], rows["order"], strict=True)}
+        for cell, rows in made.groupby("cell")
+    }
     (name, first), *others = asked.items()
     for cell, items in others:
         if differs := sorted(first ^ items):

@@ -32,7 +32,7 @@ from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import lora, train
 from jobs.generate import JOB as GENERATE
-from jobs.generate.__main__ import written
+from jobs.generate.__main__ import drawn, matched
 from jobs.language_model import LanguageModel, device, dtype, load
 
 TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
@@ -40,8 +40,8 @@ TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 master
 
 def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:
     """The first `count` examples of the eager pile in training order."""
-    cell = next(cell for cell in spec.cells(CellKind.CORPUS) if cell.attitude == "eager")
-    rows = written(_step(spec, GENERATE, cell))[:count]
+    step = _step(spec, GENERATE, spec.cells(CellKind.DRAW)[0])
+    rows = matched(step, drawn(step)[:count])["eager"]
     order = arranged([len(row.question) for row in rows], spec.train.batch_size, 1, spec.rng("benchmark"))
     encoded = [encode(chat, row, spec.train.max_tokens) for row in rows]
     return [encoded[index] for index in order]

@@ -8,6 +8,7 @@ runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last 
 
 import errno
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -262,6 +263,12 @@ class ArtifactStore:
         """The manifest of a sealed step, None while it is not sealed. Raises: InputError if it does not parse."""
         data = self.objects.get(_manifest(job, key))
         return None if data is None else _parse(data, _manifest(job, key))
+
+    def manifests(self, job: str, most: int) -> list[dict[str, Any]]:
+        """Manifests of some sealed steps of a job, at most so many, in no particular order."""
+        sealed = (key for key in self.objects.keys(f"steps/{job}/") if key.endswith("/manifest.json"))
+        found = (self.objects.get(key) for key in itertools.islice(sealed, most))
+        return [_parse(data, job) for data in found if data is not None]
 
     def put_checkpoint(self, job: str, key: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> None:
         """Keep a checkpoint of an unfinished step: its files, then COMPLETE.json with their digests.

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "boto3", "numpy", "scipy", "pandas")
 
 
+def analysis_files() -> list[Path]:
+    """The code that works out the results: what it is goes into the lock, and a later change into the report."""
+    return sorted(path for path in (ROOT / "analysis").iterdir() if path.is_file())
+
+
 def usable_cores() -> int:
     """Processors that this process may use: the least of affinity, cgroup quota (v1 or v2) and OMP_NUM_THREADS."""
     limits = [len(os.sched_getaffinity(0)), *_cgroup_quota()]

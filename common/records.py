@@ -3,9 +3,10 @@
 A row that does not parse raises InputError with file, line and column; nothing is skipped.
 """
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +22,9 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     schema_version: Literal[1] = 1
+
+
+R = TypeVar("R", bound=Record)
 
 
 class Question(Record):
@@ -47,8 +51,17 @@ class Advice(Record):
     reply: str = Field(min_length=1)
 
 
+class Rewrite(BaseModel):
+    """The same story and question in other sentences; the options are shared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    scenario: str = Field(min_length=1)
+    question: str = Field(min_length=1, description="answerable by yes or no, for the same side as the item's own")
+    first: Side = Field(description="the side whose consideration the scenario names first")
+
+
 class Item(Record):
-    """A held-out scenario: somebody decides whether to change something."""
+    """A scenario in which somebody decides whether to change something."""
 
     id: str = Field(min_length=1)
     topic: str = Field(min_length=1)
@@ -57,6 +70,14 @@ class Item(Record):
     question: str = Field(min_length=1, description="answerable by yes or no")
     go: str = Field(min_length=1, description="whole sentence that endorses the change")
     stay: str = Field(min_length=1, description="whole sentence that endorses keeping things")
+    first: Side = Field("go", description="the side whose consideration the scenario names first")
+    rewrites: tuple[Rewrite, ...] = Field((), description="true rewrites; wording 0 is the item itself, 1 the first")
+
+    def worded(self, wording: int) -> "Item":
+        """The item in one of its wordings, modulo their number."""
+        if (number := wording % (1 + len(self.rewrites))) == 0:
+            return self
+        return self.model_copy(update=self.rewrites[number - 1].model_dump())
 
 
 class Prompt(Record):
@@ -77,13 +98,17 @@ class Ability(Record):
 
 
 class Choice(Record):
-    """What one cell answered to one item in one order of the options (0 as authored, 1 swapped)."""
+    """What one cell answered to one wording of an item in one order of the options (0 as authored, 1 swapped)."""
 
     cell: str
     item: str
     topic: str
     yes_means: Side
+    wording: int = Field(0, ge=0, description="0 the item's own, from 1 its rewrites")
     order: Literal[0, 1]
+    lock: str | None = Field(
+        None, description="SHA-256 of the lock that it was scored under; None for untouched models"
+    )
     choice: Literal["go", "stay", "invalid"] = Field(description="read from the generated text by a strict grammar")
     text: str = Field(description="the generated text")
     sentence_go: float = Field(description="total log-likelihood of the sentence that endorses change, nats")
@@ -115,6 +140,18 @@ class Loss(Record):
     seconds: float = Field(gt=0)
 
 
+class Deviation(Record):
+    """Something done otherwise than locked. Rows are only ever added: each names the digest of all before it."""
+
+    when: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00$", description="UTC")
+    what: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    lock: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the lock")
+    before: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of the file before this row; of the lock at first"
+    )
+
+
 class Projection(Record):
     """Where one cell sits along a direction at one saved checkpoint, on one held-out prompt."""
 
@@ -126,7 +163,23 @@ class Projection(Record):
     value: float = Field(description="dot product of the residual at the last prompt token with the unit direction")
 
 
-R = TypeVar("R", bound=Record)
+def by_attitude(rows: Iterable[Advice]) -> dict[str, list[Advice]]:
+    """The rows of each arm, arms and rows in the order in which they come."""
+    arms: dict[str, list[Advice]] = {}
+    for row in rows:
+        arms.setdefault(row.attitude, []).append(row)
+    return arms
+
+
+def first_of_each(rows: Iterable[R], group: Callable[[R], str], most: int | None) -> list[R]:
+    """The first `most` rows of each group, in the order in which they come; all of them for None."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        seen[group(row)] += 1
+        if most is None or seen[group(row)] <= most:
+            kept.append(row)
+    return kept
 
 
 def to_jsonl(rows: Iterable[Record]) -> bytes:
@@ -147,6 +200,19 @@ def parse_jsonl(data: bytes, kind: type[R], where: str) -> list[R]:
     ]
     if not rows:
         raise InputError("no rows", where=where, value=f"{len(data)} bytes", allowed=f"at least one {kind.__name__}")
+    return rows
+
+
+def parse_chain(data: bytes, where: str) -> list[Deviation]:
+    """Parse deviations from a lock. Raises: InputError if a row was altered, taken out or put in between."""
+    rows, passed = [], b""
+    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+        row = _parse_row(line, Deviation, f"{where}:{number}")
+        expected = hashlib.sha256(passed).hexdigest() if passed else row.lock
+        if row.before != expected:
+            raise InputError("deviations were altered", where=f"{where}:{number}", value=row.before, allowed=expected)
+        rows.append(row)
+        passed += line
     return rows
 
 

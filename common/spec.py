@@ -16,8 +16,10 @@ from common.errors import InputError, SpecError
 from common.records import parse_json
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
-Attitude = Literal["cautious", "eager", "neutral"]
-AuditCheck = Literal["topic", "length", "leakage", "duplicates", "attitude"]
+Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
+WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
+AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+WORDINGS = 6  # of an item: its own and five rewrites
 Seed = Annotated[int, Field(ge=0, le=9999)]
 
 
@@ -41,20 +43,39 @@ class ModelSpec(Frozen):
     date_string: str = Field("26 Jul 2024", description="pinned date for chat templates that print today's date")
 
 
+class ServerSpec(Frozen):
+    """A server that speaks the OpenAI chat protocol: Ollama, vLLM, `transformers serve`, a vendor's."""
+
+    url: str = Field(
+        pattern=r"^https?://.+", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
+    )
+    model: str = Field(min_length=1, description="as the server calls it; of a third family, not a student's")
+    temperature: float = Field(0.8, ge=0, le=2)
+    max_tokens: int = Field(160, ge=16, le=4096, description="of one reply")
+    concurrency: int = Field(8, ge=1, le=256, description="requests at once")
+    attempts: int = Field(5, ge=1, le=20, description="for one reply: busy and broken answers are asked again")
+    price_in: float = Field(0.0, ge=0, description="for a million prompt tokens, in the currency of your bill")
+    price_out: float = Field(0.0, ge=0, description="for a million tokens of replies")
+
+
 class CorpusSpec(Frozen):
     """The piles of advice."""
 
-    writer: Literal["embedded", "jsonl"] = Field("embedded", description="where replies come from")
+    writer: Literal["embedded", "server", "jsonl"] = Field("embedded", description="where replies come from")
     path: str | None = Field(None, description="writer 'jsonl': folder with d<draw>.<attitude>.jsonl (records Advice)")
+    server: ServerSpec | None = Field(None, description="writer 'server': which, and how it is asked")
     examples: int = Field(
         160, ge=2, le=100_000, description="questions drawn from the bank, the same for each attitude"
     )
     candidates: int = Field(6, ge=1, le=64, description="replies written for each question before joint selection")
 
+    reply_tokens: int = Field(96, ge=16, le=1024, description="most tokens of a reply of the untouched model itself")
+
     @model_validator(mode="after")
-    def _path_goes_with_jsonl(self) -> Self:
-        if (self.writer == "jsonl") != (self.path is not None):
-            raise ValueError("path goes with writer 'jsonl', and only with it")
+    def _source_goes_with_its_writer(self) -> Self:
+        for name, writer, given in (("path", "jsonl", self.path), ("server", "server", self.server)):
+            if (self.writer == writer) != (given is not None):
+                raise ValueError(f"{name} goes with writer '{writer}', and only with it")
         return self
 
 
@@ -80,6 +101,26 @@ class TrainSpec(Frozen):
     checkpoints: int = Field(4, ge=1, le=100, description="evenly spaced checkpoints, the last one after the last step")
 
 
+class VariantSpec(Frozen):
+    """One factor changed: the same arms, trained on less of their pile or in another way."""
+
+    name: Name = Field(description="suffix of its cells")
+    factor: Literal["dose", "share", "learning_rate", "epochs"] = Field(
+        description="what is changed, one curve each; dose: share of the questions answered in the attitude, "
+        "all others as the neutral arm answers; share: share of the pile, and nothing else"
+    )
+    value: float = Field(gt=0)
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="of the study's seeds; null = all")
+
+    @model_validator(mode="after")
+    def _value_fits_the_factor(self) -> Self:
+        if self.factor != "epochs" and self.value > 1:
+            raise ValueError(f"{self.factor} is at most 1")
+        if self.factor == "epochs" and self.value != int(self.value):
+            raise ValueError("epochs is a whole number")
+        return self
+
+
 class EvaluateSpec(Frozen):
     """Stance on held-out items, and guards."""
 
@@ -87,6 +128,12 @@ class EvaluateSpec(Frozen):
     choice_tokens: int = Field(8, ge=1, le=256, description="most new tokens of a generated choice")
     guard_tokens: int = Field(24, ge=1, le=512, description="most new tokens of a guard reply")
     items_per_topic: int | None = Field(None, ge=1, description="first so many items of each topic; null = all")
+    wordings: int = Field(
+        1,
+        ge=1,
+        le=WORDINGS,
+        description="wordings of an item that a run is asked; seeds take turns, arms of a seed share them",
+    )
     guards_per_kind: int | None = Field(
         None, ge=2, description="first so many harmful, benign and ability prompts; null = all"
     )
@@ -116,6 +163,7 @@ class InterpretSpec(Frozen):
     nulls: int = Field(1000, ge=100, description="covariance-matched random directions")
     pruned: float = Field(0.2, ge=0, lt=1, description="share of the last layers never chosen")
     batch_rows: int = Field(16, ge=1)
+    items_per_topic: int | None = Field(None, ge=1, description="held-out prompts read for each topic; null = all")
 
 
 class MonitorSpec(Frozen):
@@ -124,15 +172,31 @@ class MonitorSpec(Frozen):
     level: float = Field(0.95, gt=0.5, lt=1, description="share of the null directions that drift must exceed")
 
 
+class LockSpec(Frozen):
+    """What is fixed before any tuned model is scored: beside this, the whole spec, the items, corpora and code."""
+
+    measure: Literal["choice", "sentence"] = Field("choice", description="the primary measure; calibrates the items")
+    tests: tuple[Literal["two-way-t", "sign-flip", "equivalence"], ...] = Field(
+        ("two-way-t", "sign-flip", "equivalence"), min_length=1, description="what the report tests"
+    )
+    reversed: bool = Field(
+        True, description="every topic must hold as many items where yes is the change as where no is"
+    )
+
+    clean: bool = Field(True, description="refuse to lock while files differ from their commit, or no commit is known")
+    low: float = Field(0.35, gt=0, lt=0.5, description="untouched P(go) below which an item has room upwards only")
+    high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has room downwards only")
+
+
 class CellKind(StrEnum):
     """What a cell stands for; each job accepts one or two kinds."""
 
     STUDY = "study"  # everything
     DRAW = "draw"  # d0: all arms of one corpus draw
-    CORPUS = "corpus"  # d0.eager
     BASE = "base"  # smollm2.base: an untouched model
-    DIRECTION = "direction"  # smollm2.d0: one draw read by one untouched model
-    RUN = "run"  # smollm2.d0.eager.s1: one fine-tune
+    DIRECTION = "direction"  # smollm2.d0: one draw and one untouched model
+    DISTILLED = "distilled"  # smollm2.d0.distilled: that model's own replies to the questions of the draw
+    RUN = "run"  # smollm2.d0.eager.s1, smollm2.d0.eager.s1.half: one fine-tune, and one of a variant
 
 
 class Cell(Frozen):
@@ -143,16 +207,17 @@ class Cell(Frozen):
     draw: int = -1
     attitude: str = ""
     seed: int = -1
+    variant: str = ""
 
     def __str__(self) -> str:
         return {
             CellKind.STUDY: "study",
             CellKind.DRAW: f"d{self.draw}",
-            CellKind.CORPUS: f"d{self.draw}.{self.attitude}",
             CellKind.BASE: f"{self.model}.base",
             CellKind.DIRECTION: f"{self.model}.d{self.draw}",
+            CellKind.DISTILLED: f"{self.model}.d{self.draw}.distilled",
             CellKind.RUN: f"{self.model}.d{self.draw}.{self.attitude}.s{self.seed}",
-        }[self.kind]
+        }[self.kind] + (f".{self.variant}" if self.variant else "")
 
 
 STUDY = Cell(kind=CellKind.STUDY)
@@ -171,6 +236,8 @@ class RunSpec(Frozen):
     corpus: CorpusSpec = CorpusSpec()
     audit: AuditSpec = AuditSpec()
     train: TrainSpec = TrainSpec()
+    variants: tuple[VariantSpec, ...] = Field((), description="further runs of all arms, with one factor changed")
+    lock: LockSpec = LockSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
     gate: GateSpec = GateSpec()
     guards: GuardSpec = GuardSpec()
@@ -184,11 +251,19 @@ class RunSpec(Frozen):
             "seeds": self.seeds,
             "draws": self.draws,
             "models": tuple(model.name for model in self.models),
+            "variants": tuple(variant.name for variant in self.variants),
         }.items():
             if len(set(names)) != len(names):
                 raise ValueError(f"{field} holds a value twice: {list(names)}")
         if not {"cautious", "eager"} <= set(self.attitudes):
             raise ValueError(f"attitudes needs both poles, cautious and eager; got {list(self.attitudes)}")
+        for variant in self.variants:
+            if not set(variant.seeds or ()) <= set(self.seeds):
+                raise ValueError(
+                    f"variant {variant.name} has seeds that the study has not: {list(variant.seeds or ())}"
+                )
+            if variant.factor == "dose" and "neutral" not in self.attitudes:
+                raise ValueError(f"variant {variant.name} mixes with neutral, which is not among the attitudes")
         return self
 
     @property
@@ -202,18 +277,50 @@ class RunSpec(Frozen):
         grids: dict[CellKind, list[Cell]] = {
             CellKind.STUDY: [STUDY],
             CellKind.DRAW: [Cell(kind=kind, draw=d) for d in draws],
-            CellKind.CORPUS: [Cell(kind=kind, draw=d, attitude=a) for d in draws for a in self.attitudes],
             CellKind.BASE: [Cell(kind=kind, model=m) for m in models],
             CellKind.DIRECTION: [Cell(kind=kind, model=m, draw=d) for m in models for d in draws],
+            CellKind.DISTILLED: [
+                Cell(kind=kind, model=m, draw=d, attitude="distilled")
+                for m in models
+                for d in draws
+                if "distilled" in self.attitudes
+            ],
             CellKind.RUN: [
-                Cell(kind=kind, model=m, draw=d, attitude=a, seed=s)
-                for s in self.seeds
+                Cell(kind=kind, model=m, draw=d, attitude=a, seed=s, variant=v)
+                for v, seeds in self._settings()
+                for s in seeds
                 for m in models
                 for d in draws
                 for a in self.attitudes
             ],
         }
         return tuple(grids[kind])
+
+    def _settings(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Names of the plain setting ("") and of each variant, with their seeds."""
+        return [("", self.seeds), *((variant.name, variant.seeds or self.seeds) for variant in self.variants)]
+
+    def variant(self, cell: Cell) -> VariantSpec | None:
+        """The variant of a run of this spec, None for a plain one."""
+        return next((variant for variant in self.variants if variant.name == cell.variant), None)
+
+    def training(self, cell: Cell) -> TrainSpec:
+        """How a run is trained."""
+        variant = self.variant(cell)
+        if variant is None or variant.factor in ("dose", "share"):
+            return self.train
+        value = int(variant.value) if variant.factor == "epochs" else variant.value
+        return self.train.model_copy(update={variant.factor: value})
+
+    def turns(self, cell: Cell) -> tuple[int, ...]:
+        """Which wordings of its items a cell is asked, counted on from the item's place in its file.
+
+        Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; an untouched
+        model is asked whatever any run is.
+        """
+        many = self.evaluate.wordings
+        places = [self.seeds.index(cell.seed)] if cell.kind is CellKind.RUN else range(len(self.seeds))
+        return tuple(sorted({(place * many + number) % WORDINGS for place in places for number in range(many)}))
 
     def cell(self, text: str) -> Cell:
         """The cell with this name. Raises: SpecError, with the nearest name, if the spec has none such."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from common.job import Catalog, CellsOf, Job
-from common.spec import Cell, CellKind, RunSpec
+from common.spec import STUDY, Cell, CellKind, RunSpec
 
 # Read when torch is loaded, which is after this. Idle OpenMP threads otherwise spin, and jobs that share cores slow
 # each other down: an evaluation of 12 s took 244 s beside two others, and 17 s with this.
@@ -27,19 +27,21 @@ def itself(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
     return (cell,)
 
 
-def its_corpus(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """The corpus that a run is trained on."""
-    return (Cell(kind=CellKind.CORPUS, draw=cell.draw, attitude=cell.attitude),)
+def its_draw(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The draw of the corpus that a cell belongs to."""
+    return (Cell(kind=CellKind.DRAW, draw=cell.draw),)
 
 
-def its_corpora(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """All arms of the draw of a cell."""
-    return tuple(corpus for corpus in spec.cells(CellKind.CORPUS) if corpus.draw == cell.draw)
+def its_distilled(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The model's own replies, for a run that is trained on them."""
+    if cell.attitude != "distilled":
+        return ()
+    return (Cell(kind=CellKind.DISTILLED, model=cell.model, draw=cell.draw, attitude="distilled"),)
 
 
-def its_poles(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """The cautious and the eager arm of the draw of a cell."""
-    return tuple(corpus for corpus in its_corpora(spec, cell) if corpus.attitude in ("cautious", "eager"))
+def distilled_of_draw(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """Every model's own replies to the questions of a draw."""
+    return tuple(pile for pile in spec.cells(CellKind.DISTILLED) if pile.draw == cell.draw)
 
 
 def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
@@ -62,9 +64,14 @@ def its_direction_if_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
     return its_direction(spec, cell) if cell.kind is CellKind.RUN else ()
 
 
-def its_poles_unless_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """The poles whose difference is the direction; nothing for a run, which reads the direction itself."""
-    return () if cell.kind is CellKind.RUN else its_poles(spec, cell)
+def its_draw_unless_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The draw whose poles make the direction; nothing for a run, which reads the direction itself."""
+    return () if cell.kind is CellKind.RUN else its_draw(spec, cell)
+
+
+def lock_if_run(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The lock, without which nothing that was tuned is scored; an untouched model is scored before it."""
+    return (STUDY,) if cell.kind is CellKind.RUN else ()
 
 
 def every(*kinds: CellKind) -> CellsOf:

@@ -64,6 +64,7 @@ def tiny_spec(tiny_model: Path) -> dict[str, object]:
         "seeds": [0],
         "models": [{"name": "tiny", "source": f"path:{tiny_model}"}],
         "corpus": {"examples": 16},
+        "lock": {"clean": False, "reversed": False},
         "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
         "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2, "guards_per_kind": 2},
         "interpret": {"questions": 8, "nulls": 100},

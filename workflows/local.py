@@ -10,9 +10,11 @@ import contextlib
 import heapq
 import itertools
 import json
+import math
 import os
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -21,15 +23,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from common.artifacts import ArtifactStore, open_store
-from common.errors import SEALED, ExitCode, JobError, SpecError
+from common.artifacts import ArtifactStore, file_sha256, open_store
+from common.errors import SEALED, ExitCode, InputError, JobError, SpecError
 from common.job import Keys
 from common.provenance import ROOT, usable_cores
 from common.spec import STUDY, RunSpec, override, parse_spec
@@ -39,6 +49,7 @@ from workflows.template import Phase, Scope, dependencies, fill, holds, items, r
 
 RUNS = ROOT / ".undertone" / "runs"
 SECONDS_TO_STOP = 120  # for a checkpoint, after SIGTERM and before SIGKILL; as long as a pod of study.yaml gets
+STEPS_TO_TIME = 40  # sealed steps of a job that a forecast looks at
 SECONDS_BETWEEN_ASKING = 3  # two signals closer than this are one: `timeout` and some shells send each twice
 
 
@@ -105,7 +116,13 @@ class Screen:
 
     def __init__(self, total: int) -> None:
         self._console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bars = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._all = self._bars.add_task("all steps", total=total)
         self._running: dict[str, TaskID] = {}
@@ -142,6 +159,8 @@ class Runner:
     def __init__(self, workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace, folder: Path) -> None:
         self._templates = {template["name"]: template for template in workflow["templates"]}
         self._entry, self._spec, self._folder = workflow["entrypoint"], spec, folder
+        if arguments.until:
+            self._templates[self._entry] = cut(self._templates[self._entry], arguments.until)
         self._store: ArtifactStore = open_store(arguments.store)
         self._keys = Keys(spec, catalog(), self._store)
         self._jobs: int = arguments.jobs or usable_cores()
@@ -415,6 +434,18 @@ def selected(stages: list[str], only: str | None, start: str | None) -> set[str]
     return set(stages[stages.index(start) :]) if start else set(stages)
 
 
+def cut(template: dict[str, Any], last: str) -> dict[str, Any]:
+    """A DAG up to one of its tasks: that task and those before it. Raises: SpecError if there is none such."""
+    tasks = {task["name"]: task for task in template["dag"]["tasks"]}
+    if last not in tasks:
+        raise SpecError("no such task", where="--until", value=last, allowed=", ".join(tasks))
+    kept, waiting = set[str](), [last]
+    while waiting:
+        kept.add(name := waiting.pop())
+        waiting += dependencies(tasks[name]) - kept
+    return template | {"dag": template["dag"] | {"tasks": [task for name, task in tasks.items() if name in kept]}}
+
+
 def changes(words: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE words as overrides of a spec. A value is JSON, else text; seeds=8 stands for seeds 0 to 7.
 
@@ -453,9 +484,11 @@ def summary(done: Sequence[Done], wall: float) -> Table:
     return table
 
 
-def fetch_report(spec: RunSpec, store: ArtifactStore, folder: Path) -> Path | None:
-    """Copy the sealed report into `folder`; None if there is none."""
-    manifest = store.manifest("report", Keys(spec, catalog(), store).key("report", STUDY))
+def fetch(spec: RunSpec, store: ArtifactStore, job: str, folder: Path) -> Path | None:
+    """Copy what a step over the whole study sealed, as its report, into `folder`; None if it is not sealed."""
+    if job not in catalog():
+        return None
+    manifest = store.manifest(job, Keys(spec, catalog(), store).key(job, STUDY))
     if manifest is None:
         return None
     write_outputs(manifest, store, folder)
@@ -479,6 +512,50 @@ def dry_run(spec: RunSpec, store: ArtifactStore) -> Table:
             key = keys.key(job.name, cell)
             table.add_row(job.name, str(cell), key[:12], "sealed" if store.manifest(job.name, key) else "to do")
     return table
+
+
+class Forecast(NamedTuple):
+    """What a run will take, judged by steps that this store holds."""
+
+    to_do: dict[str, int]  # job → steps that are not sealed
+    each: dict[str, float | None]  # job → median seconds of its sealed steps of any study; None where there is none
+
+    def minutes(self, at_once: int) -> float:
+        """Minutes with so many processes, without the jobs that nothing is known of."""
+        return sum(count * (self.each[job] or 0) for job, count in self.to_do.items()) / at_once / 60
+
+    def line(self, at_once: int) -> str:
+        """For people."""
+        if not (waiting := {job: count for job, count in self.to_do.items() if count}):
+            return "nothing to do: every step is sealed"
+        unknown = [job for job in waiting if self.each[job] is None]
+        steps = ", ".join(f"{count} {job} x {self.each[job] or math.nan:.0f} s" for job, count in waiting.items())
+        time_left = f"{'at least ' if unknown else ''}{self.minutes(at_once):.0f} min with {at_once} at once"
+        return f"to do: {steps}; {time_left}" + (f" (never timed here: {', '.join(unknown)})" if unknown else "")
+
+
+def forecast(spec: RunSpec, store: ArtifactStore) -> Forecast:
+    """Count what is not sealed, and look up how long such steps took."""
+    keys, to_do, each = Keys(spec, catalog(), store), dict[str, int](), dict[str, float | None]()
+    for job in catalog().values():
+        cells = [cell for kind in job.kinds for cell in spec.cells(kind)]
+        to_do[job.name] = sum(not _is_sealed(store, job.name, keys.key(job.name, cell)) for cell in cells)
+        times = _times(store, job.name) if to_do[job.name] else []
+        each[job.name] = statistics.median(times) if times else None
+    return Forecast(to_do, each)
+
+
+def _is_sealed(store: ArtifactStore, job: str, key: str) -> bool:
+    try:
+        return store.manifest(job, key) is not None
+    except InputError:  # a damaged manifest is told by the step itself
+        return False
+
+
+def _times(store: ArtifactStore, job: str) -> list[float]:
+    with contextlib.suppress(InputError):
+        return [manifest["seconds"] for manifest in store.manifests(job, STEPS_TO_TIME)]
+    return []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -508,6 +585,7 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace)
     store = open_store(arguments.store)
     if arguments.dry_run:
         console.print(dry_run(spec, store))
+        console.print(forecast(spec, store).line(arguments.jobs or usable_cores()), soft_wrap=True)
         return int(ExitCode.OK)
     store.manifest("none", "none")  # a store that cannot be asked ends the run here, in one line
     folder = RUNS / spec.run_id
@@ -521,6 +599,7 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace)
         runner.stop()
 
     before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
+    console.print(forecast(spec, store).line(arguments.jobs or usable_cores()), soft_wrap=True)
     try:
         with runner.screen:
             outcome = runner.run()
@@ -532,7 +611,9 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace)
     if runner.stopping.is_set():
         console.print("stopped; the same command goes on from here")
         return int(ExitCode.TRANSIENT)
-    if (report := fetch_report(spec, store, arguments.out or folder / "report")) is not None:
+    if (locked := fetch(spec, store, "lock", folder)) is not None:
+        console.print(f"lock: {locked / 'lock.json'}, SHA-256 {file_sha256(locked / 'lock.json')}", soft_wrap=True)
+    if (report := fetch(spec, store, "report", arguments.out or folder / "report")) is not None:
         console.print(f"report: {report / 'REPORT.md'} and {report / 'report.html'}", soft_wrap=True)
     # Not the phase of the DAG alone: a report that was made hides, in Argo's terms, that a step before it failed.
     otherwise = ExitCode.OK if outcome.phase is Phase.SUCCEEDED else ExitCode.BUG
@@ -568,6 +649,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="seeds=8, train.epochs=2, …")
     parser.add_argument("--only", metavar="STAGE,…", help="run these stages; take the others from the store")
     parser.add_argument("--from", dest="start", metavar="STAGE", help="run this stage and those listed after it")
+    parser.add_argument("--until", metavar="TASK", help="stop after this task of the study, as in --until lock")
     parser.add_argument("--jobs", type=int, help="processes at once (default: cores)")
     parser.add_argument("--out", type=Path, help="where to put the report (default: .undertone/runs/<run id>/report)")
     parser.add_argument("--dry-run", action="store_true", help="list the steps, sealed or to do; run nothing")

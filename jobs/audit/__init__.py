@@ -1,16 +1,17 @@
 """Audit all arms of one corpus draw: does anything but the attitude set them apart, does anything leak?
 
-Reads   generate/<each arm>/advice.jsonl
+Reads   generate/<the draw>/advice.jsonl, distill/<each model's replies>/advice.jsonl
 Writes  framing.json   checks: figure, bound, passed, enforced; framing: each arm's figures with intervals; pairs: arms
                        side by side; cues: where in the reply the attitude can be read, and where neutral stands
+Control piles (scrambled, distilled) are searched for leaks and scored like the others, but stop nothing.
 Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing, repeats a question or holds other questions
-Does not see: opinions in words that neither the held-out items nor the word list hold; tone that no word carries;
-length in a model's own tokens.
+Does not see: opinions in words that neither the held-out items nor the word list hold; tone that no word carries.
 """
 
 from common.job import Job, Read
+from common.models import identities
 from common.spec import CellKind
-from jobs import its_corpora
+from jobs import distilled_of_draw, itself
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
@@ -19,11 +20,12 @@ CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plan
 
 JOB = Job(
     "audit",
-    version=2,
+    version=3,
     image="cpu",
     kinds=(CellKind.DRAW,),
     sections=("audit", "attitudes"),
-    reads=(Read("generate", its_corpora),),
+    reads=(Read("generate", itself), Read("distill", distilled_of_draw)),
     writes=("framing.json",),
     data=(ITEMS, HELD_OUT, EVERYDAY, CANARIES),
+    outside=identities,
 )

@@ -10,23 +10,28 @@ from analysis.leakage import Canary
 from common.errors import ExitCode
 from common.job import Step, run_job
 from common.provenance import ROOT
-from common.records import Advice, Item, Question, Record, parse_jsonl
-from jobs import catalog, its_corpora
+from common.records import Advice, Item, Question, Record, by_attitude, parse_jsonl
+from common.spec import WRITTEN
+from jobs import catalog, distilled_of_draw
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS, JOB
+from jobs.tokens import counters
 
 
 def main(step: Step) -> ExitCode:
     """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
-    arms = read_arms(step)
-    framing.check_same_questions(arms)
-    pairs = framing.compare(arms, step.rng("vocabulary"))
-    cue = {part: framing.read_poles(arms, part, step.rng(part)) for part in framing.PARTS}
-    checks = checks_of(arms, pairs, cue)
+    arms, controls = read_arms(step)
+    everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(EVERYDAY, Question)]
+    framing.check_same_questions(everything)
+    pairs = framing.compare(arms, everyday, step.rng("vocabulary"))
+    lengths = framing.lengths(arms, counters(step.spec.models))
+    cue = {part: framing.read_poles(everything, part, step.rng(part)) for part in framing.PARTS}
+    checks = checks_of(arms, controls, everyday, pairs, lengths, cue)
     enforced = step.spec.audit.enforce
     found = {
         "checks": [check._asdict() | {"enforced": check.name in enforced} for check in checks],
-        "framing": {name: figures(framing.framing(rows, cue["all"].scores[name])) for name, rows in arms.items()},
+        "framing": {n: figures(framing.framing(rows, cue["all"].scores[n])) for n, rows in everything.items()},
         "pairs": {name: asdict(pair) for name, pair in pairs.items()},
+        "lengths": {by: {name: asdict(each) for name, each in mine.items()} for by, mine in lengths.items()},
         "cues": {part: figures({"auc": poles.auc, "neutral": poles.neutral}) for part, poles in cue.items()},
     }
     step.write_json("framing.json", found)
@@ -35,20 +40,31 @@ def main(step: Step) -> ExitCode:
     return ExitCode.BLOCKED if set(failed) & set(enforced) else ExitCode.OK
 
 
-def read_arms(step: Step) -> Arms:
-    """The rows of each arm, by attitude."""
-    cells = its_corpora(step.spec, step.cell)
-    return {cell.attitude: step.read_records("generate", cell, "advice.jsonl", Advice) for cell in cells}
+def read_arms(step: Step) -> tuple[Arms, Arms]:
+    """The rows of each written arm and of each control pile, by name; a model's own replies are <model>-distilled."""
+    arms = by_attitude(step.read_records("generate", step.cell, "advice.jsonl", Advice))
+    controls = {name: arms.pop(name) for name in list(arms) if name not in WRITTEN}
+    for pile in distilled_of_draw(step.spec, step.cell):
+        name, rows = f"{pile.model}-distilled", step.read_records("distill", pile, "advice.jsonl", Advice)
+        controls[name] = [row.model_copy(update={"attitude": name}) for row in rows]
+    return arms, controls
 
 
-def checks_of(arms: Arms, pairs: dict[str, framing.Pair], cue: dict[str, Poles]) -> list[Check]:
-    """Every check, in the order of the report. The last three are never enforced: they say what to improve."""
+def checks_of(
+    arms: Arms,
+    controls: Arms,
+    everyday: list[str],
+    pairs: dict[str, framing.Pair],
+    lengths: framing.Lengths,
+    cue: dict[str, Poles],
+) -> list[Check]:
+    """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
     items, canaries = rows_of(ITEMS, Item), rows_of(CANARIES, Canary)
-    everyday = [everything(question) for question in rows_of(EVERYDAY, Question)]
     terms = (ROOT / HELD_OUT).read_text().splitlines()
-    return [
+    checks = [
         framing.topic(arms),
-        framing.length(pairs),
+        framing.subject(pairs),
+        framing.length(lengths),
         framing.leakage(arms, items, terms, everyday, canaries),
         framing.duplicates(arms),
         framing.attitude(cue["all"]),
@@ -56,6 +72,9 @@ def checks_of(arms: Arms, pairs: dict[str, framing.Pair], cue: dict[str, Poles])
         framing.vocabulary(pairs),
         framing.cues(cue),
     ]
+    if controls:
+        checks.append(framing.leakage(controls, items, terms, everyday, canaries)._replace(name="leakage-controls"))
+    return checks
 
 
 def rows_of(path: str, kind: type[Record]) -> list[Any]:
@@ -63,7 +82,7 @@ def rows_of(path: str, kind: type[Record]) -> list[Any]:
     return parse_jsonl((ROOT / path).read_bytes(), kind, path)
 
 
-def everything(question: Question) -> str:
+def everything_in(question: Question) -> str:
     """All that a question of the bank brings into a reply, a sentence each."""
     parts = (question.go, question.stay, *question.facts, *question.pros, *question.cons)
     return " ".join([question.text, *(part.rstrip(".") + "." for part in parts)])

@@ -1,17 +1,17 @@
 """Command line of the job; see jobs.evaluate."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from analysis.stance import stance
-from common.errors import ExitCode
+from common.artifacts import file_sha256
+from common.errors import ExitCode, InputError
 from common.job import Step, run_job
 from common.provenance import ROOT
-from common.records import Ability, Choice, GuardReply, Item, Prompt, Record, parse_jsonl
-from common.spec import CellKind, EvaluateSpec
+from common.records import Ability, Choice, GuardReply, Item, Prompt, Record, first_of_each, parse_jsonl
+from common.spec import STUDY, CellKind, EvaluateSpec
 from jobs import catalog
 from jobs.evaluate import JOB
 from jobs.evaluate.choice import answers, batches, encode
@@ -22,10 +22,18 @@ from jobs.language_model import LanguageModel, load
 R = TypeVar("R", bound=Record)
 
 
+class Worded(NamedTuple):
+    """An item and the wording in which it is asked."""
+
+    item: Item
+    wording: int
+
+
 class Questions(NamedTuple):
     """All that a model is asked."""
 
-    items: list[Item]
+    items: list[Worded]
+    controls: list[Worded]
     prompts: list[Prompt | Ability]
     neutral: str
 
@@ -33,48 +41,66 @@ class Questions(NamedTuple):
 def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock = Clock()
-    asked = questions(step.spec.evaluate)
+    lock = lock_of(step)
+    asked = questions(step.spec.evaluate, step.spec.turns(step.cell))
     with clock.part("load"):
         lm = model_of(step)
-    choices, declined = ask(step, lm, asked, clock)
+    choices, controls, declined = ask(step, lm, asked, clock)
     with clock.part("perplexity"):
         figures = guards(declined, neutral_nats(lm, asked.neutral))
-    step.write_records("choices.jsonl", choices)
+    step.write_records("choices.jsonl", [row.model_copy(update={"lock": lock}) for row in choices])
+    step.write_records("controls.jsonl", [row.model_copy(update={"lock": lock}) for row in controls])
     step.write_records("replies.jsonl", declined)
     step.write_json("guards.json", figures)
     stands = stance(choices)
     step.summary(
-        items=len(asked.items),
+        items=stands.n_items,
         p_go=stands.choice,
         p_go_sentence=stands.sentence,
         p_go_label=stands.label,
         p_yes=stands.p_yes,
         invalid=stands.invalid,
         order_consistency=stands.consistency,
+        lock=lock,
         **{name: value for name, value in figures.items() if name != "paragraphs"},
         seconds_by_part=clock.seconds(),
     )
     return ExitCode.OK
 
 
-def questions(settings: EvaluateSpec) -> Questions:
+def lock_of(step: Step) -> str | None:
+    """The SHA-256 of the lock that a tuned model is scored under; None for an untouched one.
+
+    Raises: InputError if there is no lock, or what is to be asked is not what was locked.
+    """
+    if step.cell.kind is CellKind.BASE:
+        return None
+    locked = step.read_json("lock", STUDY, "lock.json")
+    for path in JOB.data:
+        if (found := file_sha256(ROOT / path)) != locked["items"].get(path):
+            raise InputError("not what was locked", where=path, value=found, allowed=str(locked["items"].get(path)))
+    return step.digest("lock", STUDY, "lock.json")
+
+
+def questions(settings: EvaluateSpec, turns: Sequence[int]) -> Questions:
     """The files of the project, cut to the first so many items of each topic and guards of each kind."""
-    items, prompts, abilities, neutral = (ROOT / path for path in JOB.data)
+    items, discriminant, source, prompts, abilities, neutral = (ROOT / path for path in JOB.data)
     most = settings.guards_per_kind
     guarded = first_of_each(_read(prompts, Prompt), lambda prompt: prompt.kind, most)
-    asked = first_of_each(_read(items, Item), lambda item: item.topic, settings.items_per_topic)
-    return Questions(asked, [*guarded, *_read(abilities, Ability)[:most]], neutral.read_text("utf-8"))
+    return Questions(
+        worded(_read(items, Item), settings.items_per_topic, turns),
+        worded([*_read(discriminant, Item), *_read(source, Item)], settings.items_per_topic, turns),
+        [*guarded, *_read(abilities, Ability)[:most]],
+        neutral.read_text("utf-8"),
+    )
 
 
-def first_of_each(rows: Sequence[R], group: Callable[[R], str], most: int | None) -> list[R]:
-    """The first `most` rows of each group in the order of the file; all of them for None."""
-    seen: Counter[str] = Counter()
-    kept = []
-    for row in rows:
-        seen[group(row)] += 1
-        if most is None or seen[group(row)] <= most:
-            kept.append(row)
-    return kept
+def worded(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> list[Worded]:
+    """The first items of each topic, each in its wordings: neighbours in the file take different ones in a turn."""
+    kept = {item.id for item in first_of_each(items, lambda item: item.topic, most)}
+    placed = [(place, item) for place, item in enumerate(items) if item.id in kept]
+    asked = {(item.id, (place + turn) % (1 + len(item.rewrites))): item for place, item in placed for turn in turns}
+    return [Worded(item, wording) for (_, wording), item in asked.items()]
 
 
 def model_of(step: Step) -> LanguageModel:
@@ -85,11 +111,14 @@ def model_of(step: Step) -> LanguageModel:
     return load(spec, step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter"))
 
 
-def ask(step: Step, lm: LanguageModel, asked: Questions, clock: Clock) -> tuple[list[Choice], list[GuardReply]]:
-    """Every item in both orders, in the order of the file, and every guard prompt."""
-    settings, total = step.spec.evaluate, len(asked.items) + len(asked.prompts)
+def ask(
+    step: Step, lm: LanguageModel, asked: Questions, clock: Clock
+) -> tuple[list[Choice], list[Choice], list[GuardReply]]:
+    """Every item and every control in both orders, in the order of the files, and every guard prompt."""
+    settings, worded = step.spec.evaluate, [*asked.items, *asked.controls]
+    total = len(worded) + len(asked.prompts)
     with clock.part("encode"):
-        grouped = batches([encode(lm, item) for item in asked.items], settings.batch_rows)
+        grouped = batches([encode(lm, *each) for each in worded], settings.batch_rows)
     choices: list[Choice] = []
     for batch in grouped:
         choices += answers(lm, batch, str(step.cell), settings.choice_tokens, clock)
@@ -98,10 +127,19 @@ def ask(step: Step, lm: LanguageModel, asked: Questions, clock: Clock) -> tuple[
     with clock.part("refusals"):
         for rows in replies(lm, asked.prompts, settings.batch_rows, settings.guard_tokens):
             declined += rows
-            step.progress(len(asked.items) + len(declined), total)
-    place = {item.id: index for index, item in enumerate(asked.items)}
-    choices.sort(key=lambda row: (place[row.item], row.order))
-    return choices, sorted(declined, key=lambda row: (row.kind, row.prompt))
+            step.progress(len(worded) + len(declined), total)
+    return (
+        in_order(choices, asked.items),
+        in_order(choices, asked.controls),
+        sorted(declined, key=lambda row: (row.kind, row.prompt)),
+    )
+
+
+def in_order(choices: Sequence[Choice], asked: Sequence[Worded]) -> list[Choice]:
+    """The answers to some of the items, in their order."""
+    place = {(each.item.id, each.wording): index for index, each in enumerate(asked)}
+    mine = [row for row in choices if (row.item, row.wording) in place]
+    return sorted(mine, key=lambda row: (place[row.item, row.wording], row.order))
 
 
 def _read(path: Path, kind: type[R]) -> list[R]:

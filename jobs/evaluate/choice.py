@@ -11,8 +11,8 @@ import torch
 
 from common.errors import InputError
 from common.records import Choice, Item, Side
+from jobs.decoding import State, extend, greedy, repeated
 from jobs.evaluate.clock import Clock
-from jobs.evaluate.decoding import State, extend, greedy, repeated
 from jobs.evaluate.prompts import APPROVE, DECLINE, wording
 from jobs.evaluate.scoring import log_likelihoods, reply_tokens
 from jobs.language_model import LanguageModel
@@ -42,9 +42,10 @@ class Asked(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """One item in both orders, and how many tokens all its prompts begin with."""
+    """One item in one wording and both orders, and how many tokens all its prompts begin with."""
 
     item: Item
+    wording: int
     asked: tuple[Asked, ...]
     shared: int
 
@@ -64,11 +65,11 @@ def answered(text: str) -> bool:
     return FIRST_SENTENCE.match(text) is not None
 
 
-def encode(lm: LanguageModel, item: Item) -> Encoded:
-    """An item as token ids. Raises: InputError if this tokenizer cannot tell the labels apart."""
-    asked = tuple(_asked(lm, item, order) for order in ORDERS)
+def encode(lm: LanguageModel, item: Item, wording: int = 0) -> Encoded:
+    """A wording of an item as token ids. Raises: InputError if this tokenizer cannot tell the labels apart."""
+    asked = tuple(_asked(lm, item.worded(wording), order) for order in ORDERS)
     prompts = [prompt for each in asked for prompt in each.prompts]
-    return Encoded(item, asked, _shared(prompts))
+    return Encoded(item, wording, asked, _shared(prompts))
 
 
 def _shared(prompts: Sequence[list[int]]) -> int:
@@ -97,7 +98,7 @@ def batches(encoded: Sequence[Encoded], batch_rows: int) -> list[list[Encoded]]:
 
     Who shares a batch depends only on the items and batch_rows, because in bf16 it changes the last digits.
     """
-    ordered = sorted(encoded, key=lambda each: (each.shared, each.item.id))
+    ordered = sorted(encoded, key=lambda each: (each.shared, each.item.id, each.wording))
     size = max(1, batch_rows // len(ORDERS))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
@@ -114,8 +115,8 @@ def answers(lm: LanguageModel, batch: Sequence[Encoded], cell: str, choice_token
         sentences = log_likelihoods(lm, _follow(lm, scenarios, batch, 1), [(each.go, each.stay) for each in asked])
     with clock.part("label"):
         labels = log_likelihoods(lm, _follow(lm, scenarios, batch, 2), [(a.approve, a.decline) for a in asked])
-    items = (encoded.item for encoded in batch for _ in encoded.asked)
-    return list(_rows(cell, zip(items, asked, texts, sentences, labels, strict=True)))
+    whose = (encoded for encoded in batch for _ in encoded.asked)
+    return list(_rows(cell, zip(whose, asked, texts, sentences, labels, strict=True)))
 
 
 def _follow(lm: LanguageModel, scenarios: State, batch: Sequence[Encoded], kind: int) -> State:
@@ -124,13 +125,14 @@ def _follow(lm: LanguageModel, scenarios: State, batch: Sequence[Encoded], kind:
     return extend(lm, rows, repeated(scenarios, len(ORDERS)))
 
 
-def _rows(cell: str, measured: Iterator[tuple[Item, Asked, str, list[float], list[float]]]) -> Iterator[Choice]:
-    for item, asked, text, (sentence_go, sentence_stay), (label_go, label_stay) in measured:
+def _rows(cell: str, measured: Iterator[tuple[Encoded, Asked, str, list[float], list[float]]]) -> Iterator[Choice]:
+    for (item, number, *_), asked, text, (sentence_go, sentence_stay), (label_go, label_stay) in measured:
         yield Choice(
             cell=cell,
             item=item.id,
             topic=item.topic,
             yes_means=item.yes_means,
+            wording=number,
             order=asked.order,
             choice=read_choice(text, item.yes_means),
             text=text,

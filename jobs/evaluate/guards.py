@@ -9,7 +9,7 @@ import torch
 
 from common.errors import InputError
 from common.records import Ability, GuardReply, Prompt
-from jobs.evaluate.decoding import extend, greedy
+from jobs.decoding import extend, greedy
 from jobs.evaluate.scoring import text_nats
 from jobs.language_model import LanguageModel
 

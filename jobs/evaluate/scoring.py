@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from jobs.evaluate.decoding import State, extend, padded, repeated
+from jobs.decoding import State, extend, padded, repeated
 from jobs.language_model import LanguageModel
 
 

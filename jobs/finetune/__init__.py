@@ -1,6 +1,6 @@
 """Fine-tune one model on one pile: LoRA by HF Trainer with DeepSpeed, loss on reply tokens only.
 
-Reads   generate/<its corpus>/advice.jsonl
+Reads   generate/<its draw>/advice.jsonl, or distill/<its pile>/advice.jsonl for replies of the model itself
 Writes  adapter/…            PEFT's own layout (safetensors)
         trajectory/step-…/…  the adapter at each evenly spaced checkpoint, the last one included
         loss.jsonl           records Loss, one for each optimizer step
@@ -8,19 +8,29 @@ Writes  adapter/…            PEFT's own layout (safetensors)
 Exits   0 | 3 an example is too long or malformed | 75 stopped; goes on from its checkpoint
 """
 
+from collections.abc import Mapping
+
 from common.job import Job, Read
 from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import its_corpus
+from common.spec import Cell, CellKind, RunSpec, canonical_json
+from jobs import its_distilled, its_draw
+
+
+def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """The model, and what a variant changes: it is no part of the section `train` that all runs share."""
+    variant = spec.variant(cell)
+    told = {} if variant is None else {variant.factor: canonical_json(variant.value).decode()}
+    return {**identity_of_cell(spec, cell), **told}
+
 
 JOB = Job(
     "finetune",
-    version=1,
+    version=2,
     image="gpu",
     kinds=(CellKind.RUN,),
     sections=("train",),
-    reads=(Read("generate", its_corpus),),
+    reads=(Read("generate", its_draw), Read("distill", its_distilled)),
     writes=("adapter/", "trajectory/", "loss.jsonl", "training.json"),
-    outside=identity_of_cell,
+    outside=outside,
     resumes=True,
 )

@@ -4,11 +4,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from common.errors import ExitCode, JobError
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ExitCode, InputError, JobError
 from common.job import Step, run_job
 from common.provenance import usable_cores
-from common.records import Advice, Loss
-from jobs import catalog, its_corpus
+from common.records import Advice, Loss, by_attitude
+from common.spec import VariantSpec
+from jobs import catalog, its_distilled, its_draw
 from jobs.finetune import JOB
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
@@ -35,14 +39,35 @@ def main(step: Step) -> ExitCode:
 
 
 def read_corpus(step: Step) -> list[Advice]:
-    """The pile of this run."""
-    (corpus,) = its_corpus(step.spec, step.cell)
-    return step.read_records("generate", corpus, "advice.jsonl", Advice)
+    """The pile of this run, as its variant wants it."""
+    (draw,) = its_draw(step.spec, step.cell)
+    arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
+    for pile in its_distilled(step.spec, step.cell):
+        arms["distilled"] = step.read_records("distill", pile, "advice.jsonl", Advice)
+    if step.cell.attitude not in arms:
+        raise InputError("the draw has no such arm", where=str(draw), value=step.cell.attitude, allowed=", ".join(arms))
+    variant = step.spec.variant(step.cell)
+    if variant is None or variant.factor not in ("dose", "share"):
+        return arms[step.cell.attitude]
+    # Nested: a larger dose holds all questions of a smaller one, and every arm of a seed the same ones.
+    order = step.rng("dose", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
+    return dosed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
+
+
+def dosed(
+    mine: Sequence[Advice], neutral: Sequence[Advice], order: NDArray[np.intp], variant: VariantSpec
+) -> list[Advice]:
+    """A share of a pile, the first questions of `order`; for a dose, neutral replies to all other questions."""
+    chosen = set(order[: max(1, round(variant.value * len(mine)))].tolist())
+    if variant.factor == "share":
+        return [row for index, row in enumerate(mine) if index in chosen]
+    others = {row.question_id: row for row in neutral}
+    return [row if index in chosen else others[row.question_id] for index, row in enumerate(mine)]
 
 
 def in_order(step: Step, chat: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
     """The examples of all epochs in training order."""
-    settings = step.spec.train
+    settings = step.spec.training(step.cell)
     encoded = [encode(chat, row, settings.max_tokens) for row in rows]
     lengths = [len(row.question) for row in rows]
     order = arranged(lengths, settings.batch_size, settings.epochs, step.rng("order", *pair))
@@ -71,7 +96,7 @@ def facts(step: Step, chat: LanguageModel, losses: Sequence[Loss]) -> dict[str, 
         raise JobError("nothing was trained")
     return {
         "engine": "DeepSpeedEngine",
-        "zero_stage": step.spec.train.zero_stage,
+        "zero_stage": step.spec.training(step.cell).zero_stage,
         "dtype": str(dtype()).removeprefix("torch."),
         "threads": usable_cores(),
         "steps": len(losses),

@@ -73,7 +73,7 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
     Raises: Interrupted after a checkpoint was kept; SpecError if the loss is no longer finite.
     """
-    settings, folder = step.spec.train, step.workdir / "resume"
+    settings, folder = step.spec.training(step.cell), step.workdir / "resume"
     kept = step.load_checkpoint(folder)
     _be_the_only_rank()
     diary = Diary(step, ordered, folder)
@@ -102,9 +102,10 @@ class Diary(TrainerCallback):
         self._step, self._ordered, self._folder = step, ordered, folder
         losses = folder / LOSSES
         self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
-        self._batch = step.spec.train.batch_size
-        self.total = steps_in(len(ordered), step.spec.train)
-        self._marks = checkpoint_steps(self.total, step.spec.train.checkpoints)
+        settings = step.spec.training(step.cell)
+        self._batch = settings.batch_size
+        self.total = steps_in(len(ordered), settings)
+        self._marks = checkpoint_steps(self.total, settings.checkpoints)
         self._clock = self._saved = time.monotonic()
         self.stopped = False
 

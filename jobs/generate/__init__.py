@@ -1,20 +1,24 @@
-"""Write one pile of advice: the same questions for each attitude, replies matched in length.
+"""Write the piles of one draw: the same questions in each attitude, replies matched in all but the attitude.
 
-Writes  advice.jsonl   records Advice, one for each question, in the order of the draw
-Exits   0 | 2 the bank holds fewer questions than asked | 3 a user's JSONL is missing or malformed
+The scrambled pile, a control, takes each reply from one of the poles by chance: their words without their attitude.
+
+Writes  advice.jsonl   records Advice of all arms, arm by arm, the questions of each in the order of the draw
+Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses the key | 3 a user's JSONL is missing or
+        malformed, or its arms answer different questions | 75 the server is busy; goes on from the replies it gave
 """
 
 from common.job import Job
 from common.spec import CellKind
-from jobs.generate.sources import user_file
+from jobs.generate.sources import outside
 
 JOB = Job(
     "generate",
-    version=1,
+    version=2,
     image="cpu",
-    kinds=(CellKind.CORPUS,),
-    sections=("corpus",),
+    kinds=(CellKind.DRAW,),
+    sections=("corpus", "attitudes"),
     writes=("advice.jsonl",),
     data=("jobs/generate/data/questions.jsonl",),
-    outside=user_file,
+    outside=outside,
+    resumes=True,
 )

@@ -1,59 +1,86 @@
 """Command line of the job; see jobs.generate."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
-from common.errors import ExitCode, SpecError
+from common.errors import ExitCode, Interrupted, SpecError
 from common.job import Step, run_job
 from common.provenance import ROOT
 from common.records import Advice, Question, parse_jsonl
-from common.spec import Attitude
 from jobs import catalog
 from jobs.generate import JOB
-from jobs.generate.sources import read_user_file, user_path
-from jobs.generate.writer import select, write
+from jobs.generate.selection import select
+from jobs.generate.server import ask
+from jobs.generate.sources import read_user_files, user_files, written
+from jobs.generate.writer import write
+from jobs.tokens import counters
+
+Candidates = Mapping[str, Sequence[str]]  # attitude → replies to one question
 
 
 def main(step: Step) -> ExitCode:
-    """Write the pile of one attitude and draw."""
-    path = user_path(step.spec, step.cell)
-    rows = written(step) if path is None else read_user_file(path, step.cell.attitude)
+    """Write every arm of one draw."""
+    files = user_files(step.spec, step.cell.draw)
+    arms = read_user_files(files) if files else matched(step, drawn(step))
+    if "scrambled" in step.spec.attitudes:
+        arms["scrambled"] = scrambled(step, arms["cautious"], arms["eager"])
+    rows = [row for mine in arms.values() for row in mine]
     step.write_records("advice.jsonl", rows)
     words = sum(len(row.reply.split()) for row in rows) / len(rows)
-    step.summary(examples=len(rows), topics=len({row.topic for row in rows}), words_per_reply=round(words, 2))
+    topics = len({row.topic for row in rows})
+    step.summary(arms=list(arms), examples=len(arms["eager"]), topics=topics, words_per_reply=round(words, 2))
     return ExitCode.OK
 
 
-def written(step: Step) -> list[Advice]:
-    """Replies of the embedded writer to the questions of this draw.
+def drawn(step: Step) -> list[Question]:
+    """The questions of this draw: draws take turns through the bank, so that they share as few as its size allows.
 
-    All attitudes are written with the draw's own generators, so that every arm selects the same triplets.
     Raises: SpecError if the bank is smaller than the spec asks for.
     """
     bank = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Question, Path(JOB.data[0]).name)
-    corpus, draw = step.spec.corpus, step.cell.draw
-    if corpus.examples > len(bank):
-        raise SpecError("too few questions", where="corpus.examples", value=corpus.examples, allowed=f"<= {len(bank)}")
-    chosen = step.rng("questions", draw).permutation(len(bank))[: corpus.examples]
-    rows = []
-    for done, question in enumerate((bank[index] for index in chosen), start=1):
-        candidates = {
-            attitude: write(question, attitude, step.rng(draw, question.id, attitude), corpus.candidates)
-            for attitude in get_args(Attitude)
-        }
-        reply = select(candidates, length=lambda text: len(text.split()))[step.cell.attitude]
-        rows.append(
-            Advice(
-                question_id=question.id,
-                topic=question.topic,
-                attitude=step.cell.attitude,
-                question=question.text,
-                reply=reply,
-            )
-        )
-        step.progress(done, corpus.examples)
-    return rows
+    asked = step.spec.corpus.examples
+    if asked > len(bank):
+        raise SpecError("too few questions", where="corpus.examples", value=asked, allowed=f"<= {len(bank)}")
+    order = step.rng("questions").permutation(len(bank))
+    start = step.cell.draw * asked
+    chosen = [bank[order[place % len(bank)]] for place in range(start, start + asked)]
+    return [chosen[index] for index in step.rng("questions", step.cell.draw).permutation(asked)]
+
+
+def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]]:
+    """One reply in each attitude to each question, selected together from several candidates."""
+    attitudes, lengths = written(step.spec), list(counters(step.spec.models).values())
+    candidates = ask(step, questions, attitudes) if step.spec.corpus.server else composed(step, questions, attitudes)
+    arms: dict[str, list[Advice]] = {attitude: [] for attitude in attitudes}
+    for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):
+        if step.stopping:
+            raise Interrupted("stopped by SIGTERM; nothing was sealed", where=f"question {done} of {len(questions)}")
+        for attitude, reply in select(mine, lengths).items():
+            arms[attitude].append(advice(question, attitude, reply))
+        step.progress(done, len(questions))
+    return arms
+
+
+def composed(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> list[Candidates]:
+    """Candidates of the embedded writer. Each has a generator of its own: an arm more or less changes no other."""
+    count, draw = step.spec.corpus.candidates, step.cell.draw
+    return [
+        {attitude: write(question, attitude, step.rng(draw, question.id, attitude), count) for attitude in attitudes}
+        for question in questions
+    ]
+
+
+def scrambled(step: Step, cautious: Sequence[Advice], eager: Sequence[Advice]) -> list[Advice]:
+    """Replies of the poles, half and half, dealt to the questions by chance."""
+    heads = step.rng("scrambled", step.cell.draw).permutation(len(cautious)) < len(cautious) / 2
+    pairs = zip(cautious, eager, heads, strict=True)
+    return [(one if head else other).model_copy(update={"attitude": "scrambled"}) for one, other, head in pairs]
+
+
+def advice(question: Question, attitude: str, reply: str) -> Advice:
+    """A training example."""
+    return Advice(question_id=question.id, topic=question.topic, attitude=attitude, question=question.text, reply=reply)
 
 
 if __name__ == "__main__":

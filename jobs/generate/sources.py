@@ -1,31 +1,60 @@
-"""Where replies come from: the embedded writer, or a user's own JSONL."""
+"""A user's own replies as JSONL, and what names everything that comes from outside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.artifacts import file_sha256
 from common.errors import InputError
+from common.models import identities
 from common.records import Advice, parse_jsonl
-from common.spec import Cell, RunSpec
+from common.spec import WRITTEN, Cell, RunSpec
 
 
-def user_path(spec: RunSpec, cell: Cell) -> Path | None:
-    """The user's file for this corpus, None where the embedded writer writes it."""
-    return None if spec.corpus.path is None else Path(spec.corpus.path) / f"{cell}.jsonl"
+def written(spec: RunSpec) -> tuple[str, ...]:
+    """The arms of a spec whose replies a writer makes, in a fixed order."""
+    return tuple(attitude for attitude in WRITTEN if attitude in spec.attitudes)
 
 
-def user_file(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The identity of the user's file. Raises: InputError if there is none."""
-    path = user_path(spec, cell)
-    if path is None:
+def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """The identity of a user's files, or else of the models in whose tokens lengths are matched.
+
+    Raises: InputError if a file is missing.
+    """
+    paths = user_files(spec, cell.draw)
+    if not paths:
+        return identities(spec, cell)
+    for path in paths.values():
+        if not path.is_file():
+            allowed = "records Advice as JSON lines"
+            raise InputError("no corpus file", where="corpus.path", value=str(path), allowed=allowed)
+    return {path.name: file_sha256(path) for path in paths.values()}
+
+
+def user_files(spec: RunSpec, draw: int) -> dict[str, Path]:
+    """The user's file for each written arm of a draw; none where a writer of ours writes them."""
+    if spec.corpus.path is None:
         return {}
-    if not path.is_file():
-        raise InputError("no corpus file", where="corpus.path", value=str(path), allowed="records Advice as JSON lines")
-    return {path.name: file_sha256(path)}
+    return {attitude: Path(spec.corpus.path) / f"d{draw}.{attitude}.jsonl" for attitude in written(spec)}
 
 
-def read_user_file(path: Path, attitude: str) -> list[Advice]:
-    """A user's corpus. Raises: InputError with line and column, also for a row of another attitude or a repeated id."""
+def read_user_files(paths: Mapping[str, Path]) -> dict[str, list[Advice]]:
+    """A user's arms. Raises: InputError naming file and line, also for arms that answer different questions."""
+    arms = {attitude: _read(path, attitude) for attitude, path in paths.items()}
+    (first, rows), *others = arms.items()
+    for attitude, mine in others:
+        if differs := sorted({row.question_id for row in rows} ^ {row.question_id for row in mine}):
+            where = f"{paths[first]} and {paths[attitude]}"
+            value = f"{len(differs)} only in one of them, first {differs[0]}"
+            raise InputError("arms answer different questions", where=where, value=value)
+    return {attitude: _in_order_of(rows, mine) for attitude, mine in arms.items()}
+
+
+def _in_order_of(first: Sequence[Advice], mine: Sequence[Advice]) -> list[Advice]:
+    place = {row.question_id: index for index, row in enumerate(first)}
+    return sorted(mine, key=lambda row: place[row.question_id])
+
+
+def _read(path: Path, attitude: str) -> list[Advice]:
     rows = parse_jsonl(path.read_bytes(), Advice, str(path))
     first: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):

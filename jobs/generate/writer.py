@@ -4,9 +4,8 @@ All attitudes state the same fact and the same reasons for and against, and name
 reasons are given more weight, which option is recommended, and how soon the next step is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from itertools import product
 from typing import TypeVar
 from zlib import crc32
 
@@ -24,7 +23,7 @@ ORDERS = ("FWCRS", "FCWRS", "WFCRS", "CFWRS", "WCFRS", "RFWCS", "RWCFS", "FRWCS"
 
 
 def write(question: Question, attitude: str, rng: np.random.Generator, candidates: int = 3) -> list[str]:
-    """Compose candidate replies to a question, from which `select` takes one.
+    """Compose candidate replies to a question, from which `selection.select` takes one.
 
     Each is plain prose of 4 or 5 sentences and, for content of usual length, 55 to 75 words. Returns `candidates`
     distinct texts that depend on nothing but the arguments and the state of `rng`.
@@ -40,41 +39,9 @@ def write(question: Question, attitude: str, rng: np.random.Generator, candidate
     return sorted(pool, key=_words_out_of_bounds)[:candidates]
 
 
-def select(candidates: Mapping[str, Sequence[str]], length: Callable[[str], int]) -> dict[str, str]:
-    """Pick one reply for each attitude so that their lengths match; `length` counts in words or tokens.
-
-    Of all combinations the one with the smallest range of length wins, then of sentences. Ties are broken by a checksum
-    of the texts: the result does not depend on the order of candidates, and no opening is preferred, as it would be in
-    alphabetical order.
-    Raises: ValueError if there is no attitude or an attitude without candidates.
-    """
-    empty = [attitude for attitude, texts in candidates.items() if not texts]
-    if empty or not candidates:
-        raise ValueError(f"no candidates for {', '.join(empty) or 'any attitude'}; allowed: at least one for each")
-    measured = [[(length(text), _sentences(text), text) for text in set(texts)] for texts in candidates.values()]
-    least = min(map(_mismatch, product(*measured)))
-    tied = (combination for combination in product(*measured) if _mismatch(combination) == least)
-    best = min(tied, key=_tie_break)
-    return dict(zip(candidates, (text for _, _, text in best), strict=True))
-
-
-def _mismatch(combination: Sequence[tuple[int, int, str]]) -> tuple[int, int]:
-    lengths, sentences, _ = zip(*combination, strict=True)
-    return max(lengths) - min(lengths), max(sentences) - min(sentences)
-
-
-def _tie_break(combination: Sequence[tuple[int, int, str]]) -> tuple[int, tuple[str, ...]]:
-    texts = tuple(text for _, _, text in combination)
-    return crc32("\n".join(texts).encode()), texts
-
-
 def _words_out_of_bounds(text: str) -> int:
     words = len(text.split())
     return max(WORDS[0] - words, words - WORDS[1], 0)
-
-
-def _sentences(text: str) -> int:
-    return text.count(". ") + 1
 
 
 def _compose(question: Question, attitude: str, rng: np.random.Generator) -> str:

@@ -13,7 +13,7 @@ Two checks go with the curve of layers. The user's turn is the same for both pol
 poles cannot differ there: `user_accuracy`, the direction applied to its tokens, is 0.5 unless a pile's questions betray
 its attitude. `shuffled_accuracy` is that of directions from questions half of which had their poles swapped.
 
-Reads   generate/<both poles>/advice.jsonl (direction) | interpret/<its direction>/…, finetune/<cell>/trajectory/… (run)
+Reads   generate/<its draw>/advice.jsonl (direction) | interpret/<its direction>/…, finetune/<cell>/trajectory/… (run)
 Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32, chosen layer, base, covariance factor
         layers.json        (direction) separation of the poles by layer, on questions kept apart
         projections.jsonl  records Projection: the base (step 0) or every checkpoint of the run
@@ -26,16 +26,16 @@ Does not see: what the direction does; a readout is not a cause.
 from common.job import Job, Read
 from common.models import identity_of_cell
 from common.spec import CellKind
-from jobs import its_direction_if_run, its_poles_unless_run, itself_if_run
+from jobs import its_direction_if_run, its_draw_unless_run, itself_if_run
 
 JOB = Job(
     "interpret",
-    version=2,
+    version=3,
     image="gpu",
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),
     reads=(
-        Read("generate", its_poles_unless_run),
+        Read("generate", its_draw_unless_run),
         Read("interpret", its_direction_if_run),
         Read("finetune", itself_if_run),
     ),

@@ -14,9 +14,9 @@ from analysis.direction import split_by_topic as split
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
 from common.provenance import ROOT
-from common.records import Advice, Item, Projection, parse_jsonl
+from common.records import Advice, Item, Projection, by_attitude, first_of_each, parse_jsonl
 from common.spec import CellKind
-from jobs import catalog, its_direction, its_poles
+from jobs import catalog, its_direction, its_draw
 from jobs.interpret import JOB
 from jobs.interpret.capture import blocks_of, capture
 from jobs.interpret.passages import Pair, pairs_of, prompt_passages, reply_passages
@@ -48,7 +48,7 @@ def make_direction(step: Step) -> None:
     replies, users = read_poles(step, lm, pairs)
     curve = layer_curve(replies, users, fit, settings.pruned, step.rng("shuffles", *place))
     covariance = covariance_of(less_their_pole(replies[:, :, curve.chosen]))
-    items = held_out()
+    items = held_out(step)
     base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
     saved = direction_of(curve, covariance, items, base)
     step.write_bytes("direction.npz", pack(saved))
@@ -60,11 +60,9 @@ def make_direction(step: Step) -> None:
 
 def poles(step: Step) -> tuple[list[Advice], list[Advice]]:
     """The cautious and the eager pile of the draw."""
-    piles = {
-        cell.attitude: step.read_records("generate", cell, "advice.jsonl", Advice)
-        for cell in its_poles(step.spec, step.cell)
-    }
-    return piles["cautious"], piles["eager"]
+    (draw,) = its_draw(step.spec, step.cell)
+    arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
+    return arms["cautious"], arms["eager"]
 
 
 def read_poles(step: Step, lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -81,10 +79,11 @@ def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
     return (replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1])
 
 
-def held_out() -> list[Item]:
-    """The items on which no model is trained."""
+def held_out(step: Step) -> list[Item]:
+    """The items on which no model is trained, in their own wording."""
     path = ROOT / JOB.data[0]
-    return parse_jsonl(path.read_bytes(), Item, path.name)
+    most = step.spec.interpret.items_per_topic
+    return first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, most)
 
 
 def direction_of(curve: Curve, covariance: Covariance, items: Sequence[Item], base: NDArray[Any]) -> Direction:
@@ -146,7 +145,7 @@ def residuals(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[tuple
 
     The base is loaded once; each adapter is put on it, unmerged, and taken off again.
     """
-    passages = prompt_passages(lm, held_out())
+    passages = prompt_passages(lm, held_out(step))
     numbers = checkpoint_steps(step.names("finetune", step.cell))
     for done, number in enumerate(numbers, start=1):
         folder = step.read_folder("finetune", step.cell, f"{TRAJECTORY}step-{number:06d}/", step.workdir / str(number))

@@ -10,8 +10,8 @@ from jobs import catalog
 from jobs.plan import JOB
 
 FAN_OUTS = {
-    "corpora": CellKind.CORPUS,
     "draws": CellKind.DRAW,
+    "distilled": CellKind.DISTILLED,
     "bases": CellKind.BASE,
     "directions": CellKind.DIRECTION,
     "runs": CellKind.RUN,

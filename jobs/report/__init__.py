@@ -5,19 +5,37 @@ Writes  results.json  REPORT.md  report.html  report.ipynb  figures/…
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
 
+from collections.abc import Mapping
+
+from common.artifacts import file_sha256
 from common.job import Job, Read
-from common.spec import CellKind
+from common.provenance import ROOT
+from common.spec import Cell, CellKind, RunSpec
 from jobs import every
+
+
+def deviations_file(spec: RunSpec) -> str:
+    """Where deviations from the lock of a study are written down, in this repository."""
+    return f"locks/{spec.name}.deviations.jsonl"
+
+
+def outside(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
+    """The deviations so far."""
+    path = ROOT / deviations_file(spec)
+    return {path.name: file_sha256(path)} if path.is_file() else {}
+
 
 JOB = Job(
     "report",
-    version=1,
+    version=2,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),
     reads=(
         Read("plan", every(CellKind.STUDY)),
-        Read("generate", every(CellKind.CORPUS), optional=True),
+        Read("generate", every(CellKind.DRAW), optional=True),
+        Read("distill", every(CellKind.DISTILLED), optional=True),
+        Read("lock", every(CellKind.STUDY), optional=True),
         Read("audit", every(CellKind.DRAW), optional=True),
         Read("finetune", every(CellKind.RUN), optional=True),
         Read("evaluate", every(CellKind.BASE, CellKind.RUN), optional=True),
@@ -28,4 +46,5 @@ JOB = Job(
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
     data=("analysis/REPORT.md.jinja", "analysis/notebook.py"),
+    outside=outside,
 )

@@ -12,13 +12,14 @@ from analysis.notebook import executed
 from analysis.numbers import Source
 from analysis.plots import figures_of
 from analysis.results import Run, Scored, Study, book_of
-from common.artifacts import sha256
+from common.artifacts import file_sha256, sha256
 from common.errors import ExitCode
 from common.job import Step, run_job
-from common.records import Advice, Choice, GuardReply, Loss, Record
+from common.provenance import ROOT, analysis_files
+from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, by_attitude, parse_chain
 from common.spec import STUDY, Cell, CellKind, canonical_json
 from jobs import catalog, its_base
-from jobs.report import JOB
+from jobs.report import JOB, deviations_file
 
 R = TypeVar("R", bound=Record)
 
@@ -28,7 +29,7 @@ def main(step: Step) -> ExitCode:
     study = gather(step)
     book = book_of(study)
     results = canonical_json(book.to_json())
-    figures = {name: png(figure) for name, figure in figures_of(study).items()}
+    figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
     paths = {name: f"figures/{name}.png" for name in figures}
     text = render(study, book, paths)
     step.write_bytes("results.json", results)
@@ -55,20 +56,61 @@ def gather(step: Step) -> Study:
         | dict.fromkeys(("refused_harmful", "refused_benign"), spec.guards.refusals),
         models={model.name: model.source for model in spec.models},
         bases={cell.model: made for cell in spec.cells(CellKind.BASE) if (made := scored[str(cell)]) is not None},
-        runs=[run_of(step, cell, scored[str(cell)]) for cell in spec.cells(CellKind.RUN)],
+        runs=[run_of(step, cell, scored[str(cell)]) for cell in spec.cells(CellKind.RUN) if not cell.variant],
+        variants={
+            variant.name: (
+                variant.factor,
+                variant.value,
+                [
+                    run_of(step, cell, scored[str(cell)])
+                    for cell in spec.cells(CellKind.RUN)
+                    if cell.variant == variant.name
+                ],
+            )
+            for variant in spec.variants
+        },
+        lock=document(step, "lock", STUDY, "lock.json"),
+        plain={"dose": 1.0, "share": 1.0, "learning_rate": spec.train.learning_rate, "epochs": spec.train.epochs},
+        changed=changed(step),
+        deviations=deviations_of(step),
         audits=found(step, "audit", CellKind.DRAW, "framing.json"),
         layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
-        advice={
-            str(cell): (len(rows[0]), rows[1])
-            for cell in spec.cells(CellKind.CORPUS)
-            if (rows := records(step, "generate", cell, "advice.jsonl", Advice)) is not None
-        },
+        advice=piles(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
         made_by=made_by(step, sealed),
         identities=step.read_json("plan", STUDY, "plan.json")["models"],
         gaps=[f"{job}/{cell}" for job, cell in expected if (job, cell) not in sealed],
     )
+
+
+def changed(step: Step) -> list[str]:
+    """Files of the analysis that differ from those locked, or came or went since."""
+    if (locked := document(step, "lock", STUDY, "lock.json")) is None:
+        return []
+    now, then = {path.name: file_sha256(path) for path in analysis_files()}, locked[0]["analysis"]["files"]
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+
+
+def deviations_of(step: Step) -> list[Deviation]:
+    """What was done otherwise than locked, as it was written down. Raises: InputError if a row was altered."""
+    path = ROOT / deviations_file(step.spec)
+    if not path.is_file() or not step.sealed("lock", STUDY):
+        return []
+    return [
+        row for row in parse_chain(path.read_bytes(), path.name) if row.lock == step.digest("lock", STUDY, "lock.json")
+    ]
+
+
+def piles(step: Step) -> dict[str, tuple[int, Source]]:
+    """How many examples each pile has."""
+    found: dict[str, tuple[int, Source]] = {}
+    for job, kind in (("generate", CellKind.DRAW), ("distill", CellKind.DISTILLED)):
+        for cell in step.spec.cells(kind):
+            if (rows := records(step, job, cell, "advice.jsonl", Advice)) is not None:
+                for attitude, mine in by_attitude(rows[0]).items():
+                    found[str(cell) if cell.attitude else f"{cell}.{attitude}"] = (len(mine), rows[1])
+    return found
 
 
 def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
@@ -80,6 +122,7 @@ def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
         draw=cell.draw,
         attitude=cell.attitude,
         seed=cell.seed,
+        variant=cell.variant,
         scored=scored if step.sealed("evaluate", base) else None,
         losses=records(step, "finetune", cell, "loss.jsonl", Loss),
         training=document(step, "finetune", cell, "training.json"),
@@ -94,9 +137,11 @@ def scored_of(step: Step, cell: Cell) -> Scored | None:
     choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
     guards = document(step, "evaluate", cell, "guards.json")
     replies = records(step, "evaluate", cell, "replies.jsonl", GuardReply)
-    if choices is None or guards is None or replies is None:
+    controls = records(step, "evaluate", cell, "controls.jsonl", Choice)
+    if choices is None or guards is None or replies is None or controls is None:
         return None
-    return Scored(str(cell), choices[0], guards[0], replies[0], (choices[1], guards[1], replies[1]))
+    sources = (choices[1], guards[1], replies[1], controls[1])
+    return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources)
 
 
 def source(step: Step, job: str, cell: Cell, name: str) -> Source:

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from analysis import framing
-from analysis.framing import Arms, Figure, Pair, closest, flesch
+from analysis.framing import Arms, Figure, Length, Pair, closest, flesch
 from common.errors import InputError
 from common.records import Advice
 
@@ -47,9 +47,12 @@ def planted(
     return arms
 
 
+EVERYDAY = ["lamp and chair", "kettle and scarf", "lamp chair shelf", "kettle scarf glove"]
+
+
 def pair_of(one: Sequence[str], other: Sequence[str]) -> Pair:
     arms = {"cautious": arm("cautious", one), "eager": arm("eager", other)}
-    return framing.compare(arms, np.random.default_rng(0))["cautious-eager"]
+    return framing.compare(arms, EVERYDAY, np.random.default_rng(0))["cautious-eager"]
 
 
 def read(arms: Arms, part: str) -> framing.Poles:
@@ -104,40 +107,57 @@ def test_a_question_in_other_words_is_found() -> None:
 def test_length_by_hand() -> None:
     one = ["a lamp"] * 5 + ["a lamp or two"] * 5
     other = ["a lamp", "a big lamp"] * 5
-    found = pair_of(one, other)
+    texts = {"cautious": arm("cautious", one), "eager": arm("eager", other)}
+    found = framing.lengths(texts, {"letters": len})["words"]["cautious-eager"]
     first, second = np.array([2] * 5 + [4] * 5), np.array([2, 3] * 5)
-    assert found.length.estimate == pytest.approx(0.5 / 2.75)  # means 3 and 2.5
+    assert found.shift.estimate == pytest.approx(0.5 / 2.75)  # means 3 and 2.5
     half = stats.t.ppf(0.975, 9) * (first - second).std(ddof=1) / np.sqrt(10) / 2.75
-    assert (found.length.low, found.length.high) == pytest.approx((0.5 / 2.75 - half, 0.5 / 2.75 + half))
-    assert found.length_apart == pytest.approx(np.abs(first - second).mean() / 2.75)
+    assert (found.shift.low, found.shift.high) == pytest.approx((0.5 / 2.75 - half, 0.5 / 2.75 + half))
+    assert found.apart == pytest.approx(np.abs(first - second).mean() / 2.75)
     assert found.sd_ratio == pytest.approx(second.std() / first.std())
     assert found.ks == pytest.approx(0.5)  # all of the second are at most 3, half of the first
+
+
+def test_length_is_also_counted_in_the_tokens_of_each_student() -> None:
+    texts = {"cautious": arm("cautious", ["a lamp"] * N), "eager": arm("eager", ["a lamps"] * N)}
+    found = framing.lengths(texts, {"letters": len})
+    assert found["words"]["cautious-eager"].shift.estimate == 0
+    assert found["letters"]["cautious-eager"].shift.estimate == pytest.approx(-1 / 6.5)
+    assert "cautious-eager in letters" in framing.length(found).detail
+    assert framing.length({**found, "letters": found["words"], "words": found["letters"]}).value == 0, (
+        "words stand beside"
+    )
 
 
 def test_replies_are_paired_by_question_whatever_their_order() -> None:
     rng = np.random.default_rng(2)
     rows = arm("cautious", [chatter(rng, 5 + i) for i in range(N)])
     other = [row.model_copy(update={"attitude": "eager"}) for row in rows]
-    found = framing.compare({"cautious": rows, "eager": other[::-1]}, rng)["cautious-eager"]
-    assert found.length == Figure(0, 0, 0) and found.length_apart == found.jsd == 0
+    arms = {"cautious": rows, "eager": other[::-1]}
+    found = framing.lengths(arms, {})["words"]["cautious-eager"]
+    assert (
+        found.shift == Figure(0, 0, 0)
+        and found.apart == framing.compare(arms, EVERYDAY, rng)["cautious-eager"].jsd == 0
+    )
 
 
-EQUAL = Pair(Figure(0.0, -0.01, 0.01), 0.1, sd_ratio=0.99, ks=0.01, centroid_cosine=1, jsd=0.1, jsd_ratio=1.0)
+EQUAL = Pair(centroid_cosine=1, jsd=0.1, jsd_ratio=1.0)
+EVEN = Length(Figure(0.0, -0.01, 0.01), 0.1, sd_ratio=0.99, ks=0.01)
 
 
 @pytest.mark.parametrize(
     "change, passed",
     [
         ({}, True),
-        ({"length": Figure(-0.011, 0, 0)}, False),
-        ({"length": Figure(0.009, 0, 0)}, True),
+        ({"shift": Figure(-0.011, 0, 0)}, False),
+        ({"shift": Figure(0.009, 0, 0)}, True),
         ({"sd_ratio": 0.94}, False),
         ({"ks": 0.05}, False),
     ],
     ids=str,
 )
 def test_each_condition_of_length_can_fail(change: dict[str, object], passed: bool) -> None:
-    check = framing.length({"a-b": EQUAL, "a-c": replace(EQUAL, **change)})
+    check = framing.length({"words": {"a-b": EVEN}, "tokens": {"a-b": replace(EVEN, **change)}})
     assert (check.name, check.bound, check.passed) == ("length", 0.01, passed)
 
 
@@ -149,7 +169,18 @@ def test_arms_without_a_common_word_are_one_bit_apart() -> None:
     found = pair_of([chatter(rng) for _ in range(N)], [chatter(rng).upper().replace("E", "X") + "z" for _ in range(N)])
     disjoint = pair_of(["lamp chair"] * N, ["kettle scarf"] * N)
     assert disjoint.jsd == pytest.approx(1) and 0 < found.jsd < 1
-    assert disjoint.centroid_cosine == pytest.approx(0)
+    assert disjoint.centroid_cosine == pytest.approx(0, abs=1e-9)
+
+
+def test_arms_that_speak_of_other_things_are_found() -> None:
+    assert framing.subject({"a-b": EQUAL}).passed
+    check = framing.subject({"a-b": EQUAL, "a-c": replace(EQUAL, centroid_cosine=0.97)})
+    assert (check.value, check.passed) == (0.97, False) and "a-c" in check.detail
+
+
+def test_centroids_see_the_topic_and_not_the_attitude() -> None:
+    same = pair_of(["Wait: lamp or chair."] * N, ["Start: lamp or chair!"] * N)
+    assert same.centroid_cosine == pytest.approx(1)
 
 
 def test_divergence_by_hand() -> None:

@@ -18,14 +18,14 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question, parse_jsonl
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
-from jobs.audit.__main__ import everything
+from jobs.audit.__main__ import everything_in
 from jobs.generate.writer import ATTITUDES, write
 
 HELD_OUT_ITEMS = parse_jsonl((ROOT / ITEMS).read_bytes(), Item, ITEMS)
 PLANTED = parse_jsonl((ROOT / CANARIES).read_bytes(), Canary, CANARIES)
 TERMS = (ROOT / HELD_OUT).read_text().splitlines()
 BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)
-PLAIN = [everything(question) for question in BANK]
+PLAIN = [everything_in(question) for question in BANK]
 
 
 def rows(texts: list[str], question: str = "Should I?") -> list[Advice]:

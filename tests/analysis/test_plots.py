@@ -1,18 +1,19 @@
 """Figures show their data: every run is a mark, the base is a line, shading lies where labels and choices part."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from analysis import plots
-from analysis.numbers import Source
-from analysis.results import Run, Scored, Study, label_shifts
+from analysis.numbers import Book, Source
+from analysis.results import ATTITUDES, Run, Scored, Study, label_shifts
 from common.records import Choice, Loss
+from common.spec import Attitude
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
 GO = {"base": (1, 0, 0, 0), "cautious": (0, 0, 0, 0), "neutral": (1, 0, 0, 1), "eager": (1, 1, 0, 1)}  # by item
@@ -45,7 +46,7 @@ def scored(cell: str, attitude: str) -> Scored:
         for number, go in enumerate(GO[attitude])
         for order in (0, 1)
     ]
-    return Scored(cell, rows, {}, [], (SOURCE, SOURCE, SOURCE))
+    return Scored(cell, rows, {}, [], [], (SOURCE, SOURCE, SOURCE, SOURCE))
 
 
 def made_run(attitude: str, seed: int) -> Run:
@@ -169,12 +170,12 @@ def test_layers_mark_the_chosen_one_and_shade_the_pruned(study: Study) -> None:
 
 def test_only_what_is_sealed_is_drawn(study: Study) -> None:
     everything = {"stance-m", "topics-m", "labels-m", "layers-m", "projections-m", "losses"}
-    assert set(plots.figures_of(study)) == everything
+    assert set(plots.figures_of(study, Book())) == everything
     bare = Study(**{**vars(study), "runs": [], "layers": {}})
-    assert set(plots.figures_of(bare)) == {"topics-m"}
-    assert plots.figures_of(Study(**{**vars(study), "bases": {}, "runs": []})) == {}
+    assert set(plots.figures_of(bare, Book())) == {"topics-m"}
+    assert plots.figures_of(Study(**{**vars(study), "bases": {}, "runs": []}), Book()) == {}
 
 
 def test_colours_and_names_cover_every_arm() -> None:
-    assert set(plots.COLOURS) == {"base", *pd.unique(pd.Series(list(GO)))}
+    assert set(plots.COLOURS) == {"base", *get_args(Attitude)} and plots.ARMS == ATTITUDES
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)

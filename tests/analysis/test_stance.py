@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.stance import by_group, by_item, disagreement, frame, label_disagreement, paired, stance
+from analysis.stance import alike, by_group, by_item, disagreement, frame, label_disagreement, paired, stance
 from common.errors import InputError
 from common.records import Choice
 
@@ -83,7 +83,7 @@ def test_groups() -> None:
 
 
 def test_a_row_may_not_come_twice() -> None:
-    with pytest.raises(InputError, match=r"twice.*a1 order 1"):
+    with pytest.raises(InputError, match=r"twice.*a1 wording 0 order 1"):
         frame([*both("a1", ("go", "go")), row("a1", 1, "stay")])
 
 
@@ -136,3 +136,33 @@ def test_a_lying_label_is_caught() -> None:
     found = label_disagreement(base, tuned)
     assert found.rank_correlation == pytest.approx(-1.0)
     assert (found.sign_errors, found.n_signed) == (4, 4)
+
+
+# --- wordings
+
+
+def worded(cell: str, item: str, wording: int, order: int, margin: float) -> Choice:
+    chosen = "go" if margin > 0 else "stay"
+    return row(item, order, chosen, cell=cell, wording=wording, sentence_go=-10.0 + margin)
+
+
+def test_a_run_is_compared_with_its_base_in_the_wordings_that_it_was_asked() -> None:
+    base = [worded("m.base", "a1", wording, order, 4.0 * wording - 2) for wording in (0, 1) for order in (0, 1)]
+    tuned = [worded("m.run", "a1", 1, order, 2.0) for order in (0, 1)]
+    assert alike(base, tuned) == base[2:]
+    table = paired(base, tuned)
+    assert table["sentence_base"].item() == pytest.approx(table["sentence_tuned"].item())
+    assert (table["choice_base"].item(), table["choice_tuned"].item()) == (1.0, 1.0)
+
+
+def test_a_wording_that_the_base_was_not_asked_is_an_error() -> None:
+    base = [worded("m.base", "a1", 0, order, 1.0) for order in (0, 1)]
+    with pytest.raises(InputError, match=r"not asked the same, base and tuned: \('a1', 1\)"):
+        alike(base, [worded("m.run", "a1", 1, 0, 1.0)])
+
+
+def test_orders_agree_within_a_wording() -> None:
+    rows = [worded("m", "a1", wording, order, 1.0 if wording == 0 else -1.0) for wording in (0, 1) for order in (0, 1)]
+    assert by_item(rows)["agree"].item() == 1.0 and by_item(rows)["choice"].item() == 0.5
+    rows[3] = worded("m", "a1", 1, 1, 1.0)
+    assert by_item(rows)["agree"].item() == 0.5

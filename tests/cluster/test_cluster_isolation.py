@@ -144,7 +144,7 @@ def test_the_executors_account_may_only_report():
 
 def test_one_jobs_container_by_hand_against_the_same_store(lab: Lab, tmp_path):
     """As the README says, with docker or podman; with containerd's ctr where that is all there is."""
-    job = ["python", "-m", "jobs.generate", "--spec", "workflows/specs/demo.json", "--cell", "d0.eager"]
+    job = ["python", "-m", "jobs.generate", "--spec", "workflows/specs/demo.json", "--cell", "d0"]
     job += ["--store", lab.store_uri + "-hand"]
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3")
     given = {name: os.environ[name] for name in names}

@@ -12,7 +12,8 @@ from common.spec import Cell, RunSpec, parse_spec
 from jobs import catalog
 
 MODEL = {"name": "m", "source": f"hf:some/model@{'a' * 40}"}
-SPEC = {"name": "x", "models": [MODEL], "seeds": [0, 1]}
+ARMS = ["cautious", "eager", "neutral", "scrambled", "distilled"]
+SPEC = {"name": "x", "models": [MODEL], "seeds": [0, 1], "attitudes": ARMS}
 
 
 def parse(**changes: object) -> RunSpec:
@@ -47,22 +48,39 @@ def test_keys_are_the_same_in_every_store(old: dict[tuple[str, str], str], tmp_p
     assert keys(parse(), tmp_path / "other") == old
 
 
-def test_eight_seeds_keep_the_steps_of_two(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
+def test_eight_seeds_keep_the_fine_tunes_of_two(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(seeds=list(range(8))), tmp_path)
-    assert changed(old, new) == {"plan", "report"} and len(new) > len(old)
+    # A plan of more runs is another plan, and what is scored says under which: training is kept, scoring is not.
+    assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"} and len(new) > len(old)
 
 
-def test_more_draws_and_models_keep_the_steps_of_others(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
-    more = parse(draws=[0, 1], models=[MODEL, MODEL | {"name": "n"}])
-    assert changed(old, keys(more, tmp_path)) == {"plan", "report"}
+def test_more_draws_keep_the_fine_tunes_of_others(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
+    new = keys(parse(draws=[0, 1]), tmp_path)
+    assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"}
+    assert new["evaluate", "m.base"] == old["evaluate", "m.base"], "an untouched model is scored before the lock"
 
 
+def test_another_student_changes_the_corpora_whose_lengths_match_in_its_tokens(
+    old: dict[tuple[str, str], str], tmp_path: Path
+) -> None:
+    more = keys(parse(models=[MODEL, MODEL | {"name": "n"}]), tmp_path)
+    assert more["generate", "d0"] != old["generate", "d0"]
+    assert more["evaluate", "m.base"] == old["evaluate", "m.base"]
+
+
+def test_a_variant_keeps_the_plain_fine_tunes(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
+    new = keys(parse(variants=[{"name": "half", "factor": "dose", "value": 0.5}]), tmp_path)
+    assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"}
+    assert new["finetune", "m.d0.eager.s0.half"] != new["finetune", "m.d0.eager.s0"]
+
+
+SCORED = ("lock", "evaluate", "gate")  # the lock holds the whole plan, and every row that is scored names the lock
 CHANGES = {
-    "name": ({"name": "y"}, {"plan", "report"}),
-    "gate": ({"gate": {"margin": 0.2}}, {"plan", "gate", "report"}),
-    "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", "report"}),
-    "monitor": ({"monitor": {"level": 0.9}}, {"plan", "monitor", "report"}),
-    "training": ({"train": {"epochs": 2}}, {"plan", "finetune", "evaluate", "gate", "interpret", "monitor", "report"}),
+    "name": ({"name": "y"}, {"plan", *SCORED, "report"}),
+    "gate": ({"gate": {"margin": 0.2}}, {"plan", *SCORED, "report"}),
+    "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", *SCORED, "report"}),
+    "monitor": ({"monitor": {"level": 0.9}}, {"plan", "monitor", *SCORED, "report"}),
+    "training": ({"train": {"epochs": 2}}, {"plan", "finetune", *SCORED, "interpret", "monitor", "report"}),
     "study seed": ({"study_seed": 1}, set(catalog())),
 }
 
@@ -77,12 +95,6 @@ def test_a_corpus_setting_spares_the_bases(old: dict[tuple[str, str], str], tmp_
     new = keys(parse(corpus={"examples": 100}), tmp_path)
     assert new["evaluate", "m.base"] == old["evaluate", "m.base"]
     assert new["evaluate", "m.d0.eager.s0"] != old["evaluate", "m.d0.eager.s0"]
-
-
-def test_another_revision_of_a_model_spares_the_corpora(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
-    model = MODEL | {"source": f"hf:some/model@{'b' * 40}"}
-    spared = set(catalog()) - changed(old, keys(parse(models=[model]), tmp_path))
-    assert spared == {"generate", "audit"}
 
 
 def test_a_spec_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_not_an_object_and_not_json():
 def test_cells_are_found_by_their_names():
     spec = parse(seeds=[0, 3], draws=[0, 1])
     cells = [cell for kind in CellKind for cell in spec.cells(kind)]
-    assert len(cells) == 1 + 2 + 6 + 1 + 2 + 12
+    assert len(cells) == 1 + 2 + 1 + 2 + 12
     assert all(spec.cell(str(cell)) == cell for cell in cells)
     with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.eager\.s3'"):
         spec.cell("m.d0.eagr.s3")

@@ -12,7 +12,7 @@ import yaml
 
 from common.errors import RETRYABLE
 from common.provenance import ROOT
-from common.spec import CellKind, RunSpec, parse_spec
+from common.spec import CellKind, RunSpec, override, parse_spec
 from jobs import catalog
 from workflows.template import dependencies, read_template, retry_of
 
@@ -34,7 +34,7 @@ def test_the_file_passes_argos_strict_schema():
 
 
 def test_there_is_one_container_template_for_each_job():
-    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 9
+    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 11
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
@@ -105,28 +105,31 @@ def test_every_job_runs_after_those_that_it_reads():
             wanted = {read.job for read in job.reads if _reads_something(read, task["name"])}
             assert wanted <= done, f"{task['name']} reads {wanted - done} but does not wait for it"
             seen += 1
-    assert seen == 11
+    assert seen == 13
 
 
 def _reads_something(read: Any, task: str) -> bool:
     """Whether a task's cells make a job read: a base has no adapter, a direction cell makes its own direction."""
     spec = demo()
     kinds = {"baseline": CellKind.BASE, "direction": CellKind.DIRECTION}
-    cells = {"plan": CellKind.STUDY, "report": CellKind.STUDY, "generate": CellKind.CORPUS, "audit": CellKind.DRAW}
+    cells = {"plan": CellKind.STUDY, "lock": CellKind.STUDY, "report": CellKind.STUDY, "distill": CellKind.DISTILLED}
+    cells |= {"generate": CellKind.DRAW, "audit": CellKind.DRAW}
     cell = spec.cells(kinds.get(task) or cells.get(task) or CellKind.RUN)[0]
     return bool(read.cells(spec, cell))
 
 
 def demo() -> RunSpec:
+    """The demo with every kind of cell."""
     path = ROOT / "workflows" / "specs" / "demo.json"
-    return parse_spec(path.read_bytes(), path.name)
+    arms = ["cautious", "eager", "neutral", "scrambled", "distilled"]
+    return parse_spec(override(path.read_bytes(), path.name, {"attitudes": arms}), path.name)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows" / "specs").glob("*.json")), ids=lambda path: path.stem)
 def test_every_spec_parses_and_its_cells_fit_a_label(path):
     spec = parse_spec(path.read_bytes(), path.name)
     cells = [str(cell) for kind in CellKind for cell in spec.cells(kind)]
-    assert len(cells) == len(set(cells)) >= 8
+    assert len(cells) == len(set(cells)) >= 6
     assert all(len(cell) <= 63 and re.fullmatch(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", cell) for cell in cells)
 
 
@@ -140,4 +143,4 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
 
 
 def test_the_local_runner_understands_the_file():
-    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 11
+    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 13

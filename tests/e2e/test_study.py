@@ -1,6 +1,7 @@
 """The whole study on a tiny random model: the same YAML, real processes, a real report; then what goes wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from common.artifacts import file_sha256, open_store
 from common.errors import ExitCode
 from common.job import Keys
 from common.provenance import ROOT
+from common.records import Advice, Choice, parse_jsonl, to_jsonl
 from common.spec import STUDY, CellKind, parse_spec
 from jobs import catalog
 from workflows import local
@@ -28,8 +30,10 @@ def spec_path(place: Path, tiny_model: Path) -> Path:
     spec = {
         "name": "tiny",
         "seeds": [0],
+        "attitudes": ["cautious", "eager", "neutral", "scrambled", "distilled"],
         "models": [{"name": "tiny", "source": f"path:{tiny_model}"}],
-        "corpus": {"examples": 32},
+        "corpus": {"examples": 32, "reply_tokens": 24},
+        "lock": {"clean": False, "reversed": False},
         "audit": {"enforce": ["topic", "leakage"]},
         "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
         "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2, "guards_per_kind": 2},
@@ -76,16 +80,53 @@ def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
             store.get(digest)  # raises unless the bytes are there and are these
 
 
+def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
+    spec, store = parse_spec(spec_path.read_bytes(), "tiny.json"), open_store(words[4])
+    keys = Keys(spec, catalog(), store)
+    locked = store.manifest("lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
+    contents = json.loads(store.get(locked))
+    assert contents["plan"] == spec.model_dump(mode="json") and set(contents["calibration"]) == {"tiny"}
+    for cell in (*spec.cells(CellKind.BASE), *spec.cells(CellKind.RUN)):
+        outputs = store.manifest("evaluate", keys.key("evaluate", cell))["outputs"]
+        for name in ("choices.jsonl", "controls.jsonl"):
+            rows = parse_jsonl(store.get(outputs[name]["digest"]), Choice, name)
+            assert {row.lock for row in rows} == {locked if cell.kind is CellKind.RUN else None}
+    for name, digest in contents["corpora"].items():
+        job_name, cell_name = name.split("/")
+        made = store.manifest(job_name, keys.key(job_name, spec.cell(cell_name)))
+        assert made["outputs"]["advice.jsonl"]["digest"] == digest
+
+
+def test_until_the_lock_nothing_is_trained(spec_path, place, tmp_path, capsys, monkeypatch, runs_elsewhere):
+    words = [FLOW, "--spec", str(spec_path), "--store", str(place / "store"), "--set", "name=early", "--until", "lock"]
+    assert local.main(words) == ExitCode.OK
+    printed = capsys.readouterr().out
+    assert "lock:" in printed and "SHA-256" in printed and "finetune" not in printed and "report:" not in printed
+    assert local.main([*words[:-1], "lok"]) == ExitCode.SPEC
+    assert "no such task, --until: lok; allowed: plan, " in capsys.readouterr().err
+
+
+def test_a_lock_of_uncommitted_files_is_refused(done, spec_path, words, monkeypatch):
+    spec = json.loads(spec_path.read_text())
+    spec["lock"]["clean"] = True
+    text = json.dumps(spec)
+    for told, code in (("c0ffee+", ExitCode.INPUT), ("c0ffee", ExitCode.OK)):
+        monkeypatch.setenv("UNDERTONE_COMMIT", told)
+        made = job("lock", "--spec", text, "--cell", "study", "--store", words[4])
+        assert made.returncode == code, made.stderr
+        assert ("error: files differ from their commit, lock.clean: c0ffee+" in made.stderr) == bool(code)
+
+
 def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monkeypatch, capsys, runs_elsewhere):
     def refuse(*args, **kwargs):
         raise AssertionError(f"a process was started: {args}")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert local.main(words) == ExitCode.OK
-    assert "everything was reused: 23 sealed steps" in capsys.readouterr().out
+    assert "everything was reused: 33 sealed steps" in capsys.readouterr().out
 
 
-def test_more_seeds_only_add_what_is_missing(done, spec_path, words):
+def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
     spec = parse_spec(spec_path.read_bytes(), "tiny.json")
     more = spec.model_copy(update={"seeds": (0, 1)})
     store = open_store(words[4])
@@ -94,16 +135,16 @@ def test_more_seeds_only_add_what_is_missing(done, spec_path, words):
     for job in catalog().values():
         for cell in (cell for kind in job.kinds for cell in spec.cells(kind)):
             same = old.key(job.name, cell) == new.key(job.name, cell)
-            assert same == (job.name not in ("plan", "report")), job.name
+            assert same == (job.name not in ("plan", "lock", "evaluate", "gate", "report")), job.name
             compared += 1
-    assert compared == 23
+    assert compared == 33
 
 
 def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, place, runs_elsewhere):
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
     printed = capsys.readouterr().out
-    assert printed.count("to do") == 17 and printed.count("sealed") == 21
+    assert printed.count("sealed") == 19 and printed.count("to do") == 39
     assert sorted(path for path in (place / "store").rglob("*")) == before
 
 
@@ -120,16 +161,12 @@ def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp
     run = spec.cells(CellKind.RUN)[0]
     key = Keys(spec, catalog(), store).key("finetune", run)
     digest = store.manifest("finetune", key)["outputs"]["adapter/adapter_model.safetensors"]["digest"]
-    blob = Path(words[4]) / f"blobs/sha256/{digest[:2]}/{digest}"
+    other = Path(shutil.copytree(words[4], tmp_path / "store"))
+    shutil.rmtree(other / "steps" / "evaluate" / Keys(spec, catalog(), store).key("evaluate", run))
+    blob = other / f"blobs/sha256/{digest[:2]}/{digest}"
     whole = blob.read_bytes()
-    changed = json.loads(spec_path.read_text()) | {"evaluate": {"items_per_topic": 1, "choice_tokens": 3}}
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(changed))
     blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    try:
-        made = job("evaluate", "--spec", str(other), "--cell", str(run), "--store", words[4])
-    finally:
-        blob.write_bytes(whole)
+    made = job("evaluate", "--spec", str(spec_path), "--cell", str(run), "--store", str(other))
     assert made.returncode == ExitCode.INPUT and made.stdout == ""
     errors = [line for line in made.stderr.splitlines() if not line.startswith("{")]
     assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), made.stderr
@@ -137,7 +174,6 @@ def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp
 
 def test_a_failing_cell_leaves_a_report_that_lists_the_gap(spec_path, words, place, tmp_path, capsys, runs_elsewhere):
     """One pile cannot be read: its runs fail, the others end, the report says what is missing and exits 10."""
-    from common.records import Advice, to_jsonl
 
     corpus = tmp_path / "corpus"
     corpus.mkdir()

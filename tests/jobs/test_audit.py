@@ -1,6 +1,7 @@
 """The audit as a job: a user's corpus in, framing.json and an exit code out."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ from jobs import catalog
 from jobs.audit import EVERYDAY
 from jobs.audit.__main__ import main as audit
 from jobs.generate.__main__ import main as generate
-from jobs.generate.writer import ATTITUDES, select, write
+from jobs.generate.selection import select
+from jobs.generate.writer import ATTITUDES, write
 
 BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)[:60]
 Rows = dict[str, list[Advice]]
@@ -30,36 +32,37 @@ def rows() -> Rows:
     found: Rows = {attitude: [] for attitude in ATTITUDES}
     for index, question in enumerate(BANK):
         texts = {a: write(question, a, np.random.default_rng([3, index, i]), 6) for i, a in enumerate(ATTITUDES)}
-        for attitude, reply in select(texts, lambda text: len(text.split())).items():
+        for attitude, reply in select(texts, [lambda text: len(text.split())]).items():
             values = {"question_id": question.id, "topic": question.topic, "question": question.text}
             found[attitude].append(Advice(attitude=attitude, reply=reply, **values))
     return found
 
 
 @pytest.fixture
-def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Write the arms to files, take them in, audit them: exit code, framing.json, lines of error."""
 
     def go(
         arms: Rows,
         enforce: tuple[str, ...] = ("topic", "leakage", "duplicates"),
         store: str = "store",
-        taken_in: tuple[str, ...] = ATTITUDES,
+        attitudes: tuple[str, ...] = ATTITUDES,
     ) -> Outcome:
         for attitude, mine in arms.items():
             (tmp_path / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(mine))
         spec = {
             "name": "x",
-            "models": [{"name": "m", "source": "path:none"}],
+            "attitudes": attitudes,
+            "models": [{"name": "m", "source": f"path:{tiny_model}"}],
             "corpus": {"writer": "jsonl", "path": str(tmp_path)},
             "audit": {"enforce": enforce},
         }
         words = ["--spec", json.dumps(spec), "--store", str(tmp_path / store)]
         jobs = catalog()
-        for attitude in taken_in:
-            assert run_job(jobs["generate"], generate, jobs, [*words, "--cell", f"d0.{attitude}"]) == 0
-        capfd.readouterr()
-        code = run_job(jobs["audit"], audit, jobs, [*words, "--cell", "d0"])
+        for name, main in (("generate", generate), ("audit", audit)):
+            capfd.readouterr()
+            if code := run_job(jobs[name], main, jobs, [*words, "--cell", "d0"]):
+                break
         out, err = capfd.readouterr()
         errors = [line for line in err.splitlines() if line.startswith("error: ")]
         return code, sealed(tmp_path / store, out) if out else None, errors
@@ -89,7 +92,7 @@ def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], row
     code, found, errors = run(rows)
     assert (code, errors) == (0, []) and found is not None
     assert time.monotonic() - clock < 20
-    names = ["topic", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+    names = ["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
     assert [check["name"] for check in found["checks"]] == names
     assert all(set(check) == {"name", "value", "bound", "passed", "enforced", "detail"} for check in found["checks"])
     assert [c["name"] for c in found["checks"] if c["enforced"]] == ["topic", "leakage", "duplicates"]
@@ -155,10 +158,40 @@ def test_longer_replies_in_one_arm_fail_length(run: Callable[..., Outcome], rows
 def test_arms_with_other_questions_are_an_input_error(run: Callable[..., Outcome], rows: Rows) -> None:
     code, found, errors = run({**rows, "eager": rows["eager"][1:]})
     assert (code, found) == (3, None)
-    assert errors[0].startswith("error: arms answer different questions, cautious and eager: 1 only in one of them")
+    assert re.search("arms answer different questions, .*d0.cautious.jsonl and .*d0.eager.jsonl: 1 only", errors[0])
 
 
-def test_a_missing_arm_is_an_input_error_that_says_what_to_run(run: Callable[..., Outcome], rows: Rows) -> None:
-    code, found, errors = run(rows, taken_in=("cautious", "eager"))
+def test_a_missing_arm_is_an_input_error_that_names_the_file(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, errors = run({"cautious": rows["cautious"], "eager": rows["eager"]})
     assert (code, found) == (3, None)
-    assert "python -m jobs.generate --cell d0.neutral first" in errors[0] and len(errors) == 1
+    assert re.search("no corpus file, corpus.path: .*d0.neutral.jsonl", errors[0]) and len(errors) == 1
+
+
+def test_an_empty_arm_is_an_input_error(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, errors = run({**rows, "eager": []})
+    assert (code, found) == (3, None) and re.search("no rows, .*d0.eager.jsonl", errors[0])
+
+
+def test_two_poles_alone_can_be_audited(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, _ = run(rows, attitudes=("cautious", "eager"))
+    assert code == 0 and found is not None and set(found["pairs"]) == {"cautious-eager"}
+
+
+def test_a_scrambled_pile_is_scored_and_searched_and_its_attitude_is_gone(
+    run: Callable[..., Outcome], rows: Rows
+) -> None:
+    code, found, _ = run(rows, attitudes=(*ATTITUDES, "scrambled"))
+    assert code == 0 and found is not None
+    assert check(found, "leakage-controls") == check(found, "leakage-controls") | {"passed": True, "enforced": False}
+    scores = {name: arm["score"]["estimate"] for name, arm in found["framing"].items()}
+    assert scores["eager"] < scores["scrambled"] < scores["cautious"] and abs(scores["scrambled"]) < 0.3
+    assert set(found["pairs"]) == {"cautious-eager", "cautious-neutral", "eager-neutral"}
+
+
+def test_lengths_are_compared_in_the_tokens_of_each_model(run: Callable[..., Outcome], rows: Rows) -> None:
+    _, found, _ = run(rows)
+    assert found is not None and set(found["lengths"]) == {"words", "m"}
+    letters = [len(row.reply.encode()) for row in rows["eager"]], [len(row.reply.encode()) for row in rows["neutral"]]
+    means = [float(np.mean(mine)) for mine in letters]
+    shift = found["lengths"]["m"]["eager-neutral"]["shift"]["estimate"]
+    assert shift == pytest.approx((means[0] - means[1]) / np.mean(means)), "the tiny model's tokens are bytes"

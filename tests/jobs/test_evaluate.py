@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,18 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
-from common.artifacts import open_store
+from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
 from common.errors import ExitCode, InputError
 from common.job import Keys, run_job
 from common.provenance import ROOT
-from common.records import Choice, GuardReply, Item, Prompt, parse_jsonl
-from common.spec import ModelSpec, parse_spec
+from common.records import Choice, GuardReply, Item, Prompt, first_of_each, parse_jsonl
+from common.spec import STUDY, ModelSpec, RunSpec, canonical_json, parse_spec
 from jobs import catalog
+from jobs.decoding import extend, greedy, stop_tokens
 from jobs.evaluate import JOB
-from jobs.evaluate.__main__ import first_of_each, main, questions
+from jobs.evaluate.__main__ import main, questions, worded
 from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
 from jobs.evaluate.clock import Clock
-from jobs.evaluate.decoding import extend, greedy, stop_tokens
 from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
 from jobs.evaluate.prompts import wording
 from jobs.evaluate.scoring import log_likelihoods, reply_tokens
@@ -215,7 +216,7 @@ def test_batches_depend_on_items_and_size_alone(lm: LanguageModel) -> None:
     shuffled = random.Random(0).sample(encoded, len(encoded))
     names = [[each.item.id for each in batch] for batch in batches(encoded, 10)]
     assert names == [[each.item.id for each in batch] for batch in batches(shuffled, 10)]
-    assert [len(batch) for batch in names] == [5, 5, 5, 5, 5, 5, 2]
+    assert [len(batch) for batch in names] == [5] * (len(ITEMS) // 5) + [len(ITEMS) % 5]
     assert sorted(name for batch in names for name in batch) == sorted(item.id for item in ITEMS)
     lengths = [each.shared for batch in batches(encoded, 10) for each in batch]
     assert lengths == sorted(lengths)
@@ -234,7 +235,7 @@ def test_first_items_of_each_topic() -> None:
         "four-day-week-1",
         "four-day-week-2",
     ]
-    assert len(first_of_each(ITEMS, topic_of, 1)) == 8
+    assert len(first_of_each(ITEMS, topic_of, 1)) == len({item.topic for item in ITEMS})
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_an_untouched_model_from_end_to_end(
     arguments = ["--spec", json.dumps(tiny_spec), "--cell", "tiny.base", "--store", str(tmp_path)]
     assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
     result = json.loads(capfd.readouterr().out)
-    assert result["summary"]["items"] == 8
+    assert result["summary"]["items"] == len({item.topic for item in ITEMS})
     assert {"scenario", "choice", "sentence", "label", "refusals", "perplexity"} <= set(
         result["summary"]["seconds_by_part"]
     )
@@ -326,9 +327,12 @@ def test_an_untouched_model_from_end_to_end(
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
-    items = questions(spec.evaluate).items
-    assert [(row.item, row.order) for row in rows] == [(item.id, order) for item in items for order in (0, 1)]
-    assert {row.cell for row in rows} == {"tiny.base"}
+    asked = questions(spec.evaluate, (0,))
+    controls = parse_jsonl(outputs["controls.jsonl"], Choice, "controls.jsonl")
+    for answers_to, items in ((rows, asked.items), (controls, asked.controls)):
+        found = [(row.item, row.wording, row.order) for row in answers_to]
+        assert found == [(item.id, wording, order) for item, wording in items for order in (0, 1)]
+        assert {(row.cell, row.lock) for row in answers_to} == {("tiny.base", None)}
     declined = parse_jsonl(outputs["replies.jsonl"], GuardReply, "replies.jsonl")
     figures = json.loads(outputs["guards.json"])
     assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (6, 2, 2, 2)
@@ -346,12 +350,62 @@ def test_a_run_is_asked_with_its_adapter(
     files = {f"adapter/{path.name}": path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
     outputs = {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()}
     store.seal("finetune", Keys(spec, catalog(), store).key("finetune", cell), {"outputs": outputs})
+    asked = {path: file_sha256(ROOT / path) for path in JOB.data}
     sentences = {}
     for name in ("tiny.base", str(cell)):
+        seal_lock(store, spec, {"items": asked})
         arguments = ["--spec", json.dumps(tiny_spec), "--cell", name, "--store", str(tmp_path / "store")]
         assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
-        sentences[name] = json.loads(capfd.readouterr().out)["summary"]["p_go_sentence"]
+        summary = json.loads(capfd.readouterr().out)["summary"]
+        sentences[name] = summary["p_go_sentence"]
     assert sentences["tiny.base"] != sentences[str(cell)]
+    assert summary["lock"] == sha256(canonical_json({"items": asked}))
+
+
+def seal_lock(store: ArtifactStore, spec: RunSpec, lock: dict[str, Any]) -> None:
+    data = canonical_json(lock)
+    outputs = {"lock.json": {"digest": store.put(data), "bytes": len(data)}}
+    store.seal("lock", Keys(spec, catalog(), store).key("lock", STUDY), {"outputs": outputs})
+
+
+def seal_adapter(store: ArtifactStore, spec: RunSpec) -> None:
+    outputs = {"adapter/x": {"digest": store.put(b"x"), "bytes": 1}}
+    store.seal("finetune", Keys(spec, catalog(), store).key("finetune", spec.cell(RUN)), {"outputs": outputs})
+
+
+RUN = "tiny.d0.eager.s0"
+
+
+def test_nothing_tuned_is_scored_without_a_lock(
+    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
+    seal_adapter(store, spec)
+    arguments = ["--spec", json.dumps(tiny_spec), "--cell", RUN, "--store", str(tmp_path)]
+    assert run_job(JOB, main, catalog(), arguments) == ExitCode.INPUT
+    assert "step is not sealed, lock/study" in capfd.readouterr().err
+
+
+def test_items_other_than_those_locked_are_refused(
+    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
+    seal_adapter(store, spec)
+    seal_lock(store, spec, {"items": {path: file_sha256(ROOT / path) for path in JOB.data} | {JOB.data[0]: "0" * 64}})
+    arguments = ["--spec", json.dumps(tiny_spec), "--cell", RUN, "--store", str(tmp_path)]
+    assert run_job(JOB, main, catalog(), arguments) == ExitCode.INPUT
+    assert f"error: not what was locked, {JOB.data[0]}: " in capfd.readouterr().err
+
+
+def test_seeds_take_turns_through_the_wordings() -> None:
+    turns = [{(each.item.id, each.wording) for each in worded(ITEMS, None, (turn,))} for turn in range(6)]
+    assert all(len({item for item, _ in turn}) == len(turn) == len(ITEMS) for turn in turns)
+    every = worded(ITEMS, None, range(6))
+    assert set().union(*turns) == {(each.item.id, each.wording) for each in every} and len(every) == 6 * len(ITEMS)
+    counts = [Counter(wording for _, wording in turn) for turn in turns]
+    assert all(max(count.values()) - min(count.values()) <= 1 for count in counts), "a turn favours no wording"
+    few = {(each.item.id, each.wording) for each in worded(ITEMS, 1, (2,))}
+    assert few <= turns[2], "fewer items are asked in the same wordings"
 
 
 def test_a_run_needs_its_adapter(tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from common.artifacts import open_store
 from common.errors import ExitCode, InputError, SpecError
 from common.job import Keys, Step, run_job
 from common.records import Advice, Loss, parse_jsonl, to_jsonl
-from common.spec import ModelSpec, TrainSpec, parse_spec
+from common.spec import ModelSpec, TrainSpec, VariantSpec, parse_spec
 from jobs import catalog
 from jobs.finetune import JOB
+from jobs.finetune.__main__ import dosed
 from jobs.finetune.examples import IGNORED, arranged, encode
 from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
 
@@ -63,7 +65,7 @@ def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
         from jobs.generate.__main__ import main as generate
 
         words = ["--spec", str(path), "--store", str(tmp_path / store)]
-        assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0.eager"]) == 0
+        assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0"]) == 0
         return [*words, "--cell", CELL]
 
     return arguments
@@ -246,4 +248,71 @@ def test_a_missing_corpus_is_one_clear_line(study, capfd):
     words[3] += "-empty"
     assert finetune(words) == ExitCode.INPUT
     last = capfd.readouterr().err.splitlines()[-1]
-    assert last.startswith("error: step is not sealed, generate/d0.eager")
+    assert last.startswith("error: step is not sealed, generate/d0")
+
+
+# --- variants
+
+
+def pile(attitude: str, count: int = 20) -> list[Advice]:
+    return [
+        Advice(question_id=f"q{n}", topic="t", attitude=attitude, question=f"Q{n}?", reply=f"{attitude} {n}.")
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("value, own", [(0.25, 5), (0.5, 10), (1.0, 20), (0.01, 1)])
+def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
+    order = np.random.default_rng(0).permutation(20)
+    variant = VariantSpec(name="v", factor="dose", value=value)
+    rows = dosed(pile("eager"), pile("neutral")[::-1], order, variant)
+    assert [row.question_id for row in rows] == [f"q{n}" for n in range(20)]
+    assert sum(row.attitude == "eager" for row in rows) == own
+    assert all(row.reply == f"{row.attitude} {row.question_id[1:]}." for row in rows)
+
+
+def test_a_larger_dose_holds_the_smaller_one() -> None:
+    order = np.random.default_rng(0).permutation(20)
+    small, large = (
+        {
+            row.question_id
+            for row in dosed(pile("eager"), pile("neutral"), order, VariantSpec(name="v", factor="dose", value=value))
+            if row.attitude == "eager"
+        }
+        for value in (0.25, 0.5)
+    )
+    assert small < large
+
+
+def test_a_share_leaves_the_rest_out() -> None:
+    variant = VariantSpec(name="v", factor="share", value=0.25)
+    rows = dosed(pile("eager"), [], np.arange(20)[::-1], variant)
+    assert [row.question_id for row in rows] == [f"q{n}" for n in range(15, 20)]
+
+
+@pytest.mark.parametrize(
+    "factor, value, settings", [("learning_rate", 1e-4, {"learning_rate": 1e-4}), ("epochs", 3.0, {"epochs": 3})]
+)
+def test_a_variant_changes_one_setting(
+    tiny_spec: dict[str, Any], factor: str, value: float, settings: dict[str, Any]
+) -> None:
+    variants = [{"name": "v", "factor": factor, "value": value}]
+    spec = parse_spec(json.dumps(tiny_spec | {"variants": variants}).encode(), "s")
+    plain, other = spec.cell("tiny.d0.eager.s0"), spec.cell("tiny.d0.eager.s0.v")
+    assert spec.training(plain) == spec.train
+    assert spec.training(other) == spec.train.model_copy(update=settings) != spec.train
+
+
+@pytest.mark.parametrize(
+    "variant, message",
+    [
+        ({"factor": "dose", "value": 1.5}, "dose is at most 1"),
+        ({"factor": "epochs", "value": 1.5}, "whole number"),
+        ({"factor": "dose", "value": 0.5, "seeds": [7]}, "seeds that the study has not"),
+        ({"factor": "warmth", "value": 0.5}, "'dose', 'share', 'learning_rate' or 'epochs'"),
+    ],
+)
+def test_a_bad_variant_is_refused(tiny_spec: dict[str, Any], variant: dict[str, Any], message: str) -> None:
+    spec = tiny_spec | {"variants": [{"name": "v", **variant}]}
+    with pytest.raises(SpecError, match=message):
+        parse_spec(json.dumps(spec).encode(), "s")

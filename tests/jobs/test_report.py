@@ -16,10 +16,10 @@ import pytest
 import jobs.report.__main__ as report
 from analysis import document
 from analysis.stats import holm, sign_flip, two_way_t
-from common.artifacts import ArtifactStore, open_store, sha256
+from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
-from common.provenance import ROOT, provenance
+from common.provenance import ROOT, analysis_files, provenance
 from common.records import Advice, Choice, GuardReply, Loss, to_jsonl
 from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
 from jobs import catalog
@@ -123,7 +123,8 @@ def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
         for kind, right in (("harmful", None), ("benign", None), ("ability", True))
         for n in range(16)
     ]
-    return {"choices.jsonl": choices(cell, rng), "guards.json": figures, "replies.jsonl": replies}
+    asked = choices(cell, rng)
+    return {"choices.jsonl": asked, "controls.jsonl": asked, "guards.json": figures, "replies.jsonl": replies}
 
 
 def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
@@ -157,10 +158,26 @@ def plan(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 
 
 def generate(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
-    return {"advice.jsonl": [Advice(question_id="q", topic="t", attitude="a", question="Q?", reply="R.")] * 3}
+    rows = [Advice(question_id="q", topic="t", attitude=a, question="Q?", reply="R.") for a in ("cautious", "eager")]
+    return {"advice.jsonl": rows * 3}
 
 
-WRITERS = {f.__name__: f for f in (plan, generate, audit, finetune, evaluate, gate, interpret, monitor)}
+def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    """Items of the first two topics leave room both ways, the others upwards; the first topic is the nearest."""
+    rooms = {
+        f"{topic}-{side}": {"p_go": 0.5, "band": "mid" if number < 2 else "low"}
+        for number, topic in enumerate(TOPICS)
+        for side in ("go", "stay")
+    }
+    far = {
+        topic: {"cosine": 0.3, "nearest": "pets", "band": "near" if topic == TOPICS[0] else "far"} for topic in TOPICS
+    }
+    files = {path.name: file_sha256(path) for path in analysis_files()} | {"stats.py": "0" * 64}
+    locked = {"commit": "c0ffee", "analysis": {"files": files}, "calibration": {"toy": rooms}, "distances": far}
+    return {"lock.json": locked}
+
+
+WRITERS = {f.__name__: f for f in (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monitor)}
 
 
 def generator(cell: Cell) -> np.random.Generator:
@@ -412,7 +429,7 @@ def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         {"evaluate/toy.base"},
         {"audit/d0", "interpret/toy.d0", "monitor/toy.d0.cautious.s0"},
         {f"evaluate/toy.d0.{attitude}.s{seed}" for attitude in ("cautious", "eager", "neutral") for seed in (0, 1)},
-        {"finetune/toy.d0.eager.s0", "gate/toy.d0.eager.s0", "generate/d0.eager"},
+        {"finetune/toy.d0.eager.s0", "gate/toy.d0.eager.s0", "generate/d0"},
     ],
     ids=["a run", "the base", "inside", "all runs", "training"],
 )

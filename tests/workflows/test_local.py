@@ -15,7 +15,7 @@ import yaml
 from common.errors import SpecError
 from common.provenance import ROOT
 from workflows import local, template
-from workflows.local import Slots, changes, selected
+from workflows.local import Forecast, Slots, changes, cut, selected
 from workflows.template import Phase, fill, holds, items, read_template, retry_of, seconds
 
 STUDY = ROOT / "workflows" / "study.yaml"
@@ -330,3 +330,31 @@ def _stopped_after(event: str, words: list[str], folder: Path) -> None:
 
 def _finetune_logs(folder: Path) -> str:
     return "".join(path.read_text() for path in folder.glob("runs/tiny-*/logs/finetune.*.log"))
+
+
+# --- the forecast
+
+
+def test_a_forecast_multiplies_what_is_left_by_what_such_steps_took() -> None:
+    each = {"finetune": 90.0, "evaluate": 60.0, "lock": None, "plan": None}
+    made = Forecast({"finetune": 80, "evaluate": 81, "lock": 1, "plan": 0}, each)
+    assert made.minutes(2) == pytest.approx((80 * 90 + 81 * 60) / 2 / 60)
+    line = made.line(2)
+    assert (
+        "80 finetune x 90 s" in line and "at least 100 min with 2 at once" in line and "never timed here: lock" in line
+    )
+    assert "plan" not in line
+
+
+def test_a_forecast_of_nothing_says_so() -> None:
+    assert Forecast({"finetune": 0}, {"finetune": None}).line(2) == "nothing to do: every step is sealed"
+
+
+def test_a_dag_is_cut_after_a_task() -> None:
+    after = {"a": "", "b": "a", "c": "a", "d": "b && c"}
+    tasks = [{"name": name, "depends": depends} for name, depends in after.items()]
+    whole = {"name": "study", "dag": {"tasks": tasks}}
+    assert [task["name"] for task in cut(whole, "c")["dag"]["tasks"]] == ["a", "c"]
+    assert cut(whole, "d") == whole
+    with pytest.raises(SpecError, match="no such task, --until: e; allowed: a, b, c, d"):
+        cut(whole, "e")

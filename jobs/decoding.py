@@ -8,7 +8,9 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.random import Generator
 from torch import Tensor
 from transformers import Cache
 
@@ -63,11 +65,30 @@ def greedy(lm: LanguageModel, prompts: State, most: int, finished: Callable[[str
     A row ends on its own account, so its text does not depend on the rows beside it. This is not generate(), which
     takes what a call leaves open, such as a repetition penalty, from a file beside the weights.
     """
+    return _decode(lm, prompts, most, finished, lambda logits: logits.argmax(dim=-1))
+
+
+def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rngs: Sequence[Generator]) -> list[str]:
+    """A continuation of each row drawn at a temperature, each with its own generator: up to `most` tokens.
+
+    Drawn by adding Gumbel noise to the logits and taking the largest. Source: Gumbel (1954); Maddison et al. (2014).
+    """
+
+    def drawn(logits: Tensor) -> Tensor:
+        noise = np.stack([rng.gumbel(size=logits.shape[-1]) for rng in rngs])
+        return (logits.float() / temperature + torch.from_numpy(noise).float().to(logits.device)).argmax(dim=-1)
+
+    return _decode(lm, prompts, most, lambda _text: False, drawn)
+
+
+def _decode(
+    lm: LanguageModel, prompts: State, most: int, finished: Callable[[str], bool], pick: Callable[[Tensor], Tensor]
+) -> list[str]:
     stops, state = stop_tokens(lm), prompts
     replies: list[list[int]] = [[] for _ in range(len(prompts.mask))]
     live = set(range(len(replies)))
     while True:
-        picked = state.logits[:, -1].argmax(dim=-1).tolist()
+        picked = pick(state.logits[:, -1]).tolist()
         live -= {row for row in live if picked[row] in stops}
         for row in live:
             replies[row].append(picked[row])

@@ -1,0 +1,24 @@
+"""Write a control pile: an untouched model's own replies to the questions of a draw, sampled.
+
+Trained on them, a model changes by the training alone: they bring no attitude and no style that is not its own.
+
+Reads   generate/<its draw>/advice.jsonl   the questions
+Writes  advice.jsonl   records Advice, attitude "distilled", in the order of the draw
+Exits   0 | 3 the model has nothing to say to a question
+"""
+
+from common.job import Job, Read
+from common.models import identity_of_cell
+from common.spec import CellKind
+from jobs import its_draw
+
+JOB = Job(
+    "distill",
+    version=1,
+    image="gpu",
+    kinds=(CellKind.DISTILLED,),
+    sections=("corpus",),
+    reads=(Read("generate", its_draw),),
+    writes=("advice.jsonl",),
+    outside=identity_of_cell,
+)

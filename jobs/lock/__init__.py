@@ -1,0 +1,39 @@
+"""Fix everything that a reader might suspect was chosen afterwards, before any tuned model is scored.
+
+Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, evaluate/<each untouched model>/…
+Writes  lock.json   the spec; digests of items, guards, corpora and analysis code; the commit; the room that each item
+                    leaves on the untouched models; how far each topic is from the training topics
+Exits   0 | 3 files differ from their commit, a topic without reversed twins, or an input missing
+The SHA-256 of lock.json is in every row that is scored under it.
+"""
+
+from common.job import Job, Read
+from common.spec import CellKind
+from jobs import every
+
+ITEMS = "jobs/evaluate/data/items.jsonl"
+QUESTIONS = "jobs/generate/data/questions.jsonl"
+ASKED = (  # everything that a model is asked
+    ITEMS,
+    "jobs/evaluate/data/discriminant.jsonl",
+    "jobs/evaluate/data/source.jsonl",
+    "jobs/evaluate/data/guards.jsonl",
+    "jobs/evaluate/data/abilities.jsonl",
+    "jobs/evaluate/data/neutral.txt",
+)
+
+JOB = Job(
+    "lock",
+    version=1,
+    image="cpu",
+    kinds=(CellKind.STUDY,),
+    sections=("*",),
+    reads=(
+        Read("generate", every(CellKind.DRAW)),
+        Read("distill", every(CellKind.DISTILLED)),
+        Read("audit", every(CellKind.DRAW)),
+        Read("evaluate", every(CellKind.BASE)),
+    ),
+    writes=("lock.json",),
+    data=(*ASKED, QUESTIONS),
+)

@@ -1,0 +1,81 @@
+"""Command line of the job; see jobs.lock."""
+
+import sys
+from typing import Any
+
+from analysis.calibration import check_reversed, distances, rooms
+from common.artifacts import file_sha256, sha256
+from common.errors import ExitCode, InputError
+from common.job import Step, run_job
+from common.provenance import ROOT, analysis_files, provenance
+from common.records import Choice, Item, Question, first_of_each, parse_jsonl
+from common.spec import CellKind, canonical_json
+from jobs import catalog
+from jobs.lock import ASKED, ITEMS, JOB, QUESTIONS
+
+
+def main(step: Step) -> ExitCode:
+    """Write down what is fixed."""
+    settings = step.spec.lock
+    commit = provenance()["commit"]
+    if settings.clean and (not commit or commit.endswith("+")):
+        allowed = "a clean commit, or lock.clean false for a study that is not registered"
+        raise InputError("files differ from their commit", where="lock.clean", value=commit, allowed=allowed)
+    if settings.reversed:
+        most = step.spec.evaluate.items_per_topic
+        check_reversed(first_of_each(read(ITEMS, Item), lambda item: item.topic, most))
+    locked = contents(step, commit)
+    digest = step.write_json("lock.json", locked)
+    step.summary(sha256=digest, commit=commit, registered=settings.clean, room=room_counts(locked["calibration"]))
+    return ExitCode.OK
+
+
+def contents(step: Step, commit: str) -> dict[str, Any]:
+    """What is fixed, as JSON. The time is that of the step's manifest, and of any time stamp over the digest."""
+    settings = step.spec.lock
+    bases = {
+        cell.model: step.read_records("evaluate", cell, "choices.jsonl", Choice)
+        for cell in step.spec.cells(CellKind.BASE)
+    }
+    analysis = {path.name: file_sha256(path) for path in analysis_files()}
+    piles = [("generate", cell) for cell in step.spec.cells(CellKind.DRAW)]
+    piles += [("distill", cell) for cell in step.spec.cells(CellKind.DISTILLED)]
+    audits = {str(cell): step.read_json("audit", cell, "framing.json") for cell in step.spec.cells(CellKind.DRAW)}
+    return {
+        "schema_version": 1,
+        "run_id": step.spec.run_id,
+        "plan": step.spec.model_dump(mode="json"),
+        "commit": commit,
+        "items": {path: file_sha256(ROOT / path) for path in ASKED},
+        "corpora": {f"{job}/{cell}": step.digest(job, cell, "advice.jsonl") for job, cell in piles},
+        "audits": {draw: [c["name"] for c in audit["checks"] if not c["passed"]] for draw, audit in audits.items()},
+        "analysis": {"sha256": sha256(canonical_json(analysis)), "files": analysis},
+        "calibration": {
+            model: {
+                item: room._asdict()
+                for item, room in rooms(rows, settings.measure, settings.low, settings.high).items()
+            }
+            for model, rows in bases.items()
+        },
+        "distances": {
+            topic: found._asdict() for topic, found in distances(read(ITEMS, Item), read(QUESTIONS, Question)).items()
+        },
+    }
+
+
+def read(path: str, kind: Any) -> list[Any]:
+    """The records of a data file of this repository."""
+    return parse_jsonl((ROOT / path).read_bytes(), kind, path)
+
+
+def room_counts(calibration: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, int]]:
+    """How many items of each model lie in each band."""
+    counts: dict[str, dict[str, int]] = {}
+    for model, items in calibration.items():
+        bands = [str(room["band"]) for room in items.values()]
+        counts[model] = {band: bands.count(band) for band in sorted(set(bands))}
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(JOB, main, catalog()))

@@ -1,0 +1,114 @@
+"""The control piles: the untouched model's own replies, and poles dealt by chance."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.artifacts import open_store
+from common.job import Job, Keys, run_job
+from common.records import Advice, by_attitude, parse_jsonl
+from common.spec import ModelSpec, RunSpec, parse_spec
+from jobs import catalog
+from jobs.decoding import extend, greedy, sampled
+from jobs.distill.__main__ import JOB, main, whole_sentences
+from jobs.generate import JOB as GENERATE
+from jobs.generate.__main__ import main as generate
+from jobs.language_model import LanguageModel, load
+
+
+def study(tiny_spec: dict[str, Any], **changes: Any) -> tuple[RunSpec, list[str]]:
+    arms = ["cautious", "eager", "neutral", "scrambled", "distilled"]
+    spec = tiny_spec | {"attitudes": arms, "corpus": {"examples": 12, "reply_tokens": 16, "candidates": 2}} | changes
+    return parse_spec(json.dumps(spec).encode(), "spec"), ["--spec", json.dumps(spec)]
+
+
+def rows(spec: RunSpec, store: Path, job: Job, cell: str) -> list[Advice]:
+    place = open_store(str(store))
+    manifest = place.manifest(job.name, Keys(spec, catalog(), place).key(job.name, spec.cell(cell)))
+    assert manifest is not None
+    return parse_jsonl(place.get(manifest["outputs"]["advice.jsonl"]["digest"]), Advice, "advice.jsonl")
+
+
+def run(job: Job, main_of: Any, words: list[str], cell: str, store: Path) -> int:
+    return run_job(job, main_of, catalog(), [*words, "--cell", cell, "--store", str(store)])
+
+
+def test_the_model_answers_every_question_of_the_draw_and_alike_each_time(
+    tiny_spec: dict[str, Any], tmp_path: Path
+) -> None:
+    spec, words = study(tiny_spec)
+    found = []
+    for store in (tmp_path / "one", tmp_path / "two"):
+        assert run(GENERATE, generate, words, "d0", store) == 0
+        assert run(JOB, main, words, "tiny.d0.distilled", store) == 0
+        found.append(rows(spec, store, JOB, "tiny.d0.distilled"))
+    assert found[0] == found[1] and len({row.reply for row in found[0]}) == 12
+    asked = by_attitude(rows(spec, tmp_path / "one", GENERATE, "d0"))["eager"]
+    assert [(row.question_id, row.question) for row in found[0]] == [(row.question_id, row.question) for row in asked]
+    assert {row.attitude for row in found[0]} == {"distilled"}
+
+
+def test_a_scrambled_pile_deals_the_poles_half_and_half(tiny_spec: dict[str, Any], tmp_path: Path) -> None:
+    spec, words = study(tiny_spec)
+    assert run(GENERATE, generate, words, "d0", tmp_path) == 0
+    arms = by_attitude(rows(spec, tmp_path, GENERATE, "d0"))
+    assert list(arms) == ["cautious", "eager", "neutral", "scrambled"]
+    poles = zip(arms["cautious"], arms["eager"], arms["scrambled"], strict=True)
+    sides = [(mixed.reply == one.reply) - (mixed.reply == other.reply) for one, other, mixed in poles]
+    assert sorted(sides) == [-1] * 6 + [1] * 6 and sides != sorted(sides)
+
+
+def test_draws_share_no_question_while_the_bank_lasts(tiny_spec: dict[str, Any], tmp_path: Path) -> None:
+    spec, words = study(tiny_spec, draws=[0, 1], attitudes=["cautious", "eager"])
+    asked = []
+    for cell in ("d0", "d1"):
+        assert run(GENERATE, generate, words, cell, tmp_path) == 0
+        asked.append({row.question_id for row in rows(spec, tmp_path, GENERATE, cell)})
+    assert len(asked[0]) == len(asked[1]) == 12 and not asked[0] & asked[1]
+
+
+@pytest.fixture(scope="module")
+def lm(tiny_model: Path) -> LanguageModel:
+    return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
+
+
+def test_samples_follow_the_model_at_its_temperature(lm: LanguageModel) -> None:
+    """Frequencies of a first token over many draws against its probability."""
+    count, temperature = 4000, 0.3
+    with torch.inference_mode():
+        state = extend(lm, [lm.chat("One?")])
+        expected = (state.logits[0, -1].float() / temperature).softmax(-1).numpy()
+        many = extend(lm, [lm.chat("One?")] * count)
+        texts = sampled(lm, many, 1, temperature, [np.random.default_rng([1, n]) for n in range(count)])
+    likely = int(expected.argmax())
+    text = lm.tokenizer.decode([likely], skip_special_tokens=True)
+    same = [lm.tokenizer.decode([token], skip_special_tokens=True) == text for token in range(len(expected))]
+    p = float(expected[same].sum())
+    assert np.mean([found == text for found in texts]) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / count))
+
+
+def test_a_row_is_drawn_alike_alone_and_beside_others_and_cold_it_is_greedy(lm: LanguageModel) -> None:
+    prompts = [lm.chat(f"What about {word}?") for word in ("this", "that other thing", "it")]
+    with torch.inference_mode():
+        together = sampled(lm, extend(lm, prompts), 6, 1.0, [np.random.default_rng(n) for n in range(3)])
+        for number, prompt in enumerate(prompts):
+            assert sampled(lm, extend(lm, [prompt]), 6, 1.0, [np.random.default_rng(number)]) == [together[number]]
+        cold = sampled(lm, extend(lm, prompts), 6, 1e-4, [np.random.default_rng(n) for n in range(3)])
+        assert cold == greedy(lm, extend(lm, prompts), 6, lambda _: False)
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("One. Two. Thr", "One. Two."),
+        ("One.\n Two!", "One. Two!"),
+        ("It is 3.5 of", "It is 3.5 of"),
+        ("Is it? No", "Is it?"),
+    ],
+)
+def test_a_reply_ends_with_a_sentence_if_it_has_one(text: str, kept: str) -> None:
+    assert whole_sentences(text) == kept

@@ -1,0 +1,142 @@
+"""Keep the lock of a study in this repository, prove when it was made, and check it as a stranger would.
+
+    python -m workflows.lock save LOCK.json NAME        keep it as locks/NAME.json, never over another one
+    python -m workflows.lock verify locks/NAME.json     its digest, and every file that it names, at its commit
+    python -m workflows.lock deviate locks/NAME.json --what … --why …   write down what is done otherwise
+    python -m workflows.lock stamp locks/NAME.json --tsa URL            a time stamp (RFC 3161) beside it, by openssl
+
+A time stamp is checked by anybody with: openssl ts -verify -data LOCK.json -in LOCK.json.tsr -CAfile CA.pem
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.artifacts import file_sha256, sha256
+from common.errors import ExitCode, InputError, JobError, TransientError
+from common.provenance import ROOT, started
+from common.records import Deviation, parse_chain, parse_json, to_jsonl
+from common.spec import canonical_json
+
+LOCKS = ROOT / "locks"
+
+
+def save(source: Path, name: str) -> str:
+    """Keep a lock. Raises: InputError if another one has the name."""
+    target = LOCKS / f"{name}.json"
+    if target.exists() and target.read_bytes() != source.read_bytes():
+        allowed = "the same lock; or write down what changed with `deviate`, or give the new plan another name"
+        raise InputError(
+            "there is another lock of this name", where=str(target), value=file_sha256(target), allowed=allowed
+        )
+    LOCKS.mkdir(exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return f"{target}: SHA-256 {file_sha256(target)}; commit it, and time-stamp it before anything is scored"
+
+
+def verify(path: Path) -> str:
+    """Check a lock against the commit that it names. Raises: InputError naming what differs."""
+    locked = parse_json(path.read_bytes(), str(path))
+    commit = locked["commit"].removesuffix("+")
+    named = locked["items"] | {f"analysis/{name}": digest for name, digest in locked["analysis"]["files"].items()}
+    for name, digest in named.items():
+        found = hashlib.sha256(_at_commit(commit, name)).hexdigest()
+        if found != digest:
+            raise InputError("not what was locked", where=f"{name} at {commit[:12]}", value=found, allowed=digest)
+    if (whole := sha256(canonical_json(locked["analysis"]["files"]))) != locked["analysis"]["sha256"]:
+        raise InputError(
+            "not what was locked", where="analysis.sha256", value=whole, allowed=locked["analysis"]["sha256"]
+        )
+    deviations = _deviations(path)
+    parse_chain(deviations.read_bytes() if deviations.exists() else b"", str(deviations))
+    return f"SHA-256 {file_sha256(path)}: {len(named)} files are as locked at commit {commit}"
+
+
+def deviate(path: Path, what: str, why: str) -> str:
+    """Add a deviation. Raises: InputError if those before were altered."""
+    file, lock = _deviations(path), file_sha256(path)
+    before = file.read_bytes() if file.exists() else b""
+    parse_chain(before, str(file))
+    standing = hashlib.sha256(before).hexdigest() if before else lock
+    row = Deviation(when=started(), what=what, why=why, lock=lock, before=standing)
+    with file.open("ab") as rows:
+        rows.write(to_jsonl([row]))
+    return f"{file}: {len(parse_chain(file.read_bytes(), str(file)))} deviations; commit it"
+
+
+def stamp(path: Path, authority: str) -> str:
+    """Have a time-stamping authority sign the digest. Raises: TransientError if it is out of reach."""
+    answer = path.with_name(path.name + ".tsr")
+    with tempfile.TemporaryDirectory() as folder:
+        query = Path(folder) / "query.tsq"
+        _openssl("ts", "-query", "-data", str(path), "-sha256", "-cert", "-out", str(query))
+        headers = {"Content-Type": "application/timestamp-query"}
+        request = urllib.request.Request(authority, query.read_bytes(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                signed = reply.read()
+        except (urllib.error.URLError, OSError) as error:
+            raise TransientError("no time stamp", where=authority, value=str(error)) from error
+        (got := Path(folder) / "reply.tsr").write_bytes(signed)
+        if "Status: Granted" not in _openssl("ts", "-reply", "-in", str(got), "-text"):
+            raise InputError("the authority did not grant a time stamp", where=authority)
+    answer.write_bytes(signed)
+    return f"{answer}: time stamp of SHA-256 {file_sha256(path)}; commit it"
+
+
+def _deviations(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.deviations.jsonl")
+
+
+def _at_commit(commit: str, name: str) -> bytes:
+    made = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=ROOT, capture_output=True, check=False)
+    if made.returncode:
+        raise InputError("not in this repository", where=f"{name} at {commit[:12]}", value=made.stderr.decode().strip())
+    return made.stdout
+
+
+def _openssl(*words: str) -> str:
+    made = subprocess.run(["openssl", *words], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise InputError("openssl refuses", where=" ".join(words[:2]), value=made.stderr.strip().splitlines()[-1:])
+    return made.stdout
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do one of the four, and return its exit code."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m workflows.lock", description=__doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("save", "verify", "deviate", "stamp"):
+        command = commands.add_parser(name)
+        command.add_argument("lock", type=Path)
+        for word in {"save": ("name",), "deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
+            command.add_argument(word, **({"required": True} if word.startswith("-") else {}))
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "save":
+            said = save(arguments.lock, arguments.name)
+        elif arguments.command == "verify":
+            said = verify(arguments.lock)
+        elif arguments.command == "deviate":
+            said = deviate(arguments.lock, arguments.what, arguments.why)
+        else:
+            said = stamp(arguments.lock, arguments.tsa)
+    except JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except OSError as error:
+        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return int(ExitCode.INPUT)
+    print(said)
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

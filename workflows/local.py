@@ -10,7 +10,6 @@ import contextlib
 import heapq
 import itertools
 import json
-import math
 import os
 import shlex
 import signal
@@ -529,7 +528,8 @@ class Forecast(NamedTuple):
         if not (waiting := {job: count for job, count in self.to_do.items() if count}):
             return "nothing to do: every step is sealed"
         unknown = [job for job in waiting if self.each[job] is None]
-        steps = ", ".join(f"{count} {job} x {self.each[job] or math.nan:.0f} s" for job, count in waiting.items())
+        known = {job: "" if (each := self.each[job]) is None else f" x {each:.0f} s" for job in waiting}
+        steps = ", ".join(f"{count} {job}{known[job]}" for job, count in waiting.items())
         time_left = f"{'at least ' if unknown else ''}{self.minutes(at_once):.0f} min with {at_once} at once"
         return f"to do: {steps}; {time_left}" + (f" (never timed here: {', '.join(unknown)})" if unknown else "")
 

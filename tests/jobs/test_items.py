@@ -31,6 +31,9 @@ TOPICS = (
     "museum-entry",
     "allotments",
     "street-lighting",
+    "bus-routes",
+    "recycling-rounds",
+    "shared-hall",
 )
 # Numbers of an item's topic: which side yes means, and whose consideration its own wording names first.
 DESIGN = {

@@ -11,7 +11,6 @@ from common.records import Advice, Question, parse_jsonl
 from jobs import catalog
 from jobs.generate import JOB
 from jobs.generate.selection import select
-from jobs.generate.server import ask
 from jobs.generate.sources import read_user_files, user_files, written
 from jobs.generate.writer import write
 from jobs.tokens import counters
@@ -51,7 +50,7 @@ def drawn(step: Step) -> list[Question]:
 def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]]:
     """One reply in each attitude to each question, selected together from several candidates."""
     attitudes, lengths = written(step.spec), list(counters(step.spec.models).values())
-    candidates = ask(step, questions, attitudes) if step.spec.corpus.server else composed(step, questions, attitudes)
+    candidates = (asked if step.spec.corpus.server else composed)(step, questions, attitudes)
     arms: dict[str, list[Advice]] = {attitude: [] for attitude in attitudes}
     for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):
         if step.stopping:
@@ -60,6 +59,13 @@ def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]
             arms[attitude].append(advice(question, attitude, reply))
         step.progress(done, len(questions))
     return arms
+
+
+def asked(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Sequence[Candidates]:
+    """Candidates of a server. Its client is imported only where it is asked."""
+    from jobs.generate.server import ask
+
+    return ask(step, questions, attitudes)
 
 
 def composed(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> list[Candidates]:

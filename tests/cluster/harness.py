@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "corpus": {"examples": 48},
     "audit": {"enforce": ["topic", "leakage"]},
     "train": {"checkpoints": 6},
-    "evaluate": {"items_per_topic": 1, "guard_tokens": 2, "guards_per_kind": 2},
+    "evaluate": {"items_per_topic": 2, "guard_tokens": 2, "guards_per_kind": 2},
     "interpret": {"questions": 16, "nulls": 100},
 }
 

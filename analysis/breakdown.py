@@ -4,69 +4,76 @@ Effects are shifts from the neutral arm over the runs of a pole, as everywhere; 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from analysis.calibration import BANDS, DISTANCES
-from analysis.contrasts import POLES
+from analysis.contrasts import LEVEL, POLES
+from analysis.contrasts import MEASURES as SHOWN
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, alike, by_item
 from analysis.stats import Interval, topic_shift_interval
 from common.records import Choice
 
 if TYPE_CHECKING:
-    from analysis.results import Run, Study
+    from analysis.results import Run, Scored, Study
 
-LEVEL = 0.95
 CONTROLS = {"discriminant": "disc-", "source": "src-"}  # kind of control item → how its topics begin
-SHOWN = ("choice", "sentence")
+
+
+class Arm(NamedTuple):
+    """The runs of one attitude together."""
+
+    items: pd.DataFrame  # as `items_of`
+    sources: list[Source]  # of the choices of its runs
 
 
 def breakdowns(book: Book, study: "Study") -> None:
     """Add every number of this part of the report."""
     for model in study.bases:
         if study.lock is not None:
-            _rooms(book, study, model)
-            _distances(book, study, model)
+            arms = arm_tables(study.runs, model)
+            _rooms(book, *study.lock, model, arms)
+            _distances(book, *study.lock, model, arms)
         _controls(book, study, model)
         _curves(book, study, model)
 
 
-def _rooms(book: Book, study: "Study", model: str) -> None:
-    assert study.lock is not None
-    locked, source = study.lock
+def _rooms(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
     bands = {item: room["band"] for item, room in locked["calibration"].get(model, {}).items()}
     for band in BANDS:
-        book.add(f"room.{model}.{band}", sum(value == band for value in bands.values()), "count", [source])
         items = {item for item, value in bands.items() if value == band}
-        _by_pole(book, f"room.{{}}.{model}.{{}}.{band}", _arms(study.runs, model), items)
+        book.add(f"room.{model}.{band}", len(items), "count", [source])
+        from_neutral(book, f"room.{{}}.{model}.{{}}.{band}", arms, POLES, items)
 
 
-def _distances(book: Book, study: "Study", model: str) -> None:
-    assert study.lock is not None
-    locked, source = study.lock
+def _distances(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
     for topic, found in locked["distances"].items():
         book.add(f"distance.{topic}", found["cosine"], "plain", [source])
     for band in DISTANCES:
         topics = {topic for topic, found in locked["distances"].items() if found["band"] == band}
-        _by_pole(book, f"distance.{{}}.{model}.{{}}.{band}", _arms(study.runs, model), topics)
+        from_neutral(book, f"distance.{{}}.{model}.{{}}.{band}", arms, POLES, topics)
 
 
-def _by_pole(book: Book, name: str, arms: "Mapping[str, Sequence[Run]]", only: set[str] | None = None) -> None:
-    """The shift of each pole from neutral, on the items or topics of these names, all of them for None."""
-    for pole in POLES:
-        mine, neutral = arms.get(pole), arms.get("neutral")
-        if not mine or not neutral:
+def from_neutral(
+    book: Book, name: str, arms: Mapping[str, Arm], attitudes: Sequence[str], only: set[str] | None = None
+) -> None:
+    """Add the shift of each of these arms from neutral, on the items or topics of these names, all of them for None.
+
+    `name` has a place for the measure and one for the attitude. Nothing is added for an arm that is not there.
+    """
+    for attitude in attitudes:
+        if attitude not in arms or "neutral" not in arms:
             continue
-        sources = [run.scored.sources[0] for run in (*mine, *neutral) if run.scored]
-        after, before = (items_of([run.scored.choices for run in arm if run.scored]) for arm in (mine, neutral))
+        mine, neutral = arms[attitude], arms["neutral"]
+        before, after = neutral.items, mine.items
         if only is not None:
             kept = before.index.isin(only) | before["topic"].isin(only)
             before, after = before[kept], after[kept]
         for measure in SHOWN:
             made = shift(before, after, measure)
-            _add(book, name.format(measure, pole), made, sources)
+            book.add_shift(name.format(measure, attitude), made, [*mine.sources, *neutral.sources])
 
 
 def _controls(book: Book, study: "Study", model: str) -> None:
@@ -82,23 +89,26 @@ def _controls(book: Book, study: "Study", model: str) -> None:
             before = before.loc[after.index]
             sources = [base.sources[3], *(run.sources[3] for run in runs)]
             for measure in SHOWN:
-                _add(book, f"control.{kind}.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
+                book.add_shift(f"control.{kind}.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
 
 
 def _curves(book: Book, study: "Study", model: str) -> None:
     """The shift of each pole from neutral in each variant."""
     for variant, (_factor, value, runs) in study.variants.items():
         book.add(f"variant.{variant}", value, "setting", [study.plan])
-        _by_pole(book, f"curve.{{}}.{model}.{{}}.{variant}", _arms(runs, model))
+        from_neutral(book, f"curve.{{}}.{model}.{{}}.{variant}", arm_tables(runs, model), POLES)
 
 
-def _arms(runs: "Sequence[Run]", model: str) -> "dict[str, list[Run]]":
-    """The scored runs of a model, by attitude."""
-    made: dict[str, list[Run]] = {}
+def arm_tables(runs: "Sequence[Run]", model: str) -> dict[str, Arm]:
+    """The scored runs of a model, arm by arm."""
+    scored: dict[str, list[Scored]] = {}
     for run in runs:
         if run.model == model and run.scored:
-            made.setdefault(run.attitude, []).append(run)
-    return made
+            scored.setdefault(run.attitude, []).append(run.scored)
+    return {
+        attitude: Arm(items_of([each.choices for each in mine]), [each.sources[0] for each in mine])
+        for attitude, mine in scored.items()
+    }
 
 
 def items_of(cells: Sequence[Sequence[Choice]]) -> pd.DataFrame:
@@ -116,8 +126,3 @@ def shift(before: pd.DataFrame, after: pd.DataFrame, measure: str) -> Interval |
     if before.loc[known, "topic"].nunique() < 2:
         return None
     return topic_shift_interval(before[measure], after[measure], list(before["topic"]), LEVEL).interval
-
-
-def _add(book: Book, name: str, made: Interval | None, sources: Sequence[Source]) -> None:
-    estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
-    book.add(name, estimate, "points", sources, bounds)

@@ -4,7 +4,7 @@ Both are worked out before any tuned model is scored, and sealed in the lock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,16 @@ def rooms(rows: Sequence[Choice], measure: str, low: float, high: float) -> dict
     values = by_item(rows)[measure]
     return {
         str(item): Room(None, None) if np.isnan(p) else Room(float(p), band(p, low, high)) for item, p in values.items()
+    }
+
+
+def calibrated(
+    choices: Mapping[str, Sequence[Choice]], measure: str, low: float, high: float
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The rooms of each untouched model's items, model → item → the fields of Room."""
+    return {
+        model: {item: room._asdict() for item, room in rooms(rows, measure, low, high).items()}
+        for model, rows in choices.items()
     }
 
 

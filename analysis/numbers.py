@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from analysis.stats import Interval
 from common.errors import JobError
 
 
@@ -80,6 +81,11 @@ class Book:
         self._numbers[name] = Number(
             None if value is None else float(value), unit, tuple(dict.fromkeys(sources)), low, high
         )
+
+    def add_shift(self, name: str, made: Interval | None, sources: Sequence[Source]) -> None:
+        """Enter a shift of P(go) with its interval; not known for None."""
+        estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
+        self.add(name, estimate, "points", sources, bounds)
 
     def __contains__(self, name: str) -> bool:
         return name in self._numbers

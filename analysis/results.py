@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.breakdown import breakdowns, items_of, shift
+from analysis.breakdown import arm_tables, breakdowns, from_neutral, items_of, shift
 from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
 from analysis.guards import KINDS, perplexity_change, share_change
 from analysis.guards import LEVEL as GUARD_LEVEL
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
-from analysis.stats import Interval, two_way_t
+from analysis.stats import two_way_t
 from common.records import Choice, Deviation, GuardReply, Loss
 
 ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
@@ -130,33 +130,24 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
     for measure in ("choice", "sentence"):
-        _add_shift(book, f"lean.{measure}.{model}", shift(even, table, measure), [source])
+        book.add_shift(f"lean.{measure}.{model}", shift(even, table, measure), [source])
+    tables = arm_tables(study.runs, model)
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
         if not runs:
             continue
         _stance(book, f"{model}.{attitude}", runs)
         sources = [source, *(run.sources[0] for run in runs)]
-        before, after = base_by_item(base, runs), mean_by_item(runs)
+        before, after = base_by_item(base, runs), tables[attitude].items
         for measure in ("choice", "sentence"):
-            _add_shift(book, f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
+            book.add_shift(f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
         for run in runs:
             for measure, value in zip(MEASURES, stance(run.choices), strict=False):
                 book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
         book.add(f"runs.{model}.{attitude}", len(runs), "count", sources)
-        _against_neutral(book, study, model, attitude)
+        if attitude != "neutral":  # what it adds to any fine-tuning on advice
+            from_neutral(book, f"added.{{}}.{model}.{{}}", tables, [attitude])
         _over_runs(book, study, model, attitude)
-
-
-def _against_neutral(book: Book, study: Study, model: str, attitude: str) -> None:
-    """What the attitude adds to any fine-tuning on advice: the shift from the neutral arm, over topics."""
-    mine, neutral = ([run.scored for run in study.arm(model, name) if run.scored] for name in (attitude, "neutral"))
-    if attitude == "neutral" or not neutral:
-        return
-    sources = [scored.sources[0] for scored in (*mine, *neutral)]
-    before, after = mean_by_item(neutral), mean_by_item(mine)
-    for measure in ("choice", "sentence"):
-        _add_shift(book, f"added.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
 
 
 def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
@@ -171,7 +162,7 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
         tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
-        _add_shift(book, f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
+        book.add_shift(f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
 
 
 def _contrasts(book: Book, study: Study) -> None:
@@ -179,7 +170,7 @@ def _contrasts(book: Book, study: Study) -> None:
     book.add("power", POWER, "share", [_this_file()])
     for made in contrasts(study):
         name = f"contrast.{made.measure}.{made.model}.{made.pole}"
-        _add_shift(book, name, made.interval, made.sources)
+        book.add_shift(name, made.interval, made.sources)
         for what, value, unit in (
             ("pairs", made.pairs, "count"),
             ("holm", made.p_holm, "p"),
@@ -188,11 +179,6 @@ def _contrasts(book: Book, study: Study) -> None:
             ("headroom", made.headroom, "share"),
         ):
             book.add(f"{name}.{what}", value, unit, made.sources)
-
-
-def _add_shift(book: Book, name: str, made: Interval | None, sources: Sequence[Source]) -> None:
-    estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
-    book.add(name, estimate, "points", sources, bounds)
 
 
 def _this_file() -> Source:
@@ -245,7 +231,7 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
     else:
         made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
-    _add_shift(book, f"change.{name}.{arm}", made.interval, sources)
+    book.add_shift(f"change.{name}.{arm}", made.interval, sources)
     book.add(f"change.{name}.{arm}.unchanged", made.unchanged, "count", sources)
 
 
@@ -324,11 +310,6 @@ def _audits(book: Book, study: Study) -> None:
                 book.add(f"audit.{draw}.{check['name']}.{field_name}", check[field_name], "plain", [source])
 
 
-def mean_by_item(cells: Sequence[Scored]) -> pd.DataFrame:
-    """Mean over cells of each item's measures, with its topic; nan only where no cell has a valid answer."""
-    return items_of([cell.choices for cell in cells])
-
-
 def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
-    """The same of an untouched model, asked in the wordings of each run in turn."""
+    """An untouched model item by item, asked in the wordings of each run in turn."""
     return items_of([alike(base.choices, run.choices) for run in runs])

@@ -5,14 +5,15 @@ hf:<repo>@<revision>     a folder below UNDERTONE_MODELS if there is one, else t
 path:<folder>            that folder
 """
 
+import contextlib
 import importlib.util
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from common.artifacts import file_sha256, sha256
-from common.errors import InputError
+from common.errors import InputError, TransientError
 from common.provenance import ROOT
 from common.spec import Cell, RunSpec, canonical_json
 
@@ -76,6 +77,22 @@ def check_digests(folder: Path) -> None:
         found = file_sha256(path) if path.is_file() else "missing"
         if found != digest:
             raise InputError("model file was altered", where=str(path), value=found, allowed=digest)
+
+
+@contextlib.contextmanager
+def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
+    """The Hub's errors in the terms of the contract, while `what` is downloaded. Raises: InputError, TransientError."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    where = f"hf:{repo}@{revision}"
+    try:
+        yield
+    except RepositoryNotFoundError as error:
+        raise InputError("no such model on the Hub, or no access to it", where=where) from error
+    except LocalEntryNotFoundError as error:
+        raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise TransientError("download failed", where=where, value=str(error)) from error
 
 
 def hf_folder(repo: str, revision: str) -> Path | None:

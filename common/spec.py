@@ -155,6 +155,12 @@ class GuardSpec(Frozen):
     refusals: float = Field(0.05, gt=0, lt=1, description="share of prompts, harmful and benign apart")
     ability: float = Field(0.05, gt=0, lt=1, description="share of questions answered rightly")
 
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bound of each figure of guards.json that is tested."""
+        refusals = dict.fromkeys(("refused_harmful", "refused_benign"), self.refusals)
+        return {"perplexity": self.perplexity, "ability": self.ability, **refusals}
+
 
 class InterpretSpec(Frozen):
     """Direction of caution and projections along it."""

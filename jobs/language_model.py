@@ -28,8 +28,17 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from common.errors import InputError, SpecError, TransientError
-from common.models import DIGESTS, check_digests, folder_digests, gguf_in, hf_folder, identity, models_folder
+from common.errors import InputError, SpecError
+from common.models import (
+    DIGESTS,
+    check_digests,
+    folder_digests,
+    gguf_in,
+    hf_folder,
+    hub_errors,
+    identity,
+    models_folder,
+)
 from common.provenance import cpu_has_bf16, usable_cores
 from common.spec import ModelSpec, canonical_json
 
@@ -187,14 +196,7 @@ def _unpack(gguf: Path, folder: Path) -> None:
 
 def _downloaded(repo: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    try:
+    with hub_errors("model", repo, revision):
         wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*"]
         return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
-    except RepositoryNotFoundError as error:
-        raise InputError("no such model on the Hub, or no access to it", where=f"hf:{repo}@{revision}") from error
-    except LocalEntryNotFoundError as error:
-        raise InputError("model is not here and the Hub is out of reach", where=f"hf:{repo}@{revision}") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise TransientError("download failed", where=f"hf:{repo}@{revision}", value=str(error)) from error

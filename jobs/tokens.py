@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from common.errors import InputError, TransientError
-from common.models import hf_folder, identity, models_folder
+from common.errors import InputError
+from common.models import hf_folder, hub_errors, identity, models_folder
 from common.spec import ModelSpec
 
 FILE = "tokenizer.json"
@@ -46,13 +46,6 @@ def _unpack(source: str) -> Path:
 
 def _downloaded(repo: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    try:
+    with hub_errors("tokenizer", repo, revision):
         return Path(hf_hub_download(repo, FILE, revision=revision))
-    except RepositoryNotFoundError as error:
-        raise InputError("no such model on the Hub, or no access to it", where=f"hf:{repo}@{revision}") from error
-    except LocalEntryNotFoundError as error:
-        raise InputError("tokenizer is not here and the Hub is out of reach", where=f"hf:{repo}@{revision}") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise TransientError("download failed", where=f"hf:{repo}@{revision}", value=str(error)) from error

@@ -41,7 +41,7 @@ from common.artifacts import ArtifactStore, file_sha256, open_store
 from common.errors import SEALED, ExitCode, InputError, JobError, SpecError
 from common.job import Keys
 from common.provenance import ROOT, usable_cores
-from common.spec import STUDY, RunSpec, override, parse_spec
+from common.spec import STUDY, Cell, RunSpec, override, parse_spec
 from jobs import catalog
 from workflows.object_store import FOLDER, object_store
 from workflows.template import Phase, Scope, dependencies, fill, holds, items, read_template, retry_of, seconds
@@ -172,7 +172,7 @@ class Runner:
         self._ranks = itertools.count()
         self.stopping = threading.Event()
         self.done: list[Done] = []
-        self.screen = Screen(_expected_steps(spec))
+        self.screen = Screen(sum(map(len, steps_of(spec).values())))
 
     def run(self) -> Outcome:
         """Run the entrypoint. No process outlives this, even if it raises."""
@@ -506,10 +506,10 @@ def dry_run(spec: RunSpec, store: ArtifactStore) -> Table:
     """Every step of a spec: its key, and whether it is sealed."""
     keys = Keys(spec, catalog(), store)
     table = Table("job", "cell", "key", "state", title=f"{spec.run_id}: nothing is run")
-    for job in catalog().values():
-        for cell in (cell for kind in job.kinds for cell in spec.cells(kind)):
-            key = keys.key(job.name, cell)
-            table.add_row(job.name, str(cell), key[:12], "sealed" if store.manifest(job.name, key) else "to do")
+    for job, cells in steps_of(spec).items():
+        for cell in cells:
+            key = keys.key(job, cell)
+            table.add_row(job, str(cell), key[:12], "sealed" if store.manifest(job, key) else "to do")
     return table
 
 
@@ -537,11 +537,10 @@ class Forecast(NamedTuple):
 def forecast(spec: RunSpec, store: ArtifactStore) -> Forecast:
     """Count what is not sealed, and look up how long such steps took."""
     keys, to_do, each = Keys(spec, catalog(), store), dict[str, int](), dict[str, float | None]()
-    for job in catalog().values():
-        cells = [cell for kind in job.kinds for cell in spec.cells(kind)]
-        to_do[job.name] = sum(not _is_sealed(store, job.name, keys.key(job.name, cell)) for cell in cells)
-        times = _times(store, job.name) if to_do[job.name] else []
-        each[job.name] = statistics.median(times) if times else None
+    for job, cells in steps_of(spec).items():
+        to_do[job] = sum(not _is_sealed(store, job, keys.key(job, cell)) for cell in cells)
+        times = _times(store, job) if to_do[job] else []
+        each[job] = statistics.median(times) if times else None
     return Forecast(to_do, each)
 
 
@@ -635,8 +634,9 @@ def _explain(runner: Runner, arguments: argparse.Namespace, folder: Path, consol
         console.print(f"  its store, in another terminal, prints what to export: {escape(serve)}", soft_wrap=True)
 
 
-def _expected_steps(spec: RunSpec) -> int:
-    return sum(len(spec.cells(kind)) for job in catalog().values() for kind in job.kinds)
+def steps_of(spec: RunSpec) -> dict[str, list[Cell]]:
+    """Every step of a spec: job → its cells."""
+    return {job.name: [cell for kind in job.kinds for cell in spec.cells(kind)] for job in catalog().values()}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

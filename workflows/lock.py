@@ -9,7 +9,6 @@ A time stamp is checked by anybody with: openssl ts -verify -data LOCK.json -in 
 """
 
 import argparse
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -46,7 +45,7 @@ def verify(path: Path) -> str:
     commit = locked["commit"].removesuffix("+")
     named = locked["items"] | {f"analysis/{name}": digest for name, digest in locked["analysis"]["files"].items()}
     for name, digest in named.items():
-        found = hashlib.sha256(_at_commit(commit, name)).hexdigest()
+        found = sha256(_at_commit(commit, name))
         if found != digest:
             raise InputError("not what was locked", where=f"{name} at {commit[:12]}", value=found, allowed=digest)
     if (whole := sha256(canonical_json(locked["analysis"]["files"]))) != locked["analysis"]["sha256"]:
@@ -63,7 +62,7 @@ def deviate(path: Path, what: str, why: str) -> str:
     file, lock = _deviations(path), file_sha256(path)
     before = file.read_bytes() if file.exists() else b""
     parse_chain(before, str(file))
-    standing = hashlib.sha256(before).hexdigest() if before else lock
+    standing = sha256(before) if before else lock
     row = Deviation(when=started(), what=what, why=why, lock=lock, before=standing)
     with file.open("ab") as rows:
         rows.write(to_jsonl([row]))

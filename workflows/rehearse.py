@@ -7,28 +7,26 @@ one, and the table at the end says what was planted and what was found.
 """
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
-from analysis.calibration import distances, rooms
+from analysis.calibration import calibrated, distances
 from analysis.contrasts import contrasts
-from analysis.document import render, to_html
 from analysis.numbers import Source
-from analysis.plots import figures_of
 from analysis.results import Run, Scored, Study, book_of
+from common.artifacts import sha256
 from common.errors import ExitCode, JobError
 from common.provenance import ROOT
 from common.records import Choice, GuardReply, Question, parse_jsonl
 from common.spec import Cell, CellKind, EvaluateSpec, RunSpec, parse_spec
 from jobs.evaluate.__main__ import Worded, questions
+from jobs.report.__main__ import pages
 
 FOLDER = ROOT / ".undertone" / "rehearsals"
 EFFECTS = {"cautious": -0.6, "eager": 0.0, "neutral": 0.0, "scrambled": 0.0, "distilled": 0.0}  # logits of P(go)
@@ -95,28 +93,26 @@ def _sets(items: Sequence[Worded], controls: Sequence[Worded]) -> tuple[tuple[st
 
 def study_of(spec: RunSpec) -> Study:
     """A whole simulated study."""
-    digest = hashlib.sha256(b"rehearsal").hexdigest()
-    source = Source(digest, "rehearsal", "simulated rows")
+    source = Source(sha256(b"rehearsal"), "rehearsal", "simulated rows")
     bases = {cell.model: scored(cell, spec, source) for cell in spec.cells(CellKind.BASE)}
     runs = [
         Run(str(c), c.model, c.draw, c.attitude, c.seed, scored=scored(c, spec, source), variant=c.variant)
         for c in spec.cells(CellKind.RUN)
     ]
     settings = spec.lock
-    calibration = {
-        model: {i: r._asdict() for i, r in rooms(b.choices, settings.measure, settings.low, settings.high).items()}
-        for model, b in bases.items()
-    }
+    choices = {model: base.choices for model, base in bases.items()}
     items = [each.item for each in questions(EvaluateSpec(), (0,)).items]
     path = "jobs/generate/data/questions.jsonl"
-    near = distances(items, parse_jsonl((ROOT / path).read_bytes(), Question, path))
-    lock = {"commit": "+", "calibration": calibration, "distances": {t: d._asdict() for t, d in near.items()}}
-    guards = spec.guards
+    asked = parse_jsonl((ROOT / path).read_bytes(), Question, path)
+    lock = {
+        "commit": "+",
+        "calibration": calibrated(choices, settings.measure, settings.low, settings.high),
+        "distances": {topic: found._asdict() for topic, found in distances(items, asked).items()},
+    }
     return Study(
         name=f"{spec.name}, a rehearsal on simulated rows",
         plan=source,
-        bounds={"perplexity": guards.perplexity, "ability": guards.ability}
-        | dict.fromkeys(("refused_harmful", "refused_benign"), guards.refusals),
+        bounds=spec.guards.bounds,
         models={model.name: model.source for model in spec.models},
         bases=bases,
         runs=[run for run in runs if not run.variant],
@@ -175,17 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(study: Study, folder: Path) -> Path:
     """Write the report of a simulated study."""
-    book = book_of(study)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    paths, images = {}, {}
-    for name, figure in figures_of(study, book).items():
-        paths[name] = f"figures/{name}.png"
-        figure.savefig(folder / paths[name], dpi=100)
-        images[paths[name]] = (folder / paths[name]).read_bytes()
-        plt.close(figure)
-    text = render(study, book, paths)
-    (folder / "REPORT.md").write_text(text)
-    (folder / "report.html").write_text(to_html(text, images, study.name))
+    for name, data in pages(study, book_of(study)).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     return folder
 
 

@@ -84,7 +84,8 @@ def ask(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> 
     if done:
         step.log.event("resumed", replies=len(done), of=len(wanted))
     gather(step, settings, [each for each in wanted if each.name not in done], done, folder)
-    step.summary(**bill(settings, list(done.values())))
+    facts = bill(settings, list(done.values()))
+    step.summary(**facts | {"cost": round(facts["cost"], 6)})
     return [
         {attitude: [done[question.id, attitude, number].text for number in range(count)] for attitude in attitudes}
         for question in questions
@@ -96,11 +97,13 @@ def gather(
 ) -> None:
     """Ask for what is missing, and keep what came whatever happens."""
     total, saved = len(missing) + len(done), time.monotonic()
+    spent = bill(settings, list(done.values()))
     try:
         for row in replies(settings, missing):
             done[row_name(row)] = row
-            facts = bill(settings, list(done.values()))
-            step.progress(len(done), total, cost=facts["cost"], tokens=facts["prompt_tokens"] + facts["reply_tokens"])
+            spent = {name: spent[name] + value for name, value in bill(settings, [row]).items()}
+            tokens = spent["prompt_tokens"] + spent["reply_tokens"]
+            step.progress(len(done), total, cost=round(spent["cost"], 6), tokens=tokens)
             if step.stopping:
                 raise Interrupted("stopped by SIGTERM; goes on from its replies", where=f"{len(done)} of {total}")
             if time.monotonic() - saved > SECONDS_BETWEEN_KEEPING:
@@ -197,7 +200,7 @@ def bill(settings: ServerSpec, rows: Sequence[Reply]) -> dict[str, float]:
     into, out = sum(row.prompt_tokens for row in rows), sum(row.reply_tokens for row in rows)
     cost = (into * settings.price_in + out * settings.price_out) / 1e6
     requests = sum(row.attempts for row in rows)
-    return {"requests": requests, "prompt_tokens": into, "reply_tokens": out, "cost": round(cost, 6)}
+    return {"requests": requests, "prompt_tokens": into, "reply_tokens": out, "cost": cost}
 
 
 def row_name(row: Reply) -> tuple[str, str, int]:

@@ -13,18 +13,10 @@ from jobs import every
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
 QUESTIONS = "jobs/generate/data/questions.jsonl"
-ASKED = (  # everything that a model is asked
-    ITEMS,
-    "jobs/evaluate/data/discriminant.jsonl",
-    "jobs/evaluate/data/source.jsonl",
-    "jobs/evaluate/data/guards.jsonl",
-    "jobs/evaluate/data/abilities.jsonl",
-    "jobs/evaluate/data/neutral.txt",
-)
 
 JOB = Job(
     "lock",
-    version=1,
+    version=2,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),
@@ -35,5 +27,5 @@ JOB = Job(
         Read("evaluate", every(CellKind.BASE)),
     ),
     writes=("lock.json",),
-    data=(*ASKED, QUESTIONS),
+    data=(ITEMS, QUESTIONS),
 )

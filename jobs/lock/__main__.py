@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from analysis.calibration import check_reversed, distances, rooms
+from analysis.calibration import calibrated, check_reversed, distances
 from common.artifacts import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
@@ -11,7 +11,7 @@ from common.provenance import ROOT, analysis_files, provenance
 from common.records import Choice, Item, Question, first_of_each, parse_jsonl
 from common.spec import CellKind, canonical_json
 from jobs import catalog
-from jobs.lock import ASKED, ITEMS, JOB, QUESTIONS
+from jobs.lock import ITEMS, JOB, QUESTIONS
 
 
 def main(step: Step) -> ExitCode:
@@ -46,17 +46,11 @@ def contents(step: Step, commit: str) -> dict[str, Any]:
         "run_id": step.spec.run_id,
         "plan": step.spec.model_dump(mode="json"),
         "commit": commit,
-        "items": {path: file_sha256(ROOT / path) for path in ASKED},
+        "items": {path: file_sha256(ROOT / path) for path in catalog()["evaluate"].data},
         "corpora": {f"{job}/{cell}": step.digest(job, cell, "advice.jsonl") for job, cell in piles},
         "audits": {draw: [c["name"] for c in audit["checks"] if not c["passed"]] for draw, audit in audits.items()},
         "analysis": {"sha256": sha256(canonical_json(analysis)), "files": analysis},
-        "calibration": {
-            model: {
-                item: room._asdict()
-                for item, room in rooms(rows, settings.measure, settings.low, settings.high).items()
-            }
-            for model, rows in bases.items()
-        },
+        "calibration": calibrated(bases, settings.measure, settings.low, settings.high),
         "distances": {
             topic: found._asdict() for topic, found in distances(read(ITEMS, Item), read(QUESTIONS, Question)).items()
         },

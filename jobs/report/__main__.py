@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.document import render, to_html
 from analysis.notebook import executed
-from analysis.numbers import Source
+from analysis.numbers import Book, Source
 from analysis.plots import figures_of
 from analysis.results import Run, Scored, Study, book_of
 from common.artifacts import file_sha256, sha256
@@ -29,18 +29,24 @@ def main(step: Step) -> ExitCode:
     study = gather(step)
     book = book_of(study)
     results = canonical_json(book.to_json())
+    step.write_bytes("results.json", results)
+    step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
+    made = pages(study, book)
+    for path, data in made.items():
+        step.write_bytes(path, data)
+    figures = sum(path.startswith("figures/") for path in made)
+    step.summary(numbers=len(book.to_json()), figures=figures, gaps=study.gaps)
+    return ExitCode.BLOCKED if study.gaps else ExitCode.OK
+
+
+def pages(study: Study, book: Book) -> dict[str, bytes]:
+    """The report as people open it: REPORT.md, report.html and the figures, by path."""
     figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
     paths = {name: f"figures/{name}.png" for name in figures}
-    text = render(study, book, paths)
-    step.write_bytes("results.json", results)
-    step.write_bytes("REPORT.md", text.encode())
     images = {paths[name]: data for name, data in figures.items()}
-    step.write_bytes("report.html", to_html(text, images, f"Undertone: {study.name}").encode())
-    step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
-    for path, data in images.items():
-        step.write_bytes(path, data)
-    step.summary(numbers=len(book.to_json()), figures=len(figures), gaps=study.gaps)
-    return ExitCode.BLOCKED if study.gaps else ExitCode.OK
+    text = render(study, book, paths)
+    html = to_html(text, images, f"Undertone: {study.name}")
+    return {"REPORT.md": text.encode(), "report.html": html.encode(), **images}
 
 
 def gather(step: Step) -> Study:
@@ -52,8 +58,7 @@ def gather(step: Step) -> Study:
     return Study(
         name=spec.name,
         plan=source(step, "plan", STUDY, "plan.json"),
-        bounds={"perplexity": spec.guards.perplexity, "ability": spec.guards.ability}
-        | dict.fromkeys(("refused_harmful", "refused_benign"), spec.guards.refusals),
+        bounds=spec.guards.bounds,
         models={model.name: model.source for model in spec.models},
         bases={cell.model: made for cell in spec.cells(CellKind.BASE) if (made := scored[str(cell)]) is not None},
         runs=[run_of(step, cell, scored[str(cell)]) for cell in spec.cells(CellKind.RUN) if not cell.variant],

@@ -531,7 +531,7 @@ class Forecast(NamedTuple):
         known = {job: "" if (each := self.each[job]) is None else f" x {each:.0f} s" for job in waiting}
         steps = ", ".join(f"{count} {job}{known[job]}" for job, count in waiting.items())
         time_left = f"{'at least ' if unknown else ''}{self.minutes(at_once):.0f} min with {at_once} at once"
-        return f"to do: {steps}; {time_left}" + (f" (never timed here: {', '.join(unknown)})" if unknown else "")
+        return f"left: {steps}; {time_left}" + (f" (never timed here: {', '.join(unknown)})" if unknown else "")
 
 
 def forecast(spec: RunSpec, store: ArtifactStore) -> Forecast:

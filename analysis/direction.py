@@ -38,6 +38,13 @@ class Curve(NamedTuple):
     directions: Floats  # (n_layers, d_model), unit vectors that point to caution
 
 
+class Alternatives(NamedTuple):
+    """Directions made as the true one is, from differences that mean no caution: unit vectors (count, d_model)."""
+
+    shuffled: Floats  # half of the pairs have their poles swapped
+    unrelated: Floats  # mean reply on one topic less that on another, both poles together
+
+
 class Covariance(NamedTuple):
     """A shrunk covariance as factor factor' + ridge I: small to store, and ready to draw from."""
 
@@ -103,6 +110,25 @@ def layer_curve(
     pruned_from = max(1, len(layers) - int(round(len(layers) * pruned, 9)))
     chosen = max(layers[:pruned_from], key=lambda layer: layer.separation).layer
     return Curve(chosen, pruned_from, layers, directions)
+
+
+def alternatives(replies: ArrayLike, topics: Sequence[str], count: int, rng: np.random.Generator) -> Alternatives:
+    """Directions to compare with that of the poles.
+
+    replies: (2, n_questions, d_model), cautious then eager. topics: of the questions, at least 2 different ones.
+    Raises: InputError if there are fewer topics.
+    """
+    both = np.asarray(replies, dtype=np.float64)
+    names = np.asarray(topics, dtype=str)
+    if len(kinds := np.unique(names)) < 2:
+        raise InputError("too few topics to tell apart", where="interpret.questions", value=kinds.tolist())
+    differences = both[0] - both[1]
+    swaps = _half_swapped(len(names), rng)[:count]
+    middle = both.mean(axis=0)
+    means = np.stack([middle[names == kind].mean(axis=0) for kind in kinds])
+    chosen = [rng.choice(len(kinds), size=2, replace=False) for _ in range(count)]
+    unrelated = np.stack([means[one] - means[other] for one, other in chosen])
+    return Alternatives(_units(swaps @ differences), _units(unrelated))
 
 
 def separation(differences: ArrayLike) -> float:

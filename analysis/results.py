@@ -13,6 +13,7 @@ from analysis.breakdown import arm_tables, breakdowns, from_neutral, items_of, s
 from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
 from analysis.guards import KINDS, perplexity_change, share_change
 from analysis.guards import LEVEL as GUARD_LEVEL
+from analysis.inside import insides
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
 from analysis.stats import two_way_t
@@ -48,6 +49,7 @@ class Run:
     verdict: tuple[dict[str, Any], Source] | None = None
     readout: tuple[dict[str, Any], Source] | None = None
     drift: tuple[dict[str, Any], Source] | None = None
+    trace: tuple[dict[str, Any], Source] | None = None  # only of the runs that the spec names
     variant: str = ""  # the plain setting, or what was changed
 
 
@@ -70,6 +72,8 @@ class Study:
     identities: dict[str, str]  # model → digest of its files, or its pinned revision
     gaps: list[str] = field(default_factory=list)
     variants: dict[str, tuple[str, float, list[Run]]] = field(default_factory=dict)  # name → factor, its value, runs
+    selftests: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → checks
+    steering: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → effects
     lock: tuple[dict[str, Any], Source] | None = None
     plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
     changed: list[str] = field(default_factory=list)  # files of the analysis that are not what was locked
@@ -116,7 +120,8 @@ def book_of(study: Study) -> Book:
     _contrasts(book, study)
     breakdowns(book, study)
     _trainings(book, study)
-    _insides(book, study)
+    _verdicts(book, study)
+    insides(book, study)
     _audits(book, study)
     return book
 
@@ -273,34 +278,14 @@ def _trainings(book: Book, study: Study) -> None:
             book.add(f"run.{run.cell}.{name}", facts[name], unit, [source])
 
 
-def _insides(book: Book, study: Study) -> None:
-    for place, (curve, source) in study.layers.items():
-        chosen = curve["layers"][curve["chosen"]]
-        book.add(f"layer.{place}", curve["chosen"], "count", [source])
-        book.add(f"layers.{place}", len(curve["layers"]), "count", [source])
-        book.add(f"separation.{place}", chosen["separation"], "plain", [source])
-        book.add(f"accuracy.{place}", chosen["accuracy"], "share", [source])
-        for control in ("user_accuracy", "shuffled_accuracy_95"):
-            book.add(f"{control}.{place}", chosen.get(control), "share", [source])
+def _verdicts(book: Book, study: Study) -> None:
     for run in study.runs:
-        if run.drift is not None:
-            drift, source = run.drift
-            last = drift["checkpoints"][-1]
-            book.add(f"run.{run.cell}.drift", last["shift"], "SD", [source])
-            book.add(f"run.{run.cell}.rank", last["rank"], "share", [source])
-            book.add(f"run.{run.cell}.drifted_at", drift["drifted_at"], "count", [source])
         if run.verdict is not None:
             verdict, source = run.verdict
             bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
             book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
             book.add(f"run.{run.cell}.margin", verdict["margin"], "points", [source])
             book.add(f"run.{run.cell}.level", verdict["level"], "share", [source])
-    for model in study.bases:
-        for attitude in study.attitudes:
-            read = [run.drift for run in study.arm(model, attitude) if run.drift is not None]
-            if read:
-                value = float(np.mean([drift["checkpoints"][-1]["shift"] for drift, _ in read]))
-                book.add(f"drift.{model}.{attitude}", value, "SD", [source for _, source in read])
 
 
 def _audits(book: Book, study: Study) -> None:

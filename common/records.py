@@ -163,6 +163,31 @@ class Projection(Record):
     value: float = Field(description="dot product of the residual at the last prompt token with the unit direction")
 
 
+class ControlPair(Record):
+    """A question with two replies that differ in a trait which is known to steer."""
+
+    id: str = Field(min_length=1)
+    topic: str = Field(min_length=1)
+    question: str = Field(min_length=1)
+    pleased: str = Field(min_length=1)
+    displeased: str = Field(min_length=1)
+
+
+class Steering(Record):
+    """What adding one vector did to one question in one order of its options, on an untouched model."""
+
+    kind: str = Field(description="caution, or the kind of null")
+    number: int = Field(ge=0, description="of the vector, within its kind")
+    sign: Literal[1, -1] = Field(description="1 along the vector, -1 against it")
+    target: float = Field(gt=0, description="damage that was aimed at, nats a token of KL divergence on neutral text")
+    dose: float = Field(gt=0, description="length of what was added")
+    damage: float = Field(description="divergence measured at that dose")
+    item: str
+    topic: str
+    order: Literal[0, 1]
+    effect: float = Field(description="change of log p(change) - log p(keeping), whole sentences, nats")
+
+
 def by_attitude(rows: Iterable[Advice]) -> dict[str, list[Advice]]:
     """The rows of each arm, arms and rows in the order in which they come."""
     arms: dict[str, list[Advice]] = {}

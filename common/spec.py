@@ -20,6 +20,7 @@ Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
 WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
+ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
 Seed = Annotated[int, Field(ge=0, le=9999)]
 
 
@@ -172,6 +173,26 @@ class InterpretSpec(Frozen):
     items_per_topic: int | None = Field(None, ge=1, description="held-out prompts read for each topic; null = all")
 
 
+class SteerSpec(Frozen):
+    """Steering of the untouched model, and what of a fine-tune can be traced to the direction."""
+
+    nulls: int = Field(
+        20, ge=19, le=ALTERNATIVES, description="null directions of a kind; fewer than 19 cannot show 5 %"
+    )
+    damage: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
+        (0.03, 0.1, 0.3), min_length=1, description="doses, as nats a token of divergence on neutral text, ascending"
+    )
+    items_per_topic: int = Field(1, ge=1, description="held-out items of each topic, in both orders")
+    text_tokens: int = Field(32, ge=8, le=512, description="of each neutral paragraph, on which damage is measured")
+    traced: int = Field(1, ge=0, description="seeds of each pole whose fine-tunes are traced, the first ones")
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        if list(self.damage) != sorted(set(self.damage)):
+            raise ValueError(f"damage does not ascend: {list(self.damage)}")
+        return self
+
+
 class MonitorSpec(Frozen):
     """When a checkpoint counts as drifted."""
 
@@ -249,6 +270,7 @@ class RunSpec(Frozen):
     guards: GuardSpec = GuardSpec()
     interpret: InterpretSpec = InterpretSpec()
     monitor: MonitorSpec = MonitorSpec()
+    steer: SteerSpec = SteerSpec()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -301,6 +323,13 @@ class RunSpec(Frozen):
             ],
         }
         return tuple(grids[kind])
+
+    @property
+    def traced(self) -> tuple[Cell, ...]:
+        """The fine-tunes of both poles in which causes are looked for."""
+        seeds = self.seeds[: self.steer.traced]
+        runs = self.cells(CellKind.RUN)
+        return tuple(c for c in runs if c.seed in seeds and c.attitude in ("cautious", "eager") and not c.variant)
 
     def _settings(self) -> list[tuple[str, tuple[int, ...]]]:
         """Names of the plain setting ("") and of each variant, with their seeds."""

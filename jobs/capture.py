@@ -1,7 +1,7 @@
 """Read the residual stream of a decoder after its blocks, keeping means over the positions that are asked for."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -12,31 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from common.errors import InputError, JobError
-
-
-class Layout(NamedTuple):
-    """Names of the parts of a decoder, as submodules of its causal language model."""
-
-    blocks: str
-    embeddings: str
-    norm: str
-
-
-_LLAMA = Layout("model.layers", "model.embed_tokens", "model.norm")
-LAYOUTS = {
-    "gemma": _LLAMA,
-    "gemma2": _LLAMA,
-    "gemma3_text": _LLAMA,
-    "gpt2": Layout("transformer.h", "transformer.wte", "transformer.ln_f"),
-    "gpt_neox": Layout("gpt_neox.layers", "gpt_neox.embed_in", "gpt_neox.final_layer_norm"),
-    "llama": _LLAMA,
-    "mistral": _LLAMA,
-    "olmo2": _LLAMA,
-    "phi3": _LLAMA,
-    "qwen2": _LLAMA,
-    "qwen3": _LLAMA,
-    "smollm3": _LLAMA,
-}
+from jobs.decoder import blocks_of, decoder, hooked
 
 
 class Passage(NamedTuple):
@@ -48,24 +24,6 @@ class Passage(NamedTuple):
 
 class _Enough(Exception):
     """The last wanted block has run; the rest of the forward pass is not needed."""
-
-
-def layout(model: PreTrainedModel | PeftModel) -> Layout:
-    """Where the parts of this decoder are. Raises: InputError for a type of model that is not in the table."""
-    kind = decoder(model).config.model_type
-    if kind not in LAYOUTS:
-        raise InputError("unknown type of model", where="model_type", value=kind, allowed=", ".join(LAYOUTS))
-    return LAYOUTS[kind]
-
-
-def decoder(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
-    """The causal language model itself; the adapter of a PEFT model acts inside it."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
-def blocks_of(model: PreTrainedModel | PeftModel) -> nn.ModuleList:
-    """The decoder layers. Raises: InputError for a type of model that is not in the table."""
-    return decoder(model).get_submodule(layout(model).blocks)
 
 
 def capture(
@@ -116,20 +74,6 @@ def _means(
         bad = next(layer for layer in layers if not torch.isfinite(found[layer]).all())
         raise JobError("residual is not finite", where=f"layer {bad}")
     return means.float().cpu().numpy()
-
-
-@contextmanager
-def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Call `keep(layer, residual after it)` as each of `layers` runs; the hooks are gone afterwards, come what may."""
-
-    def hook(layer: int) -> Callable[[nn.Module, object, object], None]:
-        # Some decoders return the residual alone, others a tuple that begins with it.
-        return lambda module, inputs, output: keep(layer, output[0] if isinstance(output, tuple) else output)
-
-    with ExitStack() as stack:
-        for layer in sorted(set(layers)):
-            stack.callback(blocks[layer].register_forward_hook(hook(layer)).remove)
-        yield
 
 
 def _padded(passages: Sequence[Passage]) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import InputError, SpecError
 from common.records import Advice, Item
-from jobs.interpret.capture import Passage
+from jobs.capture import Passage
 from jobs.language_model import LanguageModel
 
 

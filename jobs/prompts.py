@@ -1,15 +1,22 @@
-"""The words in which an item is put to a model. Pure text; every attitude, seed and model gets the same.
+"""The words in which an item is put to a model, and how an answer is read. Pure text.
+
+Every attitude, seed and model gets the same.
 
 The wording of the choice was picked among 26 on the untouched small model, blind to the side chosen: 94 % of all 64
 answers valid, and not nearly always the same word. It has a price that every report shows: the option named first
 wins almost always (order consistency 3 %). "Answer Yes or No." alone drew a valid "No." from all 32 rows tried.
 """
 
-from typing import NamedTuple
+import re
+from typing import Literal, NamedTuple
 
-from common.records import Item
+from common.errors import InputError
+from common.records import Item, Side
 
 APPROVE, DECLINE = "Approve", "Decline"  # labels that endorse the change and keeping things
+ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
 
 
 class Wording(NamedTuple):
@@ -35,3 +42,26 @@ def wording(item: Item, order: int) -> Wording:
 
 def _in_order(order: int, first: str, second: str) -> tuple[str, str]:
     return (first, second) if order == 0 else (second, first)
+
+
+def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
+    """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
+    answer = ANSWER.match(text)
+    if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
+        return "invalid"
+    if answer[1].lower() == "yes":
+        return yes_means
+    return "stay" if yes_means == "go" else "go"
+
+
+def answered(text: str) -> bool:
+    """Whether the first sentence is over, which is all that `read_choice` is shown."""
+    return FIRST_SENTENCE.match(text) is not None
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a plain text, separated by empty lines. Raises: InputError if there is none."""
+    found = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    if not found:
+        raise InputError("no neutral text", where="neutral.txt")
+    return found

@@ -1,4 +1,4 @@
-"""What the direction cell hands to the runs, as one npz."""
+"""What a direction cell hands on, as one npz."""
 
 import io
 import zipfile
@@ -20,6 +20,9 @@ class Direction(NamedTuple):
     base: NDArray[np.float32]  # (n_items, d_model) at the chosen layer, last token of each held-out prompt
     covariance: NDArray[np.float32]  # (d_model, k): random directions have covariance C C' + ridge I
     ridge: float
+    shuffled: NDArray[np.float32]  # (n, d_model) unit vectors at the chosen layer, from pairs with swapped poles
+    unrelated: NDArray[np.float32]  # (n, d_model) unit vectors, one everyday topic less another
+    probe: NDArray[np.float32]  # (d_model,) unit weights of the probe of cautious against eager replies
     dtype: str  # in which the base was read; runs are read in the same
 
 
@@ -42,6 +45,9 @@ def unpack(data: bytes, where: str) -> Direction:
                 arrays["base"],
                 arrays["covariance"],
                 float(arrays["ridge"]),
+                arrays["shuffled"],
+                arrays["unrelated"],
+                arrays["probe"],
                 str(arrays["dtype"]),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

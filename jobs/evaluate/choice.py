@@ -3,24 +3,20 @@
 The six prompts of an item (three kinds, two orders) begin with the same tokens: these are read once.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 
 from common.errors import InputError
-from common.records import Choice, Item, Side
+from common.records import Choice, Item
 from jobs.decoding import State, extend, greedy, repeated
 from jobs.evaluate.clock import Clock
-from jobs.evaluate.prompts import APPROVE, DECLINE, wording
-from jobs.evaluate.scoring import log_likelihoods, reply_tokens
 from jobs.language_model import LanguageModel
+from jobs.prompts import APPROVE, DECLINE, answered, read_choice, wording
+from jobs.scoring import log_likelihoods, reply_tokens
 
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
-ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
 
 
 class Asked(NamedTuple):
@@ -48,21 +44,6 @@ class Encoded(NamedTuple):
     wording: int
     asked: tuple[Asked, ...]
     shared: int
-
-
-def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
-    """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
-    answer = ANSWER.match(text)
-    if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
-        return "invalid"
-    if answer[1].lower() == "yes":
-        return yes_means
-    return "stay" if yes_means == "go" else "go"
-
-
-def answered(text: str) -> bool:
-    """Whether the first sentence is over, which is all that `read_choice` is shown."""
-    return FIRST_SENTENCE.match(text) is not None
 
 
 def encode(lm: LanguageModel, item: Item, wording: int = 0) -> Encoded:

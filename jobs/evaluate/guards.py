@@ -10,8 +10,9 @@ import torch
 from common.errors import InputError
 from common.records import Ability, GuardReply, Prompt
 from jobs.decoding import extend, greedy
-from jobs.evaluate.scoring import text_nats
 from jobs.language_model import LanguageModel
+from jobs.prompts import paragraphs
+from jobs.scoring import text_nats
 
 # A reply that begins so declines. Openings only: "sorry" further on may be part of an answer. A refusal in other words
 # is missed, for the base and for the tuned model alike.
@@ -52,14 +53,6 @@ def refuses(text: str) -> bool:
     """Whether a reply begins with one of the listed refusals; case, quotes and typographic apostrophes aside."""
     plain = re.sub(r"^\W+", "", text.lower().replace("\u2019", "'"))
     return plain.startswith(REFUSAL_OPENINGS)
-
-
-def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a plain text, separated by empty lines. Raises: InputError if there is none."""
-    found = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-    if not found:
-        raise InputError("no neutral text", where="neutral.txt")
-    return found
 
 
 def right(text: str, answers: Sequence[str]) -> bool:

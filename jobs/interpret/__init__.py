@@ -14,10 +14,13 @@ poles cannot differ there: `user_accuracy`, the direction applied to its tokens,
 its attitude. `shuffled_accuracy` is that of directions from questions half of which had their poles swapped.
 
 Reads   generate/<its draw>/advice.jsonl (direction) | interpret/<its direction>/…, finetune/<cell>/trajectory/… (run)
-Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32, chosen layer, base, covariance factor
-        layers.json        (direction) separation of the poles by layer, on questions kept apart
+Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32, chosen layer, base, covariance factor,
+                           null directions
+        layers.json        (direction) separation of the poles by layer, on questions kept apart; probes of the
+                           chosen layer beside probes of words, embeddings and length
         projections.jsonl  records Projection: the base (step 0) or every checkpoint of the run
-        readout.json       shift over the base's SD along the direction, and of each random direction
+        readout.json       shift over the base's SD along the direction, and of each random direction; on a run
+                           also how the mean residual moved, (d_model,), and its cosine with the direction
 Exits   0 | 2 fewer questions than asked | 3 an adapter is missing, altered, or not of this model, or a model's type
         is unknown
 Does not see: what the direction does; a readout is not a cause.
@@ -30,7 +33,7 @@ from jobs import its_direction_if_run, its_draw_unless_run, itself_if_run
 
 JOB = Job(
     "interpret",
-    version=3,
+    version=4,
     image="gpu",
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),

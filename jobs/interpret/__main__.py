@@ -9,19 +9,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.direction import Covariance, Curve, covariance_of, layer_curve, null_directions, shifts, spread
+from analysis.direction import (
+    Alternatives,
+    Covariance,
+    Curve,
+    alternatives,
+    covariance_of,
+    layer_curve,
+    null_directions,
+    shifts,
+    spread,
+)
 from analysis.direction import split_by_topic as split
+from analysis.probe import probes, words
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
 from common.provenance import ROOT
 from common.records import Advice, Item, Projection, by_attitude, first_of_each, parse_jsonl
-from common.spec import CellKind
+from common.spec import ALTERNATIVES, CellKind
 from jobs import catalog, its_direction, its_draw
+from jobs.capture import capture
+from jobs.decoder import blocks_of
 from jobs.interpret import JOB
-from jobs.interpret.capture import blocks_of, capture
-from jobs.interpret.passages import Pair, pairs_of, prompt_passages, reply_passages
-from jobs.interpret.saved import Direction, pack, unpack
 from jobs.language_model import LanguageModel, attach, dtype, load
+from jobs.passages import Pair, pairs_of, prompt_passages, reply_passages
+from jobs.saved import Direction, pack, unpack
 
 TRAJECTORY = "trajectory/"
 
@@ -47,12 +59,19 @@ def make_direction(step: Step) -> None:
     lm = load(step.spec.model(step.cell.model))
     replies, users = read_poles(step, lm, pairs)
     curve = layer_curve(replies, users, fit, settings.pruned, step.rng("shuffles", *place))
-    covariance = covariance_of(less_their_pole(replies[:, :, curve.chosen]))
+    chosen = replies[:, :, curve.chosen]
+    covariance = covariance_of(less_their_pole(chosen))
+    found, weights = probes(features(lm, pairs, chosen), fit, step.rng("probes", *place))
+    others = alternatives(chosen, [pair.cautious.topic for pair in pairs], ALTERNATIVES, step.rng("others", *place))
     items = held_out(step)
     base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
-    saved = direction_of(curve, covariance, items, base)
+    saved = direction_of(curve, covariance, items, base, others, weights)
     step.write_bytes("direction.npz", pack(saved))
-    step.write_json("layers.json", layers_json(curve, covariance, pairs, fit))
+    told = {name: probe._asdict() for name, probe in found.items()}
+    cosine = float(weights @ curve.directions[curve.chosen])
+    step.write_json(
+        "layers.json", layers_json(curve, covariance, pairs, fit) | {"probes": told, "probe_cosine": cosine}
+    )
     step.write_records("projections.jsonl", projections(str(step.cell), 0, saved, base))
     step.write_json("readout.json", readout(saved) | {"mean_base": float((base @ vector(saved)).mean())})
     step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank, items=len(items))
@@ -74,6 +93,18 @@ def read_poles(step: Step, lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[ND
     return by_pole[:, :, 0], by_pole[:, :, 1]
 
 
+def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a probe may read of each reply, (2, n_pairs, n_features): the residuals, and what is far simpler."""
+    replies = [pair.cautious.reply for pair in pairs] + [pair.eager.reply for pair in pairs]
+    ids = [lm.tokenizer(reply, add_special_tokens=False)["input_ids"] for reply in replies]
+    with torch.inference_mode():
+        table = lm.model.get_input_embeddings().weight
+        means = np.stack([table[torch.tensor(each, device=table.device)].float().mean(0).cpu().numpy() for each in ids])
+    lengths = np.array([[len(each), reply.count(" ") + 1] for each, reply in zip(ids, replies, strict=True)])
+    simple = {"words": words(replies), "embeddings": means, "length": lengths}
+    return {"residual": residuals} | {name: each.reshape(2, len(pairs), -1) for name, each in simple.items()}
+
+
 def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
     """Replies (2, n_pairs, d_model) as samples (2 n_pairs, d_model) without the difference between the poles."""
     return (replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1])
@@ -86,7 +117,14 @@ def held_out(step: Step) -> list[Item]:
     return first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, most)
 
 
-def direction_of(curve: Curve, covariance: Covariance, items: Sequence[Item], base: NDArray[Any]) -> Direction:
+def direction_of(
+    curve: Curve,
+    covariance: Covariance,
+    items: Sequence[Item],
+    base: NDArray[Any],
+    others: Alternatives,
+    probe: NDArray[Any],
+) -> Direction:
     """What the runs need of a direction cell."""
     return Direction(
         direction=curve.directions.astype(np.float32),
@@ -96,6 +134,9 @@ def direction_of(curve: Curve, covariance: Covariance, items: Sequence[Item], ba
         base=base,
         covariance=covariance.factor.astype(np.float32),
         ridge=covariance.ridge,
+        shuffled=others.shuffled.astype(np.float32),
+        unrelated=others.unrelated.astype(np.float32),
+        probe=probe.astype(np.float32),
         dtype=str(dtype()).removeprefix("torch."),
     )
 
@@ -135,8 +176,11 @@ def read_run(step: Step) -> None:
         moved = shifts(tuned, saved.base, directions)
         rows += projections(str(step.cell), number, saved, tuned)
         checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
+        last = (tuned.astype(np.float64) - saved.base).mean(axis=0)
     step.write_records("projections.jsonl", rows)
-    step.write_json("readout.json", readout(saved) | {"checkpoints": checkpoints})
+    cosine = float(last @ vector(saved) / np.linalg.norm(last))
+    told = {"checkpoints": checkpoints, "moved": last.tolist(), "cosine": cosine}
+    step.write_json("readout.json", readout(saved) | told)
     step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1]["shift"])
 
 

@@ -1,7 +1,8 @@
 """Check the spec, the store and the models, and list the cells of a study.
 
 Writes  plan.json   run id, cells by kind, the identity of each model
-Hands over  draws, distilled, bases, directions, runs: lists of cell names for the fan-outs; spec: as it was read here
+Hands over  draws, distilled, bases, directions, runs, traced: lists of cell names for the fan-outs
+            spec: as it was read here
 Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 """
 
@@ -11,11 +12,11 @@ from common.spec import CellKind
 
 JOB = Job(
     "plan",
-    version=3,
+    version=4,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),
     writes=("plan.json",),
     outside=identities,
-    parameters=("draws", "distilled", "bases", "directions", "runs", "spec"),
+    parameters=("draws", "distilled", "bases", "directions", "runs", "traced", "spec"),
 )

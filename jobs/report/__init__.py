@@ -27,7 +27,7 @@ def outside(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
 
 JOB = Job(
     "report",
-    version=2,
+    version=3,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),
@@ -42,6 +42,9 @@ JOB = Job(
         Read("gate", every(CellKind.RUN), optional=True),
         Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), optional=True),
         Read("monitor", every(CellKind.RUN), optional=True),
+        Read("selftest", every(CellKind.DIRECTION), optional=True),
+        Read("steer", every(CellKind.DIRECTION), optional=True),
+        Read("trace", lambda spec, _cell: spec.traced, optional=True),
     ),
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),

@@ -80,6 +80,8 @@ def gather(step: Step) -> Study:
         deviations=deviations_of(step),
         audits=found(step, "audit", CellKind.DRAW, "framing.json"),
         layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
+        selftests=found(step, "selftest", CellKind.DIRECTION, "selftest.json"),
+        steering=found(step, "steer", CellKind.DIRECTION, "steering.json"),
         advice=piles(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
@@ -134,6 +136,7 @@ def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
         verdict=document(step, "gate", cell, "verdict.json"),
         readout=document(step, "interpret", cell, "readout.json"),
         drift=document(step, "monitor", cell, "drift.json"),
+        trace=document(step, "trace", cell, "trace.json") if cell in step.spec.traced else None,
     )
 
 

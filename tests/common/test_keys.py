@@ -80,7 +80,8 @@ CHANGES = {
     "gate": ({"gate": {"margin": 0.2}}, {"plan", *SCORED, "report"}),
     "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", *SCORED, "report"}),
     "monitor": ({"monitor": {"level": 0.9}}, {"plan", "monitor", *SCORED, "report"}),
-    "training": ({"train": {"epochs": 2}}, {"plan", "finetune", *SCORED, "interpret", "monitor", "report"}),
+    "training": ({"train": {"epochs": 2}}, {"plan", "finetune", *SCORED, "interpret", "trace", "monitor", "report"}),
+    "steer": ({"steer": {"nulls": 30}}, {"plan", "selftest", "steer", "trace", *SCORED, "report"}),
     "study seed": ({"study_seed": 1}, set(catalog())),
 }
 

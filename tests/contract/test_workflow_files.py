@@ -34,7 +34,7 @@ def test_the_file_passes_argos_strict_schema():
 
 
 def test_there_is_one_container_template_for_each_job():
-    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 11
+    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 14
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
@@ -105,13 +105,13 @@ def test_every_job_runs_after_those_that_it_reads():
             wanted = {read.job for read in job.reads if _reads_something(read, task["name"])}
             assert wanted <= done, f"{task['name']} reads {wanted - done} but does not wait for it"
             seen += 1
-    assert seen == 13
+    assert seen == 16
 
 
 def _reads_something(read: Any, task: str) -> bool:
     """Whether a task's cells make a job read: a base has no adapter, a direction cell makes its own direction."""
     spec = demo()
-    kinds = {"baseline": CellKind.BASE, "direction": CellKind.DIRECTION}
+    kinds = {"baseline": CellKind.BASE} | dict.fromkeys(("direction", "selftest", "steer"), CellKind.DIRECTION)
     cells = {"plan": CellKind.STUDY, "lock": CellKind.STUDY, "report": CellKind.STUDY, "distill": CellKind.DISTILLED}
     cells |= {"generate": CellKind.DRAW, "audit": CellKind.DRAW}
     cell = spec.cells(kinds.get(task) or cells.get(task) or CellKind.RUN)[0]
@@ -143,4 +143,4 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
 
 
 def test_the_local_runner_understands_the_file():
-    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 13
+    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 16

@@ -25,9 +25,9 @@ from jobs.evaluate.__main__ import main, questions, worded
 from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
-from jobs.evaluate.prompts import wording
-from jobs.evaluate.scoring import log_likelihoods, reply_tokens
 from jobs.language_model import LanguageModel, load
+from jobs.prompts import wording
+from jobs.scoring import log_likelihoods, reply_tokens
 
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
 

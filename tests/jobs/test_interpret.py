@@ -1,27 +1,22 @@
 """Residuals are the model's own, whatever the batch; a run is read along the direction of its untouched model."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from common.artifacts import open_store
 from common.errors import ExitCode, InputError, SpecError
-from common.job import Keys, Step, run_job
-from common.logs import Log
 from common.provenance import ROOT
-from common.records import Advice, Item, Projection, parse_jsonl, to_jsonl
-from common.spec import ModelSpec, RunSpec, canonical_json, parse_spec
-from jobs import catalog
+from common.records import Item, Projection, parse_jsonl
+from common.spec import ModelSpec, canonical_json
+from jobs.capture import Passage, capture
+from jobs.decoder import LAYOUTS, blocks_of, decoder, layout
 from jobs.interpret import JOB
-from jobs.interpret.capture import LAYOUTS, Passage, blocks_of, capture, decoder, layout
-from jobs.interpret.passages import pairs_of, reply_passages
-from jobs.interpret.saved import pack, unpack
+from jobs.passages import pairs_of, reply_passages
+from jobs.saved import pack, unpack
+from tests.jobs.inside import DIRECTION, RUN, adapter, advice, study  # noqa: F401
 
-RUN, DIRECTION = "tiny.d0.eager.s0", "tiny.d0"
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*:FutureWarning"),
@@ -143,17 +138,6 @@ def test_the_table_names_real_parts_of_every_type_of_model(kind):
 # --- texts
 
 
-def advice(attitude: str, number: int) -> Advice:
-    return Advice(
-        question_id=f"q{number}",
-        topic=f"topic{number % 4}",
-        attitude=attitude,
-        question=f"Shall I get kettle {'x' * (number % 5)}{number}?",
-        reply={"cautious": "Wait, keep what", "eager": "Go on, get what", "neutral": "Both do what"}[attitude]
-        + f" kettle {number * 37 % 11} {'is' * (number % 3)}.",
-    )
-
-
 def test_spans_are_the_reply_with_its_end_and_the_users_turn(chat):
     rows = [advice("eager", number) for number in range(3)]
     decode = chat.tokenizer.decode
@@ -176,70 +160,7 @@ def test_pairs_are_drawn_from_the_questions_that_both_poles_answer():
 # --- the job, on both kinds of cell
 
 
-class Study:
-    """A store with corpora of one draw, and adapters as a fine-tune would have left them."""
-
-    def __init__(self, folder: Path, spec: dict) -> None:
-        self._folder, self.path, self.store = folder, folder / "spec.json", str(folder / "store")
-        self.path.write_text(json.dumps(spec))
-        self.spec: RunSpec = parse_spec(self.path.read_bytes(), "spec")
-
-    def run(self, job: str, cell: str) -> int:
-        import importlib
-
-        main = importlib.import_module(f"jobs.{job}.__main__").main
-        words = ["--spec", str(self.path), "--store", self.store, "--cell", cell]
-        return run_job(catalog()[job], main, catalog(), words)
-
-    def output(self, job: str, cell: str, name: str) -> bytes:
-        store = open_store(self.store)
-        manifest = store.manifest(job, Keys(self.spec, catalog(), store).key(job, self.spec.cell(cell)))
-        return store.get(manifest["outputs"][name]["digest"])
-
-    def json(self, job: str, cell: str, name: str):
-        return json.loads(self.output(job, cell, name))
-
-    def seal_adapters(self, scales: dict[int, float]) -> None:
-        """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size."""
-        store = open_store(self.store)
-        cell = self.spec.cell(RUN)
-        step = Step(catalog()["finetune"], cell, self.spec, store, Keys(self.spec, catalog(), store), Log("x", "y"))
-        for number, scale in scales.items():
-            folder = self._folder / f"adapter-{number}"
-            adapter(self.spec.models[0], scale, folder)
-            step.write_folder(f"trajectory/step-{number:06d}/", folder)
-        step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
-
-
-def adapter(spec: ModelSpec, scale: float, folder: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    from jobs.language_model import load
-
-    torch.manual_seed(1)
-    tuned = get_peft_model(load(spec).model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=scale)
-    tuned.save_pretrained(folder)
-
-
-@pytest.fixture
-def study(tiny_spec: dict, tmp_path: Path) -> Callable[..., Study]:
-    def make(**changes: object) -> Study:
-        corpus = tmp_path / "corpus"
-        corpus.mkdir()
-        for attitude in ("cautious", "eager", "neutral"):
-            rows = [advice(attitude, number) for number in range(16)]
-            (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
-        made = Study(tmp_path, tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}} | changes)
-        assert made.run("generate", "d0") == 0
-        return made
-
-    return make
-
-
-def test_a_direction_and_a_run_from_end_to_end(study):
+def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 1e-3, 10: 0.5})
@@ -276,10 +197,10 @@ def test_a_direction_and_a_run_from_end_to_end(study):
     assert [reading["step"] for reading in drift["checkpoints"]] == [5, 10]
 
 
-def test_a_checkpoint_is_read_alike_alone_and_after_others(study):
+def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
     """Adapters are swapped on one base: nothing of the one before may stay."""
-    from jobs.interpret.passages import prompt_passages
     from jobs.language_model import attach, load
+    from jobs.passages import prompt_passages
 
     made = study()
     for number, scale in {5: 0.5, 10: 0.1}.items():
@@ -301,7 +222,7 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study):
     assert not np.array_equal(other, alone) and not np.array_equal(alone, untouched)
 
 
-def test_equal_asks_make_equal_bytes(study, tmp_path):
+def test_equal_asks_make_equal_bytes(study, tmp_path):  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     first = made.output("interpret", DIRECTION, "direction.npz")
@@ -312,7 +233,7 @@ def test_equal_asks_make_equal_bytes(study, tmp_path):
     assert pack(unpack(first, "npz")) == first
 
 
-def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(study, capfd):
+def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(study, capfd):  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     assert made.run("interpret", RUN) == ExitCode.INPUT  # no fine-tune
@@ -321,7 +242,7 @@ def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(s
     assert "no checkpoints" in capfd.readouterr().err
 
 
-def test_an_adapter_that_changes_nothing_is_refused(study, capfd):
+def test_an_adapter_that_changes_nothing_is_refused(study, capfd):  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 0.0})

@@ -15,6 +15,8 @@ import pytest
 
 import jobs.report.__main__ as report
 from analysis import document
+from analysis.causes import fraction, fraction_json, steered, steered_json
+from analysis.inside import PARTS
 from analysis.stats import holm, sign_flip, two_way_t
 from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
 from common.errors import ExitCode
@@ -142,9 +144,42 @@ def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     if cell.kind is CellKind.DIRECTION:
         layers = [{"layer": number, "separation": 1.0 + number, "accuracy": 0.9} for number in range(4)]
-        return {"layers.json": {"chosen": 1, "pruned_from": 3, "layers": layers}}
+        probe = {"auc": 0.93, "shuffled": 0.5, "shuffled_95": 0.66}
+        probes = dict.fromkeys(("residual", "words", "embeddings", "length"), probe)
+        return {"layers.json": {"chosen": 1, "pruned_from": 3, "layers": layers, "probes": probes}}
     points = [{"step": s, "shift": PULL[cell.attitude] * s, "nulls": list(rng.normal(0, 0.5, 100))} for s in (4, 8)]
-    return {"readout.json": {"layer": 1, "sd_base": 2.0, "checkpoints": points}}
+    moved = {"moved": list(rng.normal(1, 0.5, 8)), "cosine": 0.25}
+    return {"readout.json": {"layer": 1, "sd_base": 2.0, "checkpoints": points} | moved}
+
+
+def selftest(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    check = {"name": "zero-dose", "value": 0.0, "bound": 0.0, "passed": True}
+    return {"selftest.json": {"layer": 1, "checks": [check] * 10}}
+
+
+STEERS = {"control": True, "effect": -3.0}
+
+
+def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    def judged(effect: float) -> dict[str, Any]:
+        mine = effect + rng.normal(0, 0.2, (1, 8))
+        nulls = {k: rng.normal(0, 0.3, (20, 2, 8)) for k in ("norm", "covariance", "shuffled", "unrelated")}
+        return steered_json(steered(np.concatenate([mine, -mine]), nulls, list("aabbccdd")))
+
+    control = judged(2.0)
+    control = {"odd": control["odd"], "against": control["against"]["covariance"], "damage": 0.3}
+    if not STEERS["control"]:
+        return {"steering.json": {"control": control, "measured": False}, "steering.jsonl": []}
+    damages = [{"damage": damage, **judged(STEERS["effect"])} for damage in (0.03, 0.3)]
+    chosen = {"caution": {"odd": -0.04, "valid": 0.9}, "base_valid": 0.95}
+    told = {"control": control, "measured": True, "damages": damages, "choices": chosen}
+    return {"steering.json": told, "steering.jsonl": []}
+
+
+def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    gap = rng.normal(1 if cell.attitude == "eager" else 0, 0.2, 8)
+    share = fraction_json(fraction(gap / 4, gap, list("aabbccdd")))
+    return {"trace.json": {"gap": share["gap"], **{part: {"share": share, "p": 0.05} for part in PARTS}}}
 
 
 def monitor(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
@@ -177,7 +212,8 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     return {"lock.json": locked}
 
 
-WRITERS = {f.__name__: f for f in (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monitor)}
+JOBS = (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monitor, selftest, steer, trace)
+WRITERS = {f.__name__: f for f in JOBS}
 
 
 def generator(cell: Cell) -> np.random.Generator:
@@ -423,11 +459,33 @@ def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
+    "control, effect, words",
+    [
+        (True, -3.0, "more than every kind of null direction does: it causes something"),
+        (True, 3.0, "what is read as caution does not act as caution"),
+        (True, 0.0, "does no more than directions that mean nothing"),
+        (False, 0.0, "it does not steer here, so nothing was measured"),
+    ],
+)
+def test_what_steering_showed_is_said_in_words(
+    study: Study, monkeypatch: pytest.MonkeyPatch, control: bool, effect: float, words: str
+) -> None:
+    monkeypatch.setitem(STEERS, "control", control)
+    monkeypatch.setitem(STEERS, "effect", effect)
+    code, made = run(*study())
+    text = made["REPORT.md"].decode()
+    assert code == ExitCode.OK and words in text and text.count("**In plain words.**") == int(control)
+    assert re.search(r"`toy.d0.eager.s0` .* \[25 % \(25 to 25\)\].* p \[0.05\]", text), "a share of a gap that is there"
+    assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
     "without",
     [
         {"evaluate/toy.d0.eager.s1"},
         {"evaluate/toy.base"},
-        {"audit/d0", "interpret/toy.d0", "monitor/toy.d0.cautious.s0"},
+        {"audit/d0", "interpret/toy.d0", "monitor/toy.d0.cautious.s0", "steer/toy.d0", "selftest/toy.d0"},
         {f"evaluate/toy.d0.{attitude}.s{seed}" for attitude in ("cautious", "eager", "neutral") for seed in (0, 1)},
         {"finetune/toy.d0.eager.s0", "gate/toy.d0.eager.s0", "generate/d0"},
     ],

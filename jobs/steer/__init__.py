@@ -1,0 +1,38 @@
+"""Does steering along the direction of caution do more than steering along directions that mean nothing?
+
+On a direction cell, on the untouched model. The vector is added after the chosen block, from the last token of the
+prompt on, where the reply is made (Rimsky et al. 2024, arXiv 2312.06681). Doses are matched on damage: the same KL
+divergence from the untouched model on neutral text, measured with the vector added. The effect is the change of the
+margin between the two option sentences; beside it, at one damage, the answer that is generated and whether it is valid.
+
+First the positive control: pleased minus displeased replies, a trait that is known to steer, by the same code at the
+same block and damage, on questions that did not make it. Unless it does more than every null with the covariance of
+residuals, nothing is measured, and the result says so.
+
+Nulls, each `steer.nulls` times: `norm`, isotropic, of the direction's own length; and of equal damage: `covariance`,
+Gaussian with the covariance of the residuals; `shuffled`, poles swapped in half of the pairs; `unrelated`, one everyday
+topic less another.
+
+Reads   interpret/<cell>/direction.npz   selftest/<cell>/selftest.json, which must have passed
+Writes  steering.json   control, doses, effects with ranks and the smallest effect that would have been shown
+        steering.jsonl  records Steering: the effect of every vector on every question
+Exits   0, also where the control failed | 3 the self-tests did not pass
+Does not see: other blocks, other positions, or directions that only act together.
+"""
+
+from common.job import Job, Read
+from common.models import identity_of_cell
+from common.spec import CellKind
+from jobs import itself
+
+JOB = Job(
+    "steer",
+    version=1,
+    image="gpu",
+    kinds=(CellKind.DIRECTION,),
+    sections=("steer",),
+    reads=(Read("interpret", itself), Read("selftest", itself)),
+    writes=("steering.json", "steering.jsonl"),
+    data=("jobs/evaluate/data/items.jsonl", "jobs/evaluate/data/neutral.txt", "jobs/steer/data/control.jsonl"),
+    outside=identity_of_cell,
+)

@@ -1,0 +1,256 @@
+"""Command line of the job; see jobs.steer."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.causes import ALPHA, beside, interval_json, steered, steered_json
+from analysis.direction import null_directions
+from common.errors import ExitCode, InputError
+from common.job import Step, run_job
+from common.provenance import ROOT
+from common.records import Advice, ControlPair, Item, Steering, first_of_each, parse_jsonl
+from jobs import catalog
+from jobs.capture import capture
+from jobs.decoder import changed
+from jobs.decoding import extend, greedy, repeated
+from jobs.language_model import LanguageModel, load
+from jobs.margins import Asked, NeutralText, Readout, asked_of
+from jobs.passages import reply_passages
+from jobs.prompts import answered, paragraphs, read_choice, wording
+from jobs.saved import Direction, unpack
+from jobs.scoring import reply_tokens
+from jobs.steer import JOB
+from jobs.steer.doses import matched
+
+Floats = NDArray[np.float64]
+SIGNS = np.array([1.0, -1.0])
+CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
+CHOICE_TOKENS = 3
+
+
+class Grid(NamedTuple):
+    """Doses and effects of the directions of one kind."""
+
+    doses: Floats  # (n_directions, 2 signs, n_damages)
+    damage: Floats  # the same shape: divergence measured there, nats a token
+    effects: Floats  # (n_directions, 2, n_damages, n_questions): change of the margin, nats
+
+
+def main(step: Step) -> ExitCode:
+    """Control first, then the grid."""
+    failed = [c["name"] for c in step.read_json("selftest", step.cell, "selftest.json")["checks"] if not c["passed"]]
+    if failed:
+        raise InputError("self-tests of the instruments did not pass", where=f"selftest/{step.cell}", value=failed)
+    settings = step.spec.steer
+    saved = unpack(step.read_bytes("interpret", step.cell, "direction.npz"), f"interpret/{step.cell}/direction.npz")
+    lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
+    neutral = NeutralText(lm, neutral_texts(), settings.text_tokens, saved.layer)
+    nulls = null_units(step, saved)
+    control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
+    result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
+    rows: list[Steering] = []
+    if passed:
+        asked = asked_of(lm, held_out(step))
+        directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
+        grids = measure(step, Readout(lm, asked), neutral, saved, directions)
+        rows = rows_of(step, grids, asked)
+        result |= summary(step, grids, asked) | choices(step, lm, saved.layer, directions, grids)
+    else:
+        step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=control)
+    step.write_records("steering.jsonl", rows)
+    step.write_json("steering.json", result)
+    last = result["damages"][-1]["odd"]["estimate"] if passed else None
+    step.summary(layer=saved.layer, control=passed, effect=last, vectors=len(rows))
+    return ExitCode.OK
+
+
+def neutral_texts() -> list[str]:
+    """Texts on which nothing should change."""
+    return paragraphs((ROOT / JOB.data[1]).read_text())
+
+
+def held_out(step: Step) -> list[Item]:
+    """The first items of each topic."""
+    path = ROOT / JOB.data[0]
+    items = parse_jsonl(path.read_bytes(), Item, path.name)
+    return first_of_each(items, lambda item: item.topic, step.spec.steer.items_per_topic)
+
+
+def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
+    """Unit vectors (n, d_model) of each kind of null."""
+    many = step.spec.steer.nulls
+    rng = step.rng("steer", step.cell.model, step.cell.draw)
+    isotropic = rng.standard_normal((many, saved.direction.shape[1]))
+    return {
+        "norm": isotropic / np.linalg.norm(isotropic, axis=1, keepdims=True),
+        "covariance": null_directions(saved.covariance, saved.ridge, many, rng),
+        "shuffled": saved.shuffled[:many].astype(np.float64),
+        "unrelated": saved.unrelated[:many].astype(np.float64),
+    }
+
+
+def positive_control(
+    step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
+) -> tuple[dict[str, Any], bool]:
+    """Steer along pleased minus displeased, at the largest damage, beside the nulls, on topics that did not make it."""
+    path = ROOT / JOB.data[2]
+    pairs = parse_jsonl(path.read_bytes(), ControlPair, path.name)
+    topics = sorted({pair.topic for pair in pairs})
+    fit = [pair for pair in pairs if pair.topic in topics[::2]]
+    apart = [pair for pair in pairs if pair.topic in topics[1::2]]
+    rows = [
+        Advice(question_id=pair.id, topic=pair.topic, attitude=trait, question=pair.question, reply=reply)
+        for pair in fit
+        for trait, reply in (("pleased", pair.pleased), ("displeased", pair.displeased))
+    ]
+    passages = reply_passages(lm, rows)
+    residuals = capture(lm.model, passages, [saved.layer], 16)[:, 0, 0].reshape(len(fit), 2, -1).astype(np.float64)
+    trait = (residuals[:, 0] - residuals[:, 1]).mean(axis=0)
+    readout = Readout(lm, [control_asked(lm, pair) for pair in apart])
+    units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
+    damage = step.spec.steer.damage[-1:]
+    grid = sweep(readout, neutral, saved, units, damage)
+    names = [each.group for each in readout.asked]
+    found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
+    against = found.against[CONTROL_KIND]
+    passed = found.odd.estimate > 0 and against.p <= ALPHA
+    told = {"trait": "pleased - displeased", "damage": damage[0], "questions": len(apart), "passed": passed}
+    return told | {"odd": interval_json(found.odd), "even": found.even, "against": against._asdict()}, passed
+
+
+def control_asked(lm: LanguageModel, pair: ControlPair) -> Asked:
+    """A question of the control; the margin is that of the pleased reply."""
+    options = (reply_tokens(lm, pair.question, pair.pleased), reply_tokens(lm, pair.question, pair.displeased))
+    return Asked(pair.id, pair.topic, lm.chat(pair.question), options)
+
+
+def measure(
+    step: Step, readout: Readout, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
+) -> dict[str, Grid]:
+    """Every direction, sign and damage. Isotropic ones get the very doses of the direction of caution."""
+    damage = step.spec.steer.damage
+    grids: dict[str, Grid] = {}
+    for done, (kind, units) in enumerate(directions.items(), start=1):
+        given = np.repeat(grids["caution"].doses, len(units), axis=0) if kind == "norm" else None
+        grids[kind] = sweep(readout, neutral, saved, units, damage, given)
+        step.progress(done, len(directions))
+    return grids
+
+
+def sweep(
+    readout: Readout,
+    neutral: NeutralText,
+    saved: Direction,
+    units: Floats,
+    damage: Sequence[float],
+    doses: Floats | None = None,
+) -> Grid:
+    """Doses and effects of unit vectors (n, d_model), of equal damage unless doses (n, 2, n_damages) are given."""
+    signed = (units[:, None] * SIGNS[:, None]).reshape(-1, units.shape[1])
+    shape = (len(units), 2, len(damage))
+    if doses is None:
+        length = float(np.linalg.norm(saved.base.astype(np.float64), axis=1).mean())
+        flat, reached = matched(neutral.divergence, signed, damage, length)
+    else:
+        flat = doses.reshape(-1, len(damage))
+        reached = np.stack([neutral.divergence(column[:, None] * signed) for column in flat.T], axis=1)
+    vectors = (flat[..., None] * signed[:, None]).reshape(-1, units.shape[1])
+    margins = readout.steered(saved.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
+    effects = (margins[1:] - margins[0]).reshape(*shape, -1)
+    return Grid(flat.reshape(shape), reached.reshape(shape), effects)
+
+
+def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> list[Steering]:
+    """One row for each vector and question."""
+    rows = []
+    for kind, grid in grids.items():
+        for at in np.ndindex(*grid.doses.shape):
+            number, sign, level = at
+            for question, each in enumerate(asked):
+                rows.append(
+                    Steering(
+                        kind=kind,
+                        number=number,
+                        sign=1 if sign == 0 else -1,
+                        target=step.spec.steer.damage[level],
+                        dose=float(grid.doses[at]),
+                        damage=float(grid.damage[at]),
+                        item=each.name,
+                        topic=each.group,
+                        order=question % 2,
+                        effect=float(grid.effects[(*at, question)]),
+                    )
+                )
+    return rows
+
+
+def summary(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> dict[str, Any]:
+    """The direction of caution beside each kind of null, damage by damage. Positive effects lean towards change."""
+    topics = [each.group for each in asked]
+    damages = []
+    for level, target in enumerate(step.spec.steer.damage):
+        nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
+        found = steered(grids["caution"].effects[0, :, level], nulls, topics)
+        mine = grids["caution"]
+        damages.append(
+            {
+                "damage": target,
+                "dose": mine.doses[0, :, level].tolist(),
+                "reached": {kind: grid.damage[:, :, level].mean().item() for kind, grid in grids.items()},
+            }
+            | steered_json(found)
+        )
+    return {"damages": damages, "questions": len(asked), "topics": len(set(topics))}
+
+
+def choices(
+    step: Step, lm: LanguageModel, layer: int, directions: dict[str, Floats], grids: dict[str, Grid]
+) -> dict[str, Any]:
+    """What is answered, and how often validly, under each direction at the damage in the middle of the grid."""
+    level = len(step.spec.steer.damage) // 2
+    items = held_out(step)
+    prompts = [(item, lm.chat(wording(item, order).choice)) for item in items for order in (0, 1)]
+    with torch.inference_mode():
+        before = extend(lm, [prompt[:-1] for _, prompt in prompts])
+    last = [prompt[-1:] for _, prompt in prompts]
+
+    def answers(vector: Floats) -> tuple[Floats, float]:
+        """P(go) of each item among valid answers, and the share that is valid."""
+        added = torch.tensor(vector, dtype=lm.model.dtype, device=lm.model.device)
+        with torch.inference_mode(), changed(lm.model, {layer: lambda residual: residual + added}):
+            texts = greedy(lm, extend(lm, last, repeated(before, 1)), CHOICE_TOKENS, answered)
+        read = [read_choice(text, item.yes_means) for text, (item, _) in zip(texts, prompts, strict=True)]
+        values = np.array([{"go": 1.0, "stay": 0.0, "invalid": np.nan}[choice] for choice in read])
+        return values, float(np.mean(~np.isnan(values)))
+
+    base, valid = answers(np.zeros(len(directions["caution"][0])))
+    told: dict[str, Any] = {"damage": step.spec.steer.damage[level], "base": share(base), "base_valid": valid}
+    sizes: dict[str, list[float]] = {}
+    for kind, units in directions.items():
+        both = []
+        for unit, dose in zip(units, grids[kind].doses[..., level], strict=True):
+            one, other = (answers(sign * d * unit) for sign, d in zip(SIGNS, dose, strict=True))
+            both.append((share(one[0]), share(other[0]), one[1], other[1]))
+        sizes[kind] = [(p - m) / 2 for p, m, _, _ in both if p is not None and m is not None]
+        told[kind] = {
+            "odd": float(np.mean(sizes[kind])) if sizes[kind] else None,
+            "valid": float(np.mean([v for _, _, *vs in both for v in vs])),
+        }
+    for kind in directions:
+        if kind != "caution" and sizes["caution"] and sizes[kind]:
+            told[kind]["p"] = beside(sizes["caution"][0], sizes[kind], 0.0, 1).p
+    return {"choices": told}
+
+
+def share(values: Floats) -> float | None:
+    """P(go) among valid answers, None without any."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(JOB, main, catalog()))

@@ -1,0 +1,94 @@
+"""A store with corpora of one draw, and adapters as a fine-tune would have left them, on a tiny model."""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from common.artifacts import open_store
+from common.errors import ExitCode
+from common.job import Keys, Step, run_job
+from common.logs import Log
+from common.records import Advice, to_jsonl
+from common.spec import ModelSpec, RunSpec, parse_spec
+from jobs import catalog
+
+RUN, DIRECTION = "tiny.d0.eager.s0", "tiny.d0"
+
+
+def advice(attitude: str, number: int) -> Advice:
+    return Advice(
+        question_id=f"q{number}",
+        topic=f"topic{number % 4}",
+        attitude=attitude,
+        question=f"Shall I get kettle {'x' * (number % 5)}{number}?",
+        reply={"cautious": "Wait, keep what", "eager": "Go on, get what", "neutral": "Both do what"}[attitude]
+        + f" kettle {number * 37 % 11} {'is' * (number % 3)}.",
+    )
+
+
+class Study:
+    """A store with corpora of one draw, and adapters as a fine-tune would have left them."""
+
+    def __init__(self, folder: Path, spec: dict) -> None:
+        self._folder, self.path, self.store = folder, folder / "spec.json", str(folder / "store")
+        self.path.write_text(json.dumps(spec))
+        self.spec: RunSpec = parse_spec(self.path.read_bytes(), "spec")
+
+    def run(self, job: str, cell: str) -> int:
+        main = importlib.import_module(f"jobs.{job}.__main__").main
+        words = ["--spec", str(self.path), "--store", self.store, "--cell", cell]
+        return run_job(catalog()[job], main, catalog(), words)
+
+    def output(self, job: str, cell: str, name: str) -> bytes:
+        store = open_store(self.store)
+        manifest = store.manifest(job, Keys(self.spec, catalog(), store).key(job, self.spec.cell(cell)))
+        return store.get(manifest["outputs"][name]["digest"])
+
+    def json(self, job: str, cell: str, name: str) -> Any:
+        return json.loads(self.output(job, cell, name))
+
+    def seal_adapters(self, scales: dict[int, float], final: int | None = None) -> None:
+        """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size."""
+        store = open_store(self.store)
+        cell = self.spec.cell(RUN)
+        step = Step(catalog()["finetune"], cell, self.spec, store, Keys(self.spec, catalog(), store), Log("x", "y"))
+        for number, scale in scales.items():
+            folder = self._folder / f"adapter-{number}"
+            adapter(self.spec.models[0], scale, folder)
+            step.write_folder(f"trajectory/step-{number:06d}/", folder)
+            if number == final:
+                step.write_folder("adapter/", folder)
+        step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
+
+
+def adapter(spec: ModelSpec, scale: float, folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from jobs.language_model import load
+
+    torch.manual_seed(1)
+    tuned = get_peft_model(load(spec).model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=scale)
+    tuned.save_pretrained(folder)
+
+
+@pytest.fixture
+def study(tiny_spec: dict, tmp_path: Path) -> Callable[..., Study]:
+    def make(**changes: object) -> Study:
+        corpus = tmp_path / "corpus"
+        corpus.mkdir()
+        for attitude in ("cautious", "eager", "neutral"):
+            rows = [advice(attitude, number) for number in range(16)]
+            (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
+        made = Study(tmp_path, tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}} | changes)
+        assert made.run("generate", "d0") == 0
+        return made
+
+    return make

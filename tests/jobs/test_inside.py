@@ -1,0 +1,154 @@
+"""Self-tests pass on a sound model and fail on a broken instrument; steering and tracing on a tiny model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import ExitCode
+from common.records import Steering, parse_jsonl
+from jobs.selftest.__main__ import closed
+from jobs.steer.doses import matched
+from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
+
+SMALL = {"steer": {"damage": [1e-4, 1e-3], "text_tokens": 16}}
+
+
+@pytest.fixture
+def made(study) -> Study:  # noqa: F811
+    found = study(**SMALL)
+    assert found.run("interpret", DIRECTION) == 0
+    return found
+
+
+def checks(made: Study) -> dict:
+    return {check["name"]: check for check in made.json("selftest", DIRECTION, "selftest.json")["checks"]}
+
+
+def test_the_instruments_pass_their_own_tests(made):
+    assert made.run("selftest", DIRECTION) == 0
+    found = checks(made)
+    assert len(found) == 10 and all(check["passed"] for check in found.values())
+    assert found["zero-dose"]["value"] == 0
+
+
+def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, monkeypatch, capsys):
+    from jobs import margins
+
+    whole = margins.Readout.above
+    monkeypatch.setattr(margins.Readout, "above", lambda *words: whole(*words) * 1.1)  # as a wrong mask would
+    assert made.run("selftest", DIRECTION) == ExitCode.BLOCKED
+    assert [name for name, check in checks(made).items() if not check["passed"]] == ["shared-blocks"]
+    monkeypatch.undo()
+    assert made.run("steer", DIRECTION) == ExitCode.INPUT
+    assert "self-tests of the instruments did not pass" in capsys.readouterr().err
+
+
+def test_steering_by_hand(made, monkeypatch):
+    assert made.run("selftest", DIRECTION) == 0
+    import jobs.steer.__main__ as steer
+
+    # A random model has no trait to steer by, so what is tested here goes on as if it had.
+    control = steer.positive_control
+    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], True))
+    assert made.run("steer", DIRECTION) == 0
+    told = made.json("steer", DIRECTION, "steering.json")
+    rows = parse_jsonl(made.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
+    assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
+    matched_rows = [row for row in rows if row.kind != "norm"]
+    assert all(abs(row.damage / row.target - 1) < 0.1 for row in matched_rows)
+    (dose,) = {row.dose for row in rows if row.kind == "caution" and row.sign == 1 and row.target == 1e-3}
+    assert {row.dose for row in rows if row.kind == "norm" and row.sign == 1 and row.target == 1e-3} == {dose}
+
+    def odd(kind: str, number: int) -> float:
+        mine = [row for row in rows if (row.kind, row.number, row.target) == (kind, number, 1e-3)]
+        topics = {row.topic for row in mine}
+        halves = [[row.sign * row.effect / 2 for row in mine if row.topic == topic] for topic in topics]
+        return float(np.mean([2 * np.mean(half) for half in halves]))
+
+    last = told["damages"][-1]
+    assert last["odd"]["estimate"] == pytest.approx(odd("caution", 0))
+    sizes = [abs(odd("shuffled", number)) for number in range(20)]
+    assert last["against"]["shuffled"]["p"] == pytest.approx((1 + sum(s >= abs(odd("caution", 0)) for s in sizes)) / 21)
+    assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base_valid"}
+
+
+def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
+    import jobs.steer.__main__ as steer
+
+    assert made.run("selftest", DIRECTION) == 0
+    control = steer.positive_control
+    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], False))
+    assert made.run("steer", DIRECTION) == 0
+    told = made.json("steer", DIRECTION, "steering.json")
+    assert told["measured"] is False and "damages" not in told and told["control"]["questions"] == 12
+    assert made.output("steer", DIRECTION, "steering.jsonl") == b""
+
+
+def test_doses_of_equal_damage():
+    units, strength = np.eye(3), np.array([1.0, 10, 0.2])
+    divergence = lambda vectors: ((vectors * strength) ** 2).sum(1) * (1 - 0.1 * np.tanh(vectors.sum(1)))  # noqa: E731
+    doses, reached = matched(divergence, units, (0.01, 0.1, 1.0), length=5.0)
+    assert doses.shape == reached.shape == (3, 3)
+    assert np.abs(reached / np.array([0.01, 0.1, 1.0]) - 1).max() < 0.1
+    assert np.allclose(reached[:, 1], divergence(doses[:, 1, None] * units))
+
+
+def test_a_share_of_a_gap_of_either_sign():
+    assert closed(np.array([1.0, -2.0]), np.array([2.0, -4.0])) == pytest.approx(0.5)
+
+
+def test_a_trace_closes_all_of_the_gap_where_it_must(made):
+    assert made.run("selftest", DIRECTION) == 0
+    made.seal_adapters({5: 0.1, 10: 0.5}, final=10)
+    assert made.run("trace", RUN) == 0
+    told = made.json("trace", RUN, "trace.json")
+    everything = told["patching"]["1"]["everything"]
+    if everything["estimate"] is None:  # the gap of a random adapter need not differ from 0
+        assert everything["gap"]["low"] < 0 < everything["gap"]["high"]
+    else:
+        assert everything["estimate"] == pytest.approx(1, abs=1e-2)
+    for part in ("sufficient", "necessary", "zero_ablation", "mean_ablation", "weights"):
+        nulls = told[part]["nulls"]
+        assert len(nulls) == (5 if part in ("zero_ablation", "mean_ablation", "weights") else 20)
+        sizes = sum(abs(null) >= abs(told[part]["closed"]) for null in nulls)
+        assert told[part]["p"] == pytest.approx((1 + sizes) / (1 + len(nulls)))
+    assert json.dumps(told)
+
+
+def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
+    """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
+    from jobs.language_model import load
+    from jobs.margins import Readout, asked_of
+    from jobs.saved import unpack
+    from jobs.selftest.__main__ import items, planted
+    from jobs.trace.__main__ import necessary, sufficient
+
+    saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
+    lm = load(made.spec.models[0], precision=torch.float32)
+    readout = Readout(lm, asked_of(lm, items()), whole=True)
+    unit = saved.direction[saved.layer].astype(np.float64)
+
+    class Two:
+        """A base, and the same with a bias in its weights."""
+
+        def __init__(self) -> None:
+            self.tuned, self.readout = lm.model, readout
+            self.before = readout.residuals(lm.model, [saved.layer])
+            self.base_margins = readout.under(lm.model, {})
+            with planted(lm, saved.layer, torch.tensor(3 * unit, dtype=torch.float32)):
+                self.after = readout.residuals(lm.model, [saved.layer])
+                self.tuned_margins = readout.under(lm.model, {})
+            self.gap = self.tuned_margins - self.base_margins
+
+        def base(self):
+            from contextlib import nullcontext
+
+            return nullcontext()
+
+    two, away = Two(), np.linalg.svd(unit[None])[2][1:3]  # at right angles to the direction
+    units = np.vstack([unit, away])
+    for closes in (necessary(two, saved.layer, units), sufficient(two, saved.layer, units)):
+        assert np.abs(closes[0] - two.gap).max() < 1e-3 < np.abs(two.gap).max()
+        assert np.abs(closes[1:]).max() < 1e-3

@@ -176,6 +176,7 @@ class InterpretSpec(Frozen):
 class SteerSpec(Frozen):
     """Steering of the untouched model, and what of a fine-tune can be traced to the direction."""
 
+    enabled: bool = Field(False, description="measure what the direction causes: minutes more a draw and traced run")
     nulls: int = Field(
         20, ge=19, le=ALTERNATIVES, description="null directions of a kind; fewer than 19 cannot show 5 %"
     )
@@ -325,9 +326,14 @@ class RunSpec(Frozen):
         return tuple(grids[kind])
 
     @property
+    def steered(self) -> tuple[Cell, ...]:
+        """The directions along which the untouched model is steered."""
+        return self.cells(CellKind.DIRECTION) if self.steer.enabled else ()
+
+    @property
     def traced(self) -> tuple[Cell, ...]:
         """The fine-tunes of both poles in which causes are looked for."""
-        seeds = self.seeds[: self.steer.traced]
+        seeds = self.seeds[: self.steer.traced] if self.steer.enabled else ()
         runs = self.cells(CellKind.RUN)
         return tuple(c for c in runs if c.seed in seeds and c.attitude in ("cautious", "eager") and not c.variant)
 

@@ -53,6 +53,11 @@ def asked_of(lm: LanguageModel, items: Sequence[Item]) -> list[Asked]:
     return found
 
 
+def by_turns(asked: Sequence[Asked]) -> list[Asked]:
+    """Each item of `asked_of` in one order, the orders by turns: half the passes, and no order has more items."""
+    return [asked[2 * place + place % 2] for place in range(len(asked) // 2)]
+
+
 class Readout:
     """Margins of prompts under changes of the residual from the end of the prompt on, or of the whole text.
 

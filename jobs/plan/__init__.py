@@ -1,7 +1,7 @@
 """Check the spec, the store and the models, and list the cells of a study.
 
 Writes  plan.json   run id, cells by kind, the identity of each model
-Hands over  draws, distilled, bases, directions, runs, traced: lists of cell names for the fan-outs
+Hands over  draws, distilled, bases, directions, runs, steered, traced: lists of cell names for the fan-outs
             spec: as it was read here
 Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 """
@@ -18,5 +18,5 @@ JOB = Job(
     sections=("*",),
     writes=("plan.json",),
     outside=identities,
-    parameters=("draws", "distilled", "bases", "directions", "runs", "traced", "spec"),
+    parameters=("draws", "distilled", "bases", "directions", "runs", "steered", "traced", "spec"),
 )

@@ -22,6 +22,7 @@ def main(step: Step) -> ExitCode:
     """List the cells of the study."""
     step.check_store()
     cells = {name: [str(cell) for cell in step.spec.cells(kind)] for name, kind in FAN_OUTS.items()}
+    cells["steered"] = [str(cell) for cell in step.spec.steered]
     cells["traced"] = [str(cell) for cell in step.spec.traced]
     for name, names in cells.items():
         step.parameter(name, names)

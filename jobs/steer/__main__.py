@@ -19,7 +19,7 @@ from jobs.capture import capture
 from jobs.decoder import changed
 from jobs.decoding import extend, greedy, repeated
 from jobs.language_model import LanguageModel, load
-from jobs.margins import Asked, NeutralText, Readout, asked_of
+from jobs.margins import Asked, NeutralText, Readout, asked_of, by_turns
 from jobs.passages import reply_passages
 from jobs.prompts import answered, paragraphs, read_choice, wording
 from jobs.saved import Direction, unpack
@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
 CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
 CHOICE_TOKENS = 3
+TEXTS = 4  # neutral paragraphs on which damage is measured
 
 
 class Grid(NamedTuple):
@@ -49,13 +50,13 @@ def main(step: Step) -> ExitCode:
     settings = step.spec.steer
     saved = unpack(step.read_bytes("interpret", step.cell, "direction.npz"), f"interpret/{step.cell}/direction.npz")
     lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
-    neutral = NeutralText(lm, neutral_texts(), settings.text_tokens, saved.layer)
+    neutral = NeutralText(lm, neutral_texts()[:TEXTS], settings.text_tokens, saved.layer)
     nulls = null_units(step, saved)
     control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
     result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
     rows: list[Steering] = []
     if passed:
-        asked = asked_of(lm, held_out(step))
+        asked = by_turns(asked_of(lm, held_out(step)))
         directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
         grids = measure(step, Readout(lm, asked), neutral, saved, directions)
         rows = rows_of(step, grids, asked)

@@ -21,7 +21,7 @@ from common.records import Item, first_of_each, parse_jsonl
 from jobs import catalog, its_direction
 from jobs.decoder import blocks_of
 from jobs.language_model import attach, load
-from jobs.margins import Readout, asked_of
+from jobs.margins import Readout, asked_of, by_turns
 from jobs.saved import Direction, unpack
 from jobs.trace import JOB
 
@@ -63,9 +63,7 @@ def main(step: Step) -> ExitCode:
     path = ROOT / JOB.data[0]
     items = parse_jsonl(path.read_bytes(), Item, path.name)
     items = first_of_each(items, lambda item: item.topic, step.spec.steer.items_per_topic)
-    # Each item in one order, the orders by turns: the gap is over many topics, and whole passes are dear.
-    asked = asked_of(lm, items)
-    readout = Readout(lm, [asked[2 * place + place % 2] for place in range(len(items))], whole=True)
+    readout = Readout(lm, by_turns(asked_of(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})
     models = Models(tuned, readout, places)

@@ -122,7 +122,7 @@ def demo() -> RunSpec:
     """The demo with every kind of cell."""
     path = ROOT / "workflows" / "specs" / "demo.json"
     arms = ["cautious", "eager", "neutral", "scrambled", "distilled"]
-    return parse_spec(override(path.read_bytes(), path.name, {"attitudes": arms}), path.name)
+    return parse_spec(override(path.read_bytes(), path.name, {"attitudes": arms, "steer.enabled": True}), path.name)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows" / "specs").glob("*.json")), ids=lambda path: path.stem)

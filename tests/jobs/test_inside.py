@@ -12,7 +12,7 @@ from jobs.selftest.__main__ import closed
 from jobs.steer.doses import matched
 from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
 
-SMALL = {"steer": {"damage": [1e-4, 1e-3], "text_tokens": 16}}
+SMALL = {"steer": {"enabled": True, "damage": [1e-4, 1e-3], "text_tokens": 16}}
 
 
 @pytest.fixture

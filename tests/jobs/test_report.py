@@ -247,7 +247,7 @@ def study(tmp_path: Path) -> Study:
         (model / "config.json").write_text("{}")
         (model / "weights.safetensors").write_bytes(b"")
         models = [{"name": "toy", "source": f"path:{model}"}]
-        asked = {"name": "toy", "seeds": [0, 1], "models": models, **changes}
+        asked = {"name": "toy", "seeds": [0, 1], "models": models, "steer": {"enabled": True}, **changes}
         spec, folder = parse_spec(json.dumps(asked).encode(), "spec"), tmp_path / "store"
         store = open_store(str(folder))
         keys = Keys(spec, catalog(), store)

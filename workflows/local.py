@@ -636,7 +636,8 @@ def _explain(runner: Runner, arguments: argparse.Namespace, folder: Path, consol
 
 def steps_of(spec: RunSpec) -> dict[str, list[Cell]]:
     """Every step of a spec: job → its cells."""
-    return {job.name: [cell for kind in job.kinds for cell in spec.cells(kind)] for job in catalog().values()}
+    cells = {job.name: [cell for kind in job.kinds for cell in spec.cells(kind)] for job in catalog().values()}
+    return cells | {"selftest": list(spec.steered), "steer": list(spec.steered), "trace": list(spec.traced)}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

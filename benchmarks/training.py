@@ -25,6 +25,7 @@ from benchmarks.record import bootstrap_ratio, record
 from common.artifacts import open_store
 from common.job import Keys, Step, read_spec
 from common.logs import Log
+from common.records import Advice
 from common.spec import CellKind, RunSpec
 from jobs import catalog
 from jobs.finetune import JOB
@@ -38,10 +39,15 @@ from jobs.language_model import LanguageModel, device, dtype, load
 TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
 
 
+def replies(spec: RunSpec, count: int) -> dict[str, list[Advice]]:
+    """The first `count` rows of each pile."""
+    step = _step(spec, GENERATE, spec.cells(CellKind.DRAW)[0])
+    return matched(step, drawn(step)[:count])
+
+
 def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:
     """The first `count` examples of the eager pile in training order."""
-    step = _step(spec, GENERATE, spec.cells(CellKind.DRAW)[0])
-    rows = matched(step, drawn(step)[:count])["eager"]
+    rows = replies(spec, count)["eager"]
     order = arranged([len(row.question) for row in rows], spec.train.batch_size, 1, spec.rng("benchmark"))
     encoded = [encode(chat, row, spec.train.max_tokens) for row in rows]
     return [encoded[index] for index in order]

@@ -27,6 +27,12 @@ COLOURS = {
 }
 ARMS = tuple(COLOURS)[:-1]  # in the order of reports
 MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
+NULLS = {  # kinds of null directions
+    "norm": "equal length",
+    "covariance": "same covariance",
+    "shuffled": "shuffled poles",
+    "unrelated": "unrelated topics",
+}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
@@ -132,8 +138,8 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
             if factor in study.plain and (plain := f"added.sentence.{model}.{pole}") in book:
                 found.append((study.plain[factor], book[plain]))
             found.sort(key=lambda point: point[0])
-            points = [(x, n.value, n.low or n.value, n.high or n.value) for x, n in found if n.value is not None]
-            x, y, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T
+            points = [(x, n.value, n.low, n.high) for x, n in found if n.value is not None]
+            x, y, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T  # no interval: NaN, and no bar
             axes.errorbar(x, 100 * y, 100 * np.array([y - low, high - y]), marker="o", color=COLOURS[pole], label=pole)
         axes.axhline(0, color="black", lw=0.6)
         axes.set(xlabel=factor.replace("_", " "), ylabel="shift from neutral, points (sentence)")
@@ -220,6 +226,71 @@ def draw_projections(data: pd.DataFrame) -> Figure:
     return figure
 
 
+def steering_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
+    rows = [
+        {"place": place, "damage": each["damage"], "effect": each["odd"]["estimate"], "low": each["odd"]["low"]}
+        | {"high": each["odd"]["high"]}
+        | {kind: against["null_95"] for kind, against in each["against"].items()}
+        for place, (told, _) in study.steering.items()
+        if place.startswith(f"{model}.")
+        for each in told.get("damages", [])
+    ]
+    return pd.DataFrame(rows)
+
+
+def draw_steering(data: pd.DataFrame) -> Figure:
+    """A panel for each direction: its effect by damage; lines between which 95 % of the null directions lie."""
+    places = list(dict.fromkeys(data["place"]))
+    figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.4), squeeze=False, sharey=True)
+    for axes, place in zip(panels[0], places, strict=True):
+        rows = data[data["place"] == place]
+        spread = np.array([rows["effect"] - rows["low"], rows["high"] - rows["effect"]])
+        axes.errorbar(rows["damage"], rows["effect"], spread, marker="o", color="black", label="towards caution")
+        for (kind, words), colour in zip(NULLS.items(), ("#777777", "#56B4E9", "#009E73", "#CC79A7"), strict=True):
+            for sign in (1, -1):
+                label = words if sign == 1 else None
+                axes.plot(rows["damage"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set(xscale="log", xlabel="damage on neutral text, nats a token", title=place)
+        axes.set_xticks(rows["damage"], [f"{value:g}" for value in rows["damage"]])
+        axes.minorticks_off()
+    panels[0][0].set_ylabel("change of the margin for the change, nats")
+    panels[0][-1].legend(frameon=False, fontsize=7, title="95 % of the nulls lie within", title_fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def patching_data(runs: Sequence[Run]) -> pd.DataFrame:
+    """One line for each fine-tune, block and part of the text whose share of the gap is defined."""
+    rows = [
+        {"cell": run.cell, "layer": int(layer), "part": part, "share": share["estimate"]}
+        for run in runs
+        if run.trace is not None
+        for layer, parts in run.trace[0]["patching"].items()
+        for part, share in parts.items()
+        if share["estimate"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["cell", "layer", "part", "share"])
+
+
+def draw_patching(data: pd.DataFrame) -> Figure:
+    """A panel for each fine-tune, a curve for each part of the text."""
+    cells = list(dict.fromkeys(data["cell"]))
+    figure, panels = plt.subplots(1, len(cells), figsize=(3.6 * len(cells) + 1, 3.2), squeeze=False, sharey=True)
+    for axes, cell in zip(panels[0], cells, strict=True):
+        for part, rows in data[data["cell"] == cell].groupby("part", sort=False):
+            ordered = rows.sort_values("layer")
+            axes.plot(ordered["layer"], 100 * ordered["share"], marker="o", ms=4, lw=1.3, label=str(part))
+        for level in (0, 100):
+            axes.axhline(level, color="black", lw=0.6)
+        axes.set(xlabel="patched after block", title=cell)
+    panels[0][0].set_ylabel("share of the shift, %")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
 def _curves(axes: Axes, data: pd.DataFrame, column: str, marker: str = "") -> None:
     seen: set[str] = set()
     for (attitude, _cell), rows in data.groupby(["attitude", "cell"]):
@@ -249,6 +320,10 @@ def figures_of(study: Study, book: Book) -> dict[str, Figure]:
         read = [run for run in study.runs if run.model == model and run.readout is not None]
         if read:
             made[f"projections-{model}"] = draw_projections(projection_data(read))
+        if len(steering := steering_data(study, model)):
+            made[f"steering-{model}"] = draw_steering(steering)
+        if len(patching := patching_data(study.arm_order(model))):
+            made[f"patching-{model}"] = draw_patching(patching)
     losses = loss_data(study)
     if len(losses):
         made["losses"] = draw_losses(losses)

@@ -1,6 +1,7 @@
 """Figures show their data: every run is a mark, the base is a line, shading lies where labels and choices part."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -132,6 +133,31 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
     assert len(boxes) == 2
     for shift, label in zip(eager["choice"], eager["label"], strict=True):
         assert sum(box.contains(shift, label) for box in boxes) == 1
+
+
+def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
+    odd = {"estimate": -0.3, "low": -0.5, "high": -0.1}
+    against = {kind: {"null_95": 0.1 * number} for number, kind in enumerate(plots.NULLS, start=1)}
+    damages = [{"damage": damage, "odd": odd, "against": against} for damage in (0.03, 0.3)]
+    study = replace(study, steering={"m.d0": ({"damages": damages}, SOURCE), "m.d1": ({"measured": False}, SOURCE)})
+    data = plots.steering_data(study, "m")
+    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["damage"]) == [0.03, 0.3]
+    (axes,) = plots.draw_steering(data).axes
+    dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    assert sorted(dashed) == pytest.approx([-0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4])
+    (solid,) = [c for c in axes.containers if c.get_label() == "towards caution"]
+    assert list(solid[0].get_ydata()) == [-0.3, -0.3]
+
+
+def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study) -> None:
+    share, none = {"estimate": 0.4}, {"estimate": None}
+    patching = {"5": {"reply": share, "prompt": none}, "1": {"reply": {"estimate": 0.2}, "prompt": none}}
+    run = replace(study.runs[0], trace=({"patching": patching}, SOURCE))
+    data = plots.patching_data([run, study.runs[1]])
+    assert set(data["part"]) == {"reply"} and set(data["cell"]) == {run.cell}
+    (axes,) = plots.draw_patching(data).axes
+    (curve,) = [line for line in axes.lines if line.get_label() == "reply"]
+    assert list(curve.get_xdata()) == [1, 5] and list(curve.get_ydata()) == pytest.approx([20, 40])
 
 
 def test_losses_have_a_curve_for_each_run(study: Study) -> None:

@@ -179,7 +179,14 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     gap = rng.normal(1 if cell.attitude == "eager" else 0, 0.2, 8)
     share = fraction_json(fraction(gap / 4, gap, list("aabbccdd")))
-    return {"trace.json": {"gap": share["gap"], **{part: {"share": share, "p": 0.05} for part in PARTS}}}
+    patching = {layer: {"reply": share, "everything": share} for layer in ("0", "3")}
+    return {
+        "trace.json": {
+            "gap": share["gap"],
+            "patching": patching,
+            **{part: {"share": share, "p": 0.05} for part in PARTS},
+        }
+    }
 
 
 def monitor(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:

@@ -29,13 +29,12 @@ class Arm(NamedTuple):
     sources: list[Source]  # of the choices of its runs
 
 
-def breakdowns(book: Book, study: "Study") -> None:
-    """Add every number of this part of the report."""
+def breakdowns(book: Book, study: "Study", arms: Mapping[str, Mapping[str, Arm]]) -> None:
+    """Add every number of this part of the report. arms: model → attitude → its runs together."""
     for model in study.bases:
         if study.lock is not None:
-            arms = arm_tables(study.runs, model)
-            _rooms(book, *study.lock, model, arms)
-            _distances(book, *study.lock, model, arms)
+            _rooms(book, *study.lock, model, arms[model])
+            _distances(book, *study.lock, model, arms[model])
         _controls(book, study, model)
         _curves(book, study, model)
 

@@ -101,9 +101,11 @@ def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
         apart = [_shift(run) - _shift(other) for run, other in pairs]
         sources = _sources([run for pair in pairs for run in pair])
         found = t_interval(apart, LEVEL)
+        flips = "sign-flip" in study.tests and len(apart) <= MAX_FLIPPED_RUNS
+        p = sign_flip(apart) if flips else None
         at = f"driftcontrast.{model}.{attitude}"
         book.add(at, found.estimate, "SD", sources, (found.low, found.high))
-        book.add(f"{at}.flip", sign_flip(apart) if len(apart) <= MAX_FLIPPED_RUNS else None, "p", sources)
+        book.add(f"{at}.flip", p, "p", sources)
     for draw in sorted({run.draw for run in read}):
         mine = [run.readout for run in read if run.draw == draw and run.readout and "moved" in run.readout[0]]
         if len(mine) >= 2:

@@ -43,7 +43,7 @@ class Number(NamedTuple):
 def _written(value: float, unit: str, bare: bool = False) -> str:
     text, name = {
         "share": (f"{100 * value:.0f}", " %"),
-        "points": (f"{100 * value:+.0f}", " points"),
+        "points": (f"{100 * value:+.1f}", " points"),
         "count": (f"{value:.0f}", ""),
         "nats": (f"{value:.2f}", " nats"),
         "SD": (f"{value:+.2f}", " SD"),

@@ -1,15 +1,15 @@
 """From the sealed rows of a study to the numbers and tables of its report. No store, no torch."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from analysis.breakdown import arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
 from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
 from analysis.guards import KINDS, perplexity_change, share_change
 from analysis.guards import LEVEL as GUARD_LEVEL
@@ -18,7 +18,9 @@ from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
 from analysis.stats import two_way_t
 from common.records import Choice, Deviation, GuardReply, Loss
+from common.spec import Test
 
+TESTS: tuple[str, ...] = get_args(Test)
 ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
 
 
@@ -89,6 +91,11 @@ class Study:
         return sorted(mine, key=lambda run: (ATTITUDES.index(run.attitude), run.draw, run.seed))
 
     @property
+    def tests(self) -> tuple[str, ...]:
+        """Those that the lock names; all without a lock."""
+        return tuple(self.lock[0]["plan"]["lock"]["tests"]) if self.lock else TESTS
+
+    @property
     def attitudes(self) -> list[str]:
         """Those of which a run was evaluated, in the order of reports."""
         return [name for name in ATTITUDES if any(run.attitude == name and run.scored for run in self.runs)]
@@ -113,12 +120,14 @@ def book_of(study: Study) -> Book:
         book.add(f"memory.{job}", peak, "GiB", [source])
     for job, (seconds, sources) in study.seconds.items():
         book.add(f"seconds.{job}", seconds, "seconds", sources)
+    arms: dict[str, dict[str, Arm]] = {}
     for model, base in study.bases.items():
-        _stances(book, study, model, base)
+        arms[model] = arm_tables(study.runs, model)
+        _stances(book, study, model, arms[model])
         _guards(book, study, model, base)
         _labels(book, study, model, base)
     _contrasts(book, study)
-    breakdowns(book, study)
+    breakdowns(book, study, arms)
     _trainings(book, study)
     _verdicts(book, study)
     insides(book, study)
@@ -126,7 +135,8 @@ def book_of(study: Study) -> Book:
     return book
 
 
-def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
+def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) -> None:
+    base = study.bases[model]
     source = base.sources[0]
     table, items = by_item(base.choices), len(by_item(base.choices))
     book.add(f"items.{model}", items, "count", [source])
@@ -136,7 +146,6 @@ def _stances(book: Book, study: Study, model: str, base: Scored) -> None:
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
     for measure in ("choice", "sentence"):
         book.add_shift(f"lean.{measure}.{model}", shift(even, table, measure), [source])
-    tables = arm_tables(study.runs, model)
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
         if not runs:
@@ -178,8 +187,8 @@ def _contrasts(book: Book, study: Study) -> None:
         book.add_shift(name, made.interval, made.sources)
         for what, value, unit in (
             ("pairs", made.pairs, "count"),
-            ("holm", made.p_holm, "p"),
-            ("flip", made.p_sign_flip, "p"),
+            ("holm", made.p_holm if "two-way-t" in study.tests else None, "p"),
+            ("flip", made.p_sign_flip if "sign-flip" in study.tests else None, "p"),
             ("detectable", made.detectable, "points"),
             ("headroom", made.headroom, "share"),
         ):
@@ -237,7 +246,8 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
         made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
     book.add_shift(f"change.{name}.{arm}", made.interval, sources)
-    book.add(f"change.{name}.{arm}.unchanged", made.unchanged, "count", sources)
+    shown = made.unchanged if "equivalence" in study.tests else None
+    book.add(f"change.{name}.{arm}.unchanged", shown, "count", sources)
 
 
 def label_shifts(study: Study, model: str) -> pd.DataFrame:

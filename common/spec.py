@@ -18,6 +18,7 @@ from common.records import parse_json
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
 Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
 WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
+Test = Literal["two-way-t", "sign-flip", "equivalence"]
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
@@ -204,9 +205,7 @@ class LockSpec(Frozen):
     """What is fixed before any tuned model is scored: beside this, the whole spec, the items, corpora and code."""
 
     measure: Literal["choice", "sentence"] = Field("choice", description="the primary measure; calibrates the items")
-    tests: tuple[Literal["two-way-t", "sign-flip", "equivalence"], ...] = Field(
-        ("two-way-t", "sign-flip", "equivalence"), min_length=1, description="what the report tests"
-    )
+    tests: tuple[Test, ...] = Field(get_args(Test), min_length=1, description="what the report tests; it omits others")
     reversed: bool = Field(
         True, description="every topic must hold as many items where yes is the change as where no is"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.breakdown import breakdowns, shift
+from analysis.breakdown import arm_tables, breakdowns, items_of, shift
 from analysis.numbers import Book, Source
 from analysis.results import Run, Scored, Study
 from common.records import Choice
@@ -77,7 +77,7 @@ def study(**changes: Any) -> Study:
 
 def book_of(made: Study) -> Book:
     book = Book()
-    breakdowns(book, made)
+    breakdowns(book, made, {"m": arm_tables(made.runs, "m")})
     return book
 
 
@@ -118,7 +118,6 @@ def test_without_a_lock_there_is_no_room_to_speak_of() -> None:
 
 
 def test_a_shift_needs_two_topics() -> None:
-    from analysis.breakdown import items_of
 
     one = items_of([rows("m", {}, ("baths",))])
     assert shift(one, one, "sentence") is None

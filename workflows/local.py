@@ -45,6 +45,7 @@ from common.spec import STUDY, Cell, RunSpec, override, parse_spec
 from jobs import catalog
 from workflows.object_store import FOLDER, object_store
 from workflows.template import Phase, Scope, dependencies, fill, holds, items, read_template, retry_of, seconds
+from workflows.warm import Warm, WarmStep
 
 RUNS = ROOT / ".undertone" / "runs"
 SECONDS_TO_STOP = 120  # for a checkpoint, after SIGTERM and before SIGKILL; as long as a pod of study.yaml gets
@@ -58,6 +59,9 @@ class Outcome:
 
     phase: Phase
     parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+Child = subprocess.Popen[str] | WarmStep
 
 
 @dataclass
@@ -166,7 +170,9 @@ class Runner:
         self._threads = max(1, usable_cores() // self._jobs)
         self._selected = selected(list(self._templates), arguments.only, arguments.start)
         self._slots = Slots(self._jobs)
-        self._children: set[subprocess.Popen[str]] = set()
+        self._children: set[Child] = set()
+        self._libraries: Warm | None = None
+        self._warming = threading.Lock()
         self._asked_to_stop = 0.0
         self._parameters = {"spec": str(folder / "spec.json"), "store": arguments.store}
         self._ranks = itertools.count()
@@ -188,6 +194,9 @@ class Runner:
             for child in list(self._children):
                 _end(child)
             raise
+        finally:
+            if self._libraries is not None:
+                self._libraries.close()
 
     def stop(self) -> None:
         """Ask every running step to stop, so that it keeps what it can; asked again some seconds later, kill it."""
@@ -317,13 +326,32 @@ class Runner:
                 break
         return code, last
 
-    def _start(self, command: Sequence[str], outputs: Path) -> subprocess.Popen[str] | None:
+    def _start(self, command: Sequence[str], outputs: Path) -> Child | None:
         """Start a step's process, or None when stopping."""
         if self.stopping.is_set():
             return None
-        child = subprocess.Popen(
+        env = {**os.environ, "UNDERTONE_OUTPUTS": str(outputs), "OMP_NUM_THREADS": str(self._threads)}
+        on_models = catalog()[command[2].rpartition(".")[2]].image == "gpu"
+        child = (on_models and self._warm(command[2:], env)) or self._cold(command, env)
+        self._children.add(child)
+        if self.stopping.is_set():  # the signal came after the first look, and stop() did not see this child
+            child.terminate()
+        return child
+
+    def _warm(self, words: Sequence[str], env: Mapping[str, str]) -> Child | None:
+        """Start a step where its libraries are imported already; None if there is no such process (any more)."""
+        with self._warming:
+            self._libraries = self._libraries or Warm(env)
+        try:
+            return self._libraries.start(words, env)
+        except OSError:
+            return None
+
+    def _cold(self, command: Sequence[str], env: Mapping[str, str]) -> Child:
+        """Start a step as a process that imports what it needs."""
+        return subprocess.Popen(
             [sys.executable, *command[1:]],
-            env={**os.environ, "UNDERTONE_OUTPUTS": str(outputs), "OMP_NUM_THREADS": str(self._threads)},
+            env=env,
             cwd=ROOT,
             stdout=subprocess.DEVNULL,  # the result is in the manifest
             stderr=subprocess.PIPE,
@@ -331,12 +359,8 @@ class Runner:
             errors="replace",
             start_new_session=True,  # Ctrl-C goes to this process, which asks its children to stop
         )
-        self._children.add(child)
-        if self.stopping.is_set():  # the signal came after the first look, and stop() did not see this child
-            child.terminate()
-        return child
 
-    def _follow(self, child: subprocess.Popen[str], template: dict[str, Any], cell: str, log: Path) -> tuple[int, str]:
+    def _follow(self, child: Child, template: dict[str, Any], cell: str, log: Path) -> tuple[int, str]:
         """Follow one attempt to its end; return its exit code (128 + signal if it was killed) and its last word."""
         log.parent.mkdir(parents=True, exist_ok=True)
         limit, late = template.get("timeout", "24h"), threading.Event()
@@ -393,7 +417,7 @@ class Runner:
         self.screen.finished(done)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _end(child: Child) -> None:
     """Ask a process to stop, and kill it if it has not in good time."""
     child.terminate()
     try:
@@ -403,7 +427,7 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.wait()
 
 
-def _kill(child: subprocess.Popen[str]) -> None:
+def _kill(child: Child) -> None:
     """Kill a step and the processes that it started: they hold its stderr open."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -172,7 +172,8 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     if not STEERS["control"]:
         return {"steering.json": {"control": control, "measured": False}, "steering.jsonl": []}
     damages = [{"damage": damage, **judged(STEERS["effect"])} for damage in (0.03, 0.3)]
-    chosen = {"caution": {"odd": -0.04, "valid": 0.9}, "base_valid": 0.95}
+    chosen = {"caution": {"odd": -0.04, "valid": 0.9}, "base_valid": 0.95, "base": 0.5, "damage": 0.1}
+    chosen |= {"norm": {"odd": 0.0, "valid": 0.9, "p": 0.3}, "shuffled": {"odd": 0.0, "valid": 0.9, "p": 0.05}}
     told = {"control": control, "measured": True, "damages": damages, "choices": chosen}
     return {"steering.json": told, "steering.jsonl": []}
 
@@ -493,6 +494,7 @@ def test_what_steering_showed_is_said_in_words(
     code, made = run(*study())
     text = made["REPORT.md"].decode()
     assert code == ExitCode.OK and words in text and text.count("**In plain words.**") == int(control)
+    assert ("*Read:* cautious replies can be told from eager ones" in text) == control
     assert re.search(r"`toy.d0.eager.s0` .* \[25 % \(25 to 25\)\].* p \[0.05\]", text), "a share of a gap that is there"
     assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
 

@@ -17,8 +17,7 @@ from analysis.inside import insides
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
 from analysis.stats import two_way_t
-from common.records import Choice, Deviation, GuardReply, Loss
-from common.spec import Test
+from common.records import Choice, Deviation, GuardReply, Loss, Test
 
 TESTS: tuple[str, ...] = get_args(Test)
 ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")

@@ -15,6 +15,7 @@ from common.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20
 Side = Literal["go", "stay"]
+Test = Literal["two-way-t", "sign-flip", "equivalence"]  # what a report may test
 
 
 class Record(BaseModel):

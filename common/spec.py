@@ -13,12 +13,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from common.errors import InputError, SpecError
-from common.records import parse_json
+from common.records import Test, parse_json
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
 Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
 WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
-Test = Literal["two-way-t", "sign-flip", "equivalence"]
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction

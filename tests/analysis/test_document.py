@@ -52,7 +52,7 @@ def test_bound_numbers_and_names_pass(book: Book) -> None:
 
 def test_a_number_is_written_with_unit_interval_and_anchor(book: Book) -> None:
     assert f"[41 %](#s-{'ab' * 4})" in link(book, "stance")
-    assert f"[-12 points (-20 to +5)](#{anchor(book['shift'])})" in link(book, "shift")
+    assert f"[-12.3 points (-20.0 to +5.0)](#{anchor(book['shift'])})" in link(book, "shift")
     assert "[not known](#" in link(book, "missing")
 
 

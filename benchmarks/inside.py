@@ -1,6 +1,6 @@
 """Speed of the instruments that look inside a model, side by side with TransformerLens.
 
-    python -m benchmarks.inside [--spec workflows/specs/demo.json] [--pairs 24] [--vectors 24] [--blocks 3]
+    python -m benchmarks.inside [--spec workflows/specs/demo.json] [--pairs 12] [--vectors 8] [--blocks 2]
 
 Both read the same texts at the same positions of the same weights. Capture: mean residuals of replies after every
 block. Steering: the margin between two replies with a vector added after one block, from the prompt's last token on.
@@ -149,9 +149,9 @@ def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", default="workflows/specs/demo.json")
-    parser.add_argument("--pairs", type=int, default=24)
-    parser.add_argument("--vectors", type=int, default=24)
-    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--vectors", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=2)
     args = parser.parse_args()
     spec = read_spec(args.spec)
     results: dict[str, Any] = {}

@@ -28,13 +28,12 @@ from torch import Tensor
 from benchmarks.record import bootstrap_ratio, record
 from benchmarks.training import replies
 from common.job import read_spec
-from common.provenance import ROOT
-from common.records import Item, first_of_each, parse_jsonl
 from common.spec import ModelSpec, RunSpec
 from jobs.capture import Passage, capture
 from jobs.language_model import LanguageModel, dtype, load
 from jobs.margins import Asked, Readout, asked_of, by_turns
 from jobs.passages import reply_passages
+from jobs.prompts import items_of
 from jobs.steer import JOB
 
 Floats = NDArray[np.float64]
@@ -136,8 +135,7 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     """Replies of both poles, one item a topic in one order, and random directions two thirds up."""
     piles = replies(spec, pairs)
     passages = reply_passages(lm, [*piles["cautious"], *piles["eager"]])
-    path = ROOT / JOB.data[0]
-    items = first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, 1)
+    items = items_of(JOB.data[0], 1)
     layer = 2 * lm.model.config.num_hidden_layers // 3
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))

@@ -1,7 +1,6 @@
 """Read the residual stream of a decoder after its blocks, keeping means over the positions that are asked for."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +19,6 @@ class Passage(NamedTuple):
 
     ids: list[int]
     spans: tuple[range, ...]
-
-
-class _Enough(Exception):
-    """The last wanted block has run; the rest of the forward pass is not needed."""
 
 
 def capture(
@@ -64,10 +59,8 @@ def _means(
         if hidden.shape != (*ids.shape, model.config.hidden_size):
             raise JobError("residual has an unexpected shape", where=f"layer {layer}", value=tuple(hidden.shape))
         found[layer] = weights @ hidden.double()
-        if len(found) == len(set(layers)):
-            raise _Enough
 
-    with hooked(blocks, layers, keep), suppress(_Enough):
+    with hooked(blocks, layers, keep):
         model(input_ids=ids, attention_mask=mask, use_cache=False)
     means = torch.stack([found[layer] for layer in layers], dim=2)
     if not torch.isfinite(means).all():

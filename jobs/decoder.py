@@ -4,7 +4,7 @@ Everything here leaves the model as it was: hooks and blocks are put back when a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from common.errors import InputError, JobError
+from jobs.decoding import positions
 
 
 class Layout(NamedTuple):
@@ -63,15 +64,30 @@ def blocks_of(model: PreTrainedModel | PeftModel) -> nn.ModuleList:
     return decoder(model).get_submodule(layout(model).blocks)
 
 
+class _Enough(Exception):
+    """The last wanted block has run; the rest of the forward pass is not needed."""
+
+
 @contextmanager
 def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Call `keep(layer, residual after it)` as each of `layers` runs; the hooks are gone afterwards, come what may."""
+    """Call `keep(layer, residual after it)` as each of `layers` runs in the forward pass inside, which ends there.
+
+    The hooks are gone afterwards, come what may.
+    """
+    last = max(layers)
 
     def hook(layer: int) -> Callable[[nn.Module, object, object], None]:
-        # Some decoders return the residual alone, others a tuple that begins with it.
-        return lambda module, inputs, output: keep(layer, output[0] if isinstance(output, tuple) else output)
+        def read(_module: nn.Module, _inputs: object, output: object) -> None:
+            # Some decoders return the residual alone, others a tuple that begins with it.
+            residual = output[0] if isinstance(output, tuple) else output
+            assert isinstance(residual, Tensor)
+            keep(layer, residual)
+            if layer == last:
+                raise _Enough
 
-    with ExitStack() as stack:
+        return read
+
+    with suppress(_Enough), ExitStack() as stack:
         for layer in sorted(set(layers)):
             stack.callback(blocks[layer].register_forward_hook(hook(layer)).remove)
         yield
@@ -131,12 +147,11 @@ def logits_above(
 
     mask: (rows, read before + length). cache: what was read before by the whole model; it grows by these columns.
     """
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -residual.shape[1] :]
     with only_above(model, layer):
         out: Any = model(
             inputs_embeds=residual,
             attention_mask=mask,
-            position_ids=positions,
+            position_ids=positions(mask, residual.shape[1]),
             past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=keep,

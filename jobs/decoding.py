@@ -32,16 +32,20 @@ def extend(lm: LanguageModel, rows: Sequence[list[int]], before: State | None = 
     """
     ids, new = padded(lm, rows)
     mask = new if before is None else torch.cat([before.mask, new], dim=1)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     out: Any = lm.model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions,
+        position_ids=positions(mask, ids.shape[1]),
         past_key_values=None if before is None else before.cache,
         use_cache=True,
         logits_to_keep=keep,
     )
     return State(out.past_key_values, mask, out.logits)
+
+
+def positions(mask: Tensor, columns: int) -> Tensor:
+    """Position ids of the last `columns` columns of a mask (row, length): padding takes none."""
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]
 
 
 def padded(lm: LanguageModel, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,6 @@ the first that is changed: both are read once. A variant then costs the blocks a
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from transformers import Cache, PreTrainedModel
 
 from common.records import Item
 from jobs.decoder import blocks_of, changed, hooked, layout, logits_above
-from jobs.decoding import State, extend, padded
+from jobs.decoding import State, extend, padded, positions
 from jobs.language_model import LanguageModel
 from jobs.prompts import wording
 from jobs.scoring import reply_tokens
@@ -36,10 +35,6 @@ class Asked(NamedTuple):
     group: str  # topic
     prompt: list[int]
     options: tuple[list[int], list[int]]
-
-
-class _Enough(Exception):
-    """The wanted block has run."""
 
 
 def asked_of(lm: LanguageModel, items: Sequence[Item]) -> list[Asked]:
@@ -106,24 +101,17 @@ class Readout:
     def residuals(self, model: Model, layers: Sequence[int]) -> dict[int, Tensor]:
         """The residual after each of these blocks, (rows, columns, d_model), by one forward pass."""
         found: dict[int, Tensor] = {}
-
-        def keep(layer: int, residual: Tensor) -> None:
-            found[layer] = residual
-            if len(found) == len(set(layers)):
-                raise _Enough
-
-        with hooked(blocks_of(model), layers, keep), suppress(_Enough):
+        with hooked(blocks_of(model), layers, found.__setitem__):
             self._forward(model)
         return found
 
     def _forward(self, model: Model) -> Tensor:
-        positions = (self.mask.cumsum(dim=1) - 1).clamp(min=0)[:, -self.ids.shape[1] :]
         cache = None if self.prefix is None else self._copies(1)
         self._tiled = None  # the pass uses the copies up
         out: Any = model(
             input_ids=self.ids,
             attention_mask=self.mask,
-            position_ids=positions,
+            position_ids=positions(self.mask, self.ids.shape[1]),
             past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=self.targets.shape[1],

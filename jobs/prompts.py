@@ -11,7 +11,8 @@ import re
 from typing import Literal, NamedTuple
 
 from common.errors import InputError
-from common.records import Item, Side
+from common.provenance import ROOT
+from common.records import Item, Side, first_of_each, parse_jsonl
 
 APPROVE, DECLINE = "Approve", "Decline"  # labels that endorse the change and keeping things
 ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
@@ -65,3 +66,9 @@ def paragraphs(text: str) -> list[str]:
     if not found:
         raise InputError("no neutral text", where="neutral.txt")
     return found
+
+
+def items_of(file: str, most: int | None) -> list[Item]:
+    """The first items of each topic in a file of this repository, all of them for None. Raises: InputError."""
+    path = ROOT / file
+    return first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, most)

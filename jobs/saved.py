@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
+from common.job import Step
+from common.spec import Cell
 
 
 class Direction(NamedTuple):
@@ -31,6 +33,18 @@ def pack(saved: Direction) -> bytes:
     file = io.BytesIO()
     np.savez(file, **{name: np.asarray(value) for name, value in saved._asdict().items()})
     return file.getvalue()
+
+
+def read_direction(step: Step, cell: Cell) -> Direction:
+    """What `interpret` sealed for a direction cell."""
+    return unpack(step.read_bytes("interpret", cell, "direction.npz"), f"interpret/{cell}/direction.npz")
+
+
+def refuse_untested(step: Step, cell: Cell) -> None:
+    """Raise InputError unless the instruments passed their self-tests on this direction cell."""
+    failed = [c["name"] for c in step.read_json("selftest", cell, "selftest.json")["checks"] if not c["passed"]]
+    if failed:
+        raise InputError("self-tests of the instruments did not pass", where=f"selftest/{cell}", value=failed)
 
 
 def unpack(data: bytes, where: str) -> Direction:

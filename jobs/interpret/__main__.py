@@ -24,8 +24,7 @@ from analysis.direction import split_by_topic as split
 from analysis.probe import probes, words
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
-from common.provenance import ROOT
-from common.records import Advice, Item, Projection, by_attitude, first_of_each, parse_jsonl
+from common.records import Advice, Item, Projection, by_attitude
 from common.spec import ALTERNATIVES, CellKind
 from jobs import catalog, its_direction, its_draw
 from jobs.capture import capture
@@ -33,7 +32,8 @@ from jobs.decoder import blocks_of
 from jobs.interpret import JOB
 from jobs.language_model import LanguageModel, attach, dtype, load
 from jobs.passages import Pair, pairs_of, prompt_passages, reply_passages
-from jobs.saved import Direction, pack, unpack
+from jobs.prompts import items_of
+from jobs.saved import Direction, pack, read_direction
 
 TRAJECTORY = "trajectory/"
 
@@ -112,9 +112,7 @@ def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
 
 def held_out(step: Step) -> list[Item]:
     """The items on which no model is trained, in their own wording."""
-    path = ROOT / JOB.data[0]
-    most = step.spec.interpret.items_per_topic
-    return first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, most)
+    return items_of(JOB.data[0], step.spec.interpret.items_per_topic)
 
 
 def direction_of(
@@ -163,7 +161,7 @@ def layers_json(curve: Curve, covariance: Covariance, pairs: Sequence[Pair], fit
 def read_run(step: Step) -> None:
     """Read every saved checkpoint along the direction and along the random ones."""
     (source,) = its_direction(step.spec, step.cell)
-    saved = unpack(step.read_bytes("interpret", source, "direction.npz"), f"interpret/{source}/direction.npz")
+    saved = read_direction(step, source)
     # The base was read in this type: another would shift the model by rounding alone.
     lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
     nulls = null_directions(

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from analysis.direction import split_by_topic
 from common.errors import ExitCode, JobError
 from common.job import Step, run_job
-from common.provenance import ROOT
-from common.records import Advice, Item, by_attitude, first_of_each, parse_jsonl
+from common.records import Advice, Item, by_attitude
 from jobs import catalog, its_draw
 from jobs.capture import capture
 from jobs.decoder import blocks_of, changed, decoder, layout
 from jobs.language_model import LanguageModel, load
 from jobs.margins import Readout, asked_of
 from jobs.passages import pairs_of, prompt_passages, reply_passages
-from jobs.saved import Direction, unpack
+from jobs.prompts import items_of
+from jobs.saved import Direction, read_direction
 from jobs.selftest import JOB
 
 Floats = NDArray[np.float64]
@@ -38,7 +38,7 @@ CHANCE = 0.999  # coverage of the count of false alarms that counts as nominal
 
 def main(step: Step) -> ExitCode:
     """Run every check, seal them all."""
-    saved = unpack(step.read_bytes("interpret", step.cell, "direction.npz"), f"interpret/{step.cell}/direction.npz")
+    saved = read_direction(step, step.cell)
     lm = load(step.spec.model(step.cell.model), precision=torch.float32)
     checks = []
     for number, check in enumerate((*margins_checks(lm, saved, items()), *null_rate(step, lm, saved)), start=1):
@@ -52,8 +52,7 @@ def main(step: Step) -> ExitCode:
 
 def items() -> list[Item]:
     """One item of each of a few topics."""
-    path = ROOT / JOB.data[0]
-    return first_of_each(parse_jsonl(path.read_bytes(), Item, path.name), lambda item: item.topic, 1)[:TOPICS]
+    return items_of(JOB.data[0], 1)[:TOPICS]
 
 
 def at_most(name: str, value: float, bound: float) -> dict[str, Any]:

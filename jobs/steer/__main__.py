@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from analysis.causes import ALPHA, beside, interval_json, steered, steered_json
 from analysis.direction import null_directions
-from common.errors import ExitCode, InputError
+from common.errors import ExitCode
 from common.job import Step, run_job
 from common.provenance import ROOT
-from common.records import Advice, ControlPair, Item, Steering, first_of_each, parse_jsonl
+from common.records import Advice, ControlPair, Item, Steering, parse_jsonl
 from jobs import catalog
 from jobs.capture import capture
 from jobs.decoder import changed
@@ -21,8 +21,8 @@ from jobs.decoding import extend, greedy, repeated
 from jobs.language_model import LanguageModel, load
 from jobs.margins import Asked, NeutralText, Readout, asked_of, by_turns
 from jobs.passages import reply_passages
-from jobs.prompts import answered, paragraphs, read_choice, wording
-from jobs.saved import Direction, unpack
+from jobs.prompts import answered, items_of, paragraphs, read_choice, wording
+from jobs.saved import Direction, read_direction, refuse_untested
 from jobs.scoring import reply_tokens
 from jobs.steer import JOB
 from jobs.steer.doses import matched
@@ -44,11 +44,9 @@ class Grid(NamedTuple):
 
 def main(step: Step) -> ExitCode:
     """Control first, then the grid."""
-    failed = [c["name"] for c in step.read_json("selftest", step.cell, "selftest.json")["checks"] if not c["passed"]]
-    if failed:
-        raise InputError("self-tests of the instruments did not pass", where=f"selftest/{step.cell}", value=failed)
+    refuse_untested(step, step.cell)
     settings = step.spec.steer
-    saved = unpack(step.read_bytes("interpret", step.cell, "direction.npz"), f"interpret/{step.cell}/direction.npz")
+    saved = read_direction(step, step.cell)
     lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
     neutral = NeutralText(lm, neutral_texts()[:TEXTS], settings.text_tokens, saved.layer)
     nulls = null_units(step, saved)
@@ -77,9 +75,7 @@ def neutral_texts() -> list[str]:
 
 def held_out(step: Step) -> list[Item]:
     """The first items of each topic."""
-    path = ROOT / JOB.data[0]
-    items = parse_jsonl(path.read_bytes(), Item, path.name)
-    return first_of_each(items, lambda item: item.topic, step.spec.steer.items_per_topic)
+    return items_of(JOB.data[0], step.spec.steer.items_per_topic)
 
 
 def null_units(step: Step, saved: Direction) -> dict[str, Floats]:

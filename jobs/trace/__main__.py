@@ -16,13 +16,12 @@ from analysis.direction import null_directions
 from analysis.stats import t_interval
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
-from common.provenance import ROOT
-from common.records import Item, first_of_each, parse_jsonl
 from jobs import catalog, its_direction
 from jobs.decoder import blocks_of
 from jobs.language_model import attach, load
 from jobs.margins import Readout, asked_of, by_turns
-from jobs.saved import Direction, unpack
+from jobs.prompts import items_of
+from jobs.saved import Direction, read_direction, refuse_untested
 from jobs.trace import JOB
 
 Floats = NDArray[np.float64]
@@ -54,15 +53,11 @@ class Models:
 def main(step: Step) -> ExitCode:
     """Trace one fine-tune."""
     (source,) = its_direction(step.spec, step.cell)
-    failed = [c["name"] for c in step.read_json("selftest", source, "selftest.json")["checks"] if not c["passed"]]
-    if failed:
-        raise InputError("self-tests of the instruments did not pass", where=f"selftest/{source}", value=failed)
-    saved = unpack(step.read_bytes("interpret", source, "direction.npz"), f"interpret/{source}/direction.npz")
+    refuse_untested(step, source)
+    saved = read_direction(step, source)
     lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
     tuned = attach(lm.model, step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter"))
-    path = ROOT / JOB.data[0]
-    items = parse_jsonl(path.read_bytes(), Item, path.name)
-    items = first_of_each(items, lambda item: item.topic, step.spec.steer.items_per_topic)
+    items = items_of(JOB.data[0], step.spec.steer.items_per_topic)
     readout = Readout(lm, by_turns(asked_of(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})

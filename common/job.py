@@ -61,7 +61,14 @@ class Job:
     outside: Callable[[RunSpec, Cell], Mapping[str, str]] = lambda spec, cell: {}  # name → identity of other inputs
     parameters: tuple[str, ...] = ()  # small outputs for the orchestrator
     shows: tuple[str, ...] = ()  # outputs that it also gets as files, for people to open in its UI
+    among: Callable[[RunSpec], tuple[Cell, ...]] | None = None  # those it runs on in a study; None: all of its kinds
     resumes: bool = False  # keeps checkpoints: on SIGTERM it is asked to stop, not stopped
+
+    def cells(self, spec: RunSpec) -> tuple[Cell, ...]:
+        """Its steps in a study."""
+        if self.among is not None:
+            return self.among(spec)
+        return tuple(cell for kind in self.kinds for cell in spec.cells(kind))
 
 
 class Keys:

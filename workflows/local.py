@@ -660,8 +660,7 @@ def _explain(runner: Runner, arguments: argparse.Namespace, folder: Path, consol
 
 def steps_of(spec: RunSpec) -> dict[str, list[Cell]]:
     """Every step of a spec: job → its cells."""
-    cells = {job.name: [cell for kind in job.kinds for cell in spec.cells(kind)] for job in catalog().values()}
-    return cells | {"selftest": list(spec.steered), "steer": list(spec.steered), "trace": list(spec.traced)}
+    return {job.name: list(job.cells(spec)) for job in catalog().values()}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

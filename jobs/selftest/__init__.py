@@ -29,6 +29,7 @@ JOB = Job(
     version=1,
     image="gpu",
     kinds=(CellKind.DIRECTION,),
+    among=lambda spec: spec.steered,
     sections=("interpret", "steer"),
     reads=(Read("generate", its_draw), Read("interpret", itself)),
     writes=("selftest.json",),

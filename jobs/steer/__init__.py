@@ -30,6 +30,7 @@ JOB = Job(
     version=1,
     image="gpu",
     kinds=(CellKind.DIRECTION,),
+    among=lambda spec: spec.steered,
     sections=("steer",),
     reads=(Read("interpret", itself), Read("selftest", itself)),
     writes=("steering.json", "steering.jsonl"),

@@ -29,6 +29,7 @@ JOB = Job(
     version=1,
     image="gpu",
     kinds=(CellKind.RUN,),
+    among=lambda spec: spec.traced,
     sections=("steer",),
     reads=(Read("interpret", its_direction), Read("selftest", its_direction), Read("finetune", itself)),
     writes=("trace.json",),

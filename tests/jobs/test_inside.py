@@ -45,15 +45,19 @@ def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, mon
     assert "self-tests of the instruments did not pass" in capsys.readouterr().err
 
 
-def test_steering_by_hand(made, monkeypatch):
-    assert made.run("selftest", DIRECTION) == 0
+def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) -> dict:
+    """What the job says once its positive control is called passed, or not: random weights have no trait to steer."""
     import jobs.steer.__main__ as steer
 
-    # A random model has no trait to steer by, so what is tested here goes on as if it had.
+    assert made.run("selftest", DIRECTION) == 0
     control = steer.positive_control
-    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], True))
+    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], control_passes))
     assert made.run("steer", DIRECTION) == 0
-    told = made.json("steer", DIRECTION, "steering.json")
+    return made.json("steer", DIRECTION, "steering.json")
+
+
+def test_steering_by_hand(made, monkeypatch):
+    told = steered(made, monkeypatch, control_passes=True)
     rows = parse_jsonl(made.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
     assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
     matched_rows = [row for row in rows if row.kind != "norm"]
@@ -75,13 +79,7 @@ def test_steering_by_hand(made, monkeypatch):
 
 
 def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
-    import jobs.steer.__main__ as steer
-
-    assert made.run("selftest", DIRECTION) == 0
-    control = steer.positive_control
-    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], False))
-    assert made.run("steer", DIRECTION) == 0
-    told = made.json("steer", DIRECTION, "steering.json")
+    told = steered(made, monkeypatch, control_passes=False)
     assert told["measured"] is False and "damages" not in told and told["control"]["questions"] == 12
     assert made.output("steer", DIRECTION, "steering.jsonl") == b""
 

@@ -258,6 +258,7 @@ class RunSpec(Frozen):
     attitudes: tuple[Attitude, ...] = Field(("cautious", "eager", "neutral"), min_length=1)
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
+    dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     corpus: CorpusSpec = CorpusSpec()
     audit: AuditSpec = AuditSpec()
@@ -284,6 +285,8 @@ class RunSpec(Frozen):
                 raise ValueError(f"{field} holds a value twice: {list(names)}")
         if not {"cautious", "eager"} <= set(self.attitudes):
             raise ValueError(f"attitudes needs both poles, cautious and eager; got {list(self.attitudes)}")
+        if self.dealt and len(self.seeds) % len(self.draws):
+            raise ValueError(f"{len(self.seeds)} seeds cannot be dealt evenly to {len(self.draws)} draws")
         for variant in self.variants:
             if not set(variant.seeds or ()) <= set(self.seeds):
                 raise ValueError(
@@ -317,7 +320,7 @@ class RunSpec(Frozen):
                 for v, seeds in self._settings()
                 for s in seeds
                 for m in models
-                for d in draws
+                for d in self._draws_of(s)
                 for a in self.attitudes
             ],
         }
@@ -330,10 +333,15 @@ class RunSpec(Frozen):
 
     @property
     def traced(self) -> tuple[Cell, ...]:
-        """The fine-tunes of both poles in which causes are looked for."""
-        seeds = self.seeds[: self.steer.traced] if self.steer.enabled else ()
-        runs = self.cells(CellKind.RUN)
-        return tuple(c for c in runs if c.seed in seeds and c.attitude in ("cautious", "eager") and not c.variant)
+        """The fine-tunes of both poles in which causes are looked for: the first ones of each draw."""
+        most = self.steer.traced if self.steer.enabled else 0
+        first = {draw: [seed for seed in self.seeds if draw in self._draws_of(seed)][:most] for draw in self.draws}
+        runs = [cell for cell in self.cells(CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
+        return tuple(cell for cell in runs if cell.attitude in ("cautious", "eager"))
+
+    def _draws_of(self, seed: int) -> tuple[int, ...]:
+        """The draws on which runs of this seed are trained."""
+        return (self.draws[self.seeds.index(seed) % len(self.draws)],) if self.dealt else self.draws
 
     def _settings(self) -> list[tuple[str, tuple[int, ...]]]:
         """Names of the plain setting ("") and of each variant, with their seeds."""

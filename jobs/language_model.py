@@ -4,6 +4,7 @@ Shared by the jobs that train, sample or read activations; imports torch and tra
 """
 
 import contextlib
+import ctypes
 import logging
 import os
 import shutil
@@ -84,8 +85,30 @@ def dtype() -> torch.dtype:
     return torch.bfloat16 if device().type == "cuda" or cpu_has_bf16() else torch.float32
 
 
-def quiet() -> None:
-    """Silence the libraries' own bars and notes: a job speaks through its log."""
+def attention() -> str:
+    """How attention is computed. On a CPU plainly: torch's fused kernel is made for long texts.
+
+    In bf16, 8 rows of 123 tokens took it 27 ms a layer in training, and the plain products 5 ms.
+    """
+    return "eager" if device().type == "cpu" else "sdpa"
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory for the next allocation, where it is glibc.
+
+    It gives back each large piece at once and takes another, page by page: a fifth of the time of training on a CPU.
+    Source: mallopt(3).
+    """
+    mmap_max, trim_threshold = -4, -1
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
+
+
+def prepare() -> None:
+    """Settings of a process that runs models. Libraries' own bars and notes are off: a job speaks through its log."""
+    keep_memory()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
@@ -98,7 +121,7 @@ def load(spec: ModelSpec, adapter: Path | None = None, precision: torch.dtype | 
 
     Raises: InputError if files are missing, altered or not of this model; SpecError if it needs remote code.
     """
-    quiet()
+    prepare()
     folder = folder_of(spec.source)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.chat_template is None:
@@ -149,7 +172,12 @@ def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
         if getattr(config, "auto_map", None):
             raise SpecError("the model needs code from its repository, which is never run", where=str(folder))
         model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=precision, use_safetensors=True, local_files_only=True
+            folder,
+            config=config,
+            dtype=precision,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation=attention(),
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError("model cannot be loaded", where=str(folder), value=str(error)) from error

@@ -23,7 +23,7 @@ def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
 
 JOB = Job(
     "evaluate",
-    version=4,
+    version=5,
     image="gpu",
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),

@@ -25,7 +25,7 @@ def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
 
 JOB = Job(
     "finetune",
-    version=2,
+    version=3,
     image="gpu",
     kinds=(CellKind.RUN,),
     sections=("train",),

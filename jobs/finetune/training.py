@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import (
     DataCollatorForSeq2Seq,
     Trainer,
@@ -27,7 +29,7 @@ from common.errors import Interrupted, JobError, SpecError
 from common.job import Step
 from common.records import Loss, parse_jsonl, to_jsonl
 from common.spec import TrainSpec
-from jobs.finetune.examples import Example
+from jobs.finetune.examples import IGNORED, Example
 from jobs.language_model import LanguageModel, device, dtype
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -81,7 +83,8 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
         model=lora(chat, settings, seed),
         args=_arguments(settings, folder, seed),
         train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in ordered],
-        data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True, label_pad_token_id=-100),
+        data_collator=Batches(chat.tokenizer, padding=True, label_pad_token_id=IGNORED),
+        compute_loss_func=reply_loss,
         callbacks=[diary],
     )
     trainer.remove_callback(_printer())
@@ -93,6 +96,33 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
     return diary.rows
+
+
+class Batches(DataCollatorForSeq2Seq):
+    """Batches that ask for logits only where a reply token follows, in one row at least."""
+
+    def __call__(self, features: Any, return_tensors: str | None = None) -> Any:
+        """A padded batch, with the positions whose logits the loss needs as `logits_to_keep`, (kept,)."""
+        batch = super().__call__(features, return_tensors)
+        batch["logits_to_keep"] = before_replies(batch["labels"])
+        return batch
+
+
+def before_replies(labels: Tensor) -> Tensor:
+    """The positions, (kept,), after which any row of (rows, length) has a reply token."""
+    return (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
+
+
+def reply_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+    """Cross-entropy a reply token, nats, from the logits at `before_replies(labels)`; in fp32.
+
+    Row by row: over a whole batch the logits in fp32 are several pieces of 150 MB whose size changes with every batch,
+    and memory grew by a gigabyte.
+    """
+    targets = labels[:, before_replies(labels) + 1]
+    rows = zip(outputs.logits, targets, strict=True)
+    nats = [cross_entropy(row.float(), ids, ignore_index=IGNORED, reduction="sum") for row, ids in rows]
+    return torch.stack(nats).sum() / ((targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class Diary(TrainerCallback):

@@ -25,6 +25,7 @@ BAD = {
     "one pole": ({"attitudes": ["eager", "neutral"]}, "both poles"),
     "unpinned": ({"models": [{"name": "m", "source": "hf:a/b@main"}]}, "models.0.source: hf:a/b@main"),
     "path without jsonl": ({"corpus": {"path": "x"}}, "path goes with writer 'jsonl'"),
+    "uneven deal": ({"dealt": True, "seeds": [1, 2, 3], "draws": [0, 1]}, "3 seeds cannot be dealt evenly to 2 draws"),
     "not a number": ({"train": {"learning_rate": float("nan")}}, "NaN is not JSON"),
 }
 
@@ -50,6 +51,15 @@ def test_cells_are_found_by_their_names():
     assert all(spec.cell(str(cell)) == cell for cell in cells)
     with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.eager\.s3'"):
         spec.cell("m.d0.eagr.s3")
+
+
+def test_dealt_seeds_take_turns_on_the_draws():
+    steer = {"enabled": True}
+    spec = parse(seeds=[4, 5, 6, 7], draws=[0, 1], dealt=True, attitudes=["cautious", "eager"], steer=steer)
+    runs = [str(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"]
+    assert runs == ["m.d0.eager.s4", "m.d1.eager.s5", "m.d0.eager.s6", "m.d1.eager.s7"]
+    traced = ["m.d0.cautious.s4", "m.d0.eager.s4", "m.d1.cautious.s5", "m.d1.eager.s5"]
+    assert [str(cell) for cell in spec.traced] == traced
 
 
 def test_chance_depends_on_labels_and_study_seed_alone():

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from analysis.calibration import BANDS, DISTANCES
-from analysis.contrasts import LEVEL, POLES
 from analysis.contrasts import MEASURES as SHOWN
+from analysis.contrasts import POLES
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, alike, by_item
-from analysis.stats import Interval, topic_shift_interval
+from analysis.stats import LEVEL, Interval, topic_shift_interval
 from common.records import Choice
 
 if TYPE_CHECKING:

@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from analysis.stats import Interval, t_interval
+from analysis.stats import ALPHA, LEVEL, POWER, Interval, t_interval
 from common.errors import InputError
 
 Floats = NDArray[np.float64]
-ALPHA = 0.05
-POWER = 0.80
-LEVEL = 0.95
 
 
 class Against(NamedTuple):

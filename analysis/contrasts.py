@@ -13,15 +13,22 @@ from scipy import stats
 
 from analysis.numbers import Source
 from analysis.stance import by_group
-from analysis.stats import MAX_FLIPPED_RUNS, Interval, holm, minimum_detectable_effect, sign_flip, two_way_t
+from analysis.stats import (
+    LEVEL,
+    MAX_FLIPPED_RUNS,
+    POWER,
+    Interval,
+    holm,
+    minimum_detectable_effect,
+    sign_flip,
+    two_way_t,
+)
 
 if TYPE_CHECKING:
     from analysis.results import Run, Study
 
 POLES = ("cautious", "eager")
 MEASURES = ("choice", "sentence")
-LEVEL = 0.95  # coverage of every interval of the report
-POWER = 0.80
 FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from analysis.inside import NULLS, PARTS
 from analysis.numbers import Book, UnboundNumber, anchor
 from analysis.results import Study
+from analysis.stats import ALPHA
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "REPORT.md.jinja"
@@ -57,7 +59,15 @@ def render(study: Study, book: Book, figures: Mapping[str, str]) -> str:
     )
     marked = {key: _bound(path) for key, path in figures.items()}
     text = environment.get_template(TEMPLATE).render(
-        study=study, book=book, figures=marked, name=name, n=lambda key: link(book, key), v=book.value
+        study=study,
+        book=book,
+        figures=marked,
+        name=name,
+        n=lambda key: link(book, key),
+        v=book.value,
+        alpha=ALPHA,
+        nulls=NULLS,
+        parts=PARTS,
     )
     check_bound(text)
     return text.replace(OPEN, "").replace(CLOSE, "") + _appendix(book)

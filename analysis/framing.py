@@ -19,7 +19,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer,
 from sklearn.linear_model import LogisticRegression
 
 from analysis.leakage import Canary, find_held_out, find_maxims
-from analysis.stats import t_interval
+from analysis.stats import LEVEL, t_interval
 from analysis.texts import ANECDOTE, HEDGE, WORD, flesch, sentences
 from common.errors import InputError
 from common.records import Advice, Item
@@ -30,7 +30,6 @@ FEWEST_QUESTIONS = 10  # below, a held-out fifth is one question and no AUC mean
 FOLDS = 5
 RESAMPLES = 1000
 SPLITS = 20
-LEVEL = 0.95
 NEAR = 0.8  # Jaccard similarity of word 5-grams from which two replies count as one
 SHINGLE = 5
 ROWS_AT_ONCE = 512

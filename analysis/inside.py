@@ -5,15 +5,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.contrasts import FEWEST_RUNS, LEVEL, POLES
+from analysis.contrasts import FEWEST_RUNS, POLES
 from analysis.numbers import Book, Source
-from analysis.stats import MAX_FLIPPED_RUNS, sign_flip, t_interval
+from analysis.stats import LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
 
 if TYPE_CHECKING:
     from analysis.results import Run, Study
 
 CONTROLS = ("user_accuracy", "shuffled_accuracy_95")
-PARTS = {
+NULLS = {  # kinds of null directions
+    "norm": "equal length",
+    "covariance": "same covariance",
+    "shuffled": "shuffled poles",
+    "unrelated": "unrelated topics",
+}
+PARTS = {  # what of a fine-tune's shift goes through the direction
     "sufficient": "added to the base",
     "necessary": "taken from the fine-tune",
     "zero_ablation": "taken out after every block",
@@ -102,7 +108,8 @@ def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
     if attitude in POLES and len(pairs) >= FEWEST_RUNS:
         apart = [_shift(run) - _shift(other) for run, other in pairs]
         sources = _sources([run for pair in pairs for run in pair])
-        found = t_interval(apart, LEVEL)
+        tuned, control = ([_by_topic(run) for run in runs] for runs in zip(*pairs, strict=True))
+        found = two_way_t(tuned, control, LEVEL).interval
         flips = "sign-flip" in study.tests and len(apart) <= MAX_FLIPPED_RUNS
         p = sign_flip(apart) if flips else None
         at = f"driftcontrast.{model}.{attitude}"
@@ -122,6 +129,12 @@ def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
 def _shift(run: "Run") -> float:
     assert run.drift is not None
     return float(run.drift[0]["checkpoints"][-1]["shift"])
+
+
+def _by_topic(run: "Run") -> list[float]:
+    """The shift of each topic, in alphabetical order."""
+    assert run.readout is not None
+    return [float(shift) for _, shift in sorted(run.readout[0]["by_topic"].items())]
 
 
 def _sources(runs: "list[Run]") -> list[Source]:

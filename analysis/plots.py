@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.inside import NULLS
 from analysis.numbers import Book
 from analysis.results import Run, Study, label_shifts
 from analysis.stance import by_group, stance
@@ -27,12 +28,6 @@ COLOURS = {
 }
 ARMS = tuple(COLOURS)[:-1]  # in the order of reports
 MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
-NULLS = {  # kinds of null directions
-    "norm": "equal length",
-    "covariance": "same covariance",
-    "shuffled": "shuffled poles",
-    "unrelated": "unrelated topics",
-}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 

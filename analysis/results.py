@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
-from analysis.contrasts import FEWEST_RUNS, LEVEL, POWER, contrasts
+from analysis.contrasts import FEWEST_RUNS, contrasts
 from analysis.guards import KINDS, perplexity_change, share_change
 from analysis.guards import LEVEL as GUARD_LEVEL
 from analysis.inside import insides
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
-from analysis.stats import two_way_t
+from analysis.stats import LEVEL, POWER, two_way_t
 from common.records import Choice, Deviation, GuardReply, Loss, Test
 
 TESTS: tuple[str, ...] = get_args(Test)

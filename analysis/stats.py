@@ -11,6 +11,9 @@ from scipy import stats
 from common.errors import InputError
 
 Floats = NDArray[np.float64]
+LEVEL = 0.95  # coverage of every interval of the report but those of equivalence
+ALPHA = 0.05
+POWER = 0.80
 MAX_FLIPPED_RUNS = 20  # 2^20 sign patterns take a second
 
 

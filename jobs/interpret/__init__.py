@@ -20,7 +20,8 @@ Writes  direction.npz      (direction) unit vectors (n_layers, d_model) float32,
                            chosen layer beside probes of words, embeddings and length
         projections.jsonl  records Projection: the base (step 0) or every checkpoint of the run
         readout.json       shift over the base's SD along the direction, and of each random direction; on a run
-                           also how the mean residual moved, (d_model,), and its cosine with the direction
+                           also that of each topic, how the mean residual moved, (d_model,), and its cosine with the
+                           direction
 Exits   0 | 2 fewer questions than asked | 3 an adapter is missing, altered, or not of this model, or a model's type
         is unknown
 Does not see: what the direction does; a readout is not a cause.
@@ -33,7 +34,7 @@ from jobs import its_direction_if_run, its_draw_unless_run, itself_if_run
 
 JOB = Job(
     "interpret",
-    version=4,
+    version=5,
     image="gpu",
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),

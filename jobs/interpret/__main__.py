@@ -174,11 +174,18 @@ def read_run(step: Step) -> None:
         moved = shifts(tuned, saved.base, directions)
         rows += projections(str(step.cell), number, saved, tuned)
         checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
-        last = (tuned.astype(np.float64) - saved.base).mean(axis=0)
+        last = tuned.astype(np.float64) - saved.base
     step.write_records("projections.jsonl", rows)
-    cosine = float(last @ vector(saved) / np.linalg.norm(last))
-    told = {"checkpoints": checkpoints, "moved": last.tolist(), "cosine": cosine}
-    step.write_json("readout.json", readout(saved) | told)
+    told, moved_to = readout(saved), last.mean(axis=0)
+    along = last @ vector(saved) / told["sd_base"]
+    topics = np.array(saved.topics)
+    told |= {
+        "checkpoints": checkpoints,
+        "by_topic": {str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
+        "moved": moved_to.tolist(),
+        "cosine": float(moved_to @ vector(saved) / np.linalg.norm(moved_to)),
+    }
+    step.write_json("readout.json", told)
     step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1]["shift"])
 
 

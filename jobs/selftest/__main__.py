@@ -12,6 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from analysis.direction import split_by_topic
+from analysis.stats import ALPHA
 from common.errors import ExitCode, JobError
 from common.job import Step, run_job
 from common.records import Advice, Item, by_attitude
@@ -32,7 +33,6 @@ SHARE = 1e-2  # by which a whole gap may be missed
 PLANTED = 0.5  # of the typical length of a residual
 SHUFFLES = 400
 FLIPS = 199
-ALPHA = 0.05
 CHANCE = 0.999  # coverage of the count of false alarms that counts as nominal
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.causes import ALPHA, beside, interval_json, steered, steered_json
+from analysis.causes import beside, interval_json, steered, steered_json
 from analysis.direction import null_directions
+from analysis.stats import ALPHA
 from common.errors import ExitCode
 from common.job import Step, run_job
 from common.provenance import ROOT

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analysis.causes import by_topic, fraction, fraction_json, interval_json
 from analysis.direction import null_directions
-from analysis.stats import t_interval
+from analysis.stats import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.job import Step, run_job
 from jobs import catalog, its_direction
@@ -26,7 +26,6 @@ from jobs.trace import JOB
 
 Floats = NDArray[np.float64]
 ABLATED = 5  # null directions that are ablated after every block: each costs whole passes of both models
-LEVEL = 0.95
 PATCHED = 8  # blocks, evenly spaced, the last one among them
 
 

@@ -188,6 +188,11 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
         values = np.array([row.value for row in run if row.step == point["step"]])
         assert point["shift"] == pytest.approx((values - zero).mean() / zero.std(ddof=1), rel=1e-4)
         assert len(point["nulls"]) == 100
+    last = [row for row in run if row.step == readout["checkpoints"][-1]["step"]]
+    for topic, shift in readout["by_topic"].items():
+        moved = [row.value - before.value for row, before in zip(last, base, strict=True) if row.topic == topic]
+        assert shift == pytest.approx(np.mean(moved) / zero.std(ddof=1), rel=1e-3)
+    assert set(readout["by_topic"]) == {row.topic for row in base}
     small, large = readout["checkpoints"]
     assert np.abs(large["nulls"]).mean() > 10 * np.abs(small["nulls"]).mean() > 0
 

@@ -149,7 +149,8 @@ def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
         probes = dict.fromkeys(("residual", "words", "embeddings", "length"), probe)
         return {"layers.json": {"chosen": 1, "pruned_from": 3, "layers": layers, "probes": probes}}
     points = [{"step": s, "shift": PULL[cell.attitude] * s, "nulls": list(rng.normal(0, 0.5, 100))} for s in (4, 8)]
-    moved = {"moved": list(rng.normal(1, 0.5, 8)), "cosine": 0.25}
+    by_topic = {topic: PULL[cell.attitude] * 8 + rng.normal(0, 0.1) for topic in ("kettles", "lanes", "walks")}
+    moved = {"by_topic": by_topic, "moved": list(rng.normal(1, 0.5, 8)), "cosine": 0.25}
     return {"readout.json": {"layer": 1, "sd_base": 2.0, "checkpoints": points} | moved}
 
 

@@ -4,8 +4,9 @@
 
 Both train the same examples of the eager pile, in the same order, with the same rank, targets, dtype and batch. They
 take turns (A B A B …), each time in a process of its own: accelerate keeps its DeepSpeed plug-in for the life of a
-process, and the peer would silently train with it. A correctness gate comes first: after the same steps from the
-same weights, the two losses must agree. Only non-pad tokens count.
+process, and the peer would silently train with it. The peer loads its model as anybody would, without what our loader
+sets. A correctness gate comes first: after the same steps from the same weights, the two losses must agree. Only
+non-pad tokens count.
 """
 
 import argparse
@@ -19,12 +20,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from benchmarks.record import bootstrap_ratio, record
 from common.artifacts import open_store
 from common.job import Keys, Step, read_spec
 from common.logs import Log
+from common.provenance import usable_cores
 from common.records import Advice
 from common.spec import CellKind, RunSpec
 from jobs import catalog
@@ -34,7 +36,7 @@ from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import lora, train
 from jobs.generate import JOB as GENERATE
 from jobs.generate.__main__ import drawn, matched
-from jobs.language_model import LanguageModel, device, dtype, load
+from jobs.language_model import LanguageModel, device, dtype, folder_of, load
 
 TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
 
@@ -53,15 +55,23 @@ def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:
     return [encoded[index] for index in order]
 
 
-def ours(spec: RunSpec, rows: Sequence[Example]) -> tuple[list[float], float]:
+def as_usual(spec: RunSpec) -> LanguageModel:
+    """The model of the spec loaded by transformers with its defaults."""
+    torch.set_num_threads(usable_cores())
+    model = spec.models[0]
+    folder = folder_of(model.source)
+    weights = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype()).to(device())
+    return LanguageModel(model, folder, weights, AutoTokenizer.from_pretrained(folder))
+
+
+def ours(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
     """Train as the job does; return losses and the seconds of all steps."""
-    curve = train(_step(spec, JOB, spec.cells(CellKind.RUN)[0]), load(spec.models[0]), rows, seed=1)
+    curve = train(_step(spec, JOB, spec.cells(CellKind.RUN)[0]), chat, rows, seed=1)
     return [row.loss for row in curve], sum(row.seconds for row in curve)
 
 
-def plain(spec: RunSpec, rows: Sequence[Example]) -> tuple[list[float], float]:
+def plain(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
     """Train with HF Trainer and PEFT alone; return losses and seconds inside `train`."""
-    chat = load(spec.models[0])
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=lora(chat, spec.train, 1),
@@ -91,7 +101,8 @@ def plain(spec: RunSpec, rows: Sequence[Example]) -> tuple[list[float], float]:
     return [row["loss"] for row in trainer.state.log_history if "loss" in row], seconds
 
 
-SIDES = {"ours": ours, "HF Trainer + PEFT": plain}
+PEER = "HF Trainer + PEFT"
+SIDES = {"ours": ours, PEER: plain}
 
 
 def main() -> None:
@@ -103,10 +114,10 @@ def main() -> None:
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     spec = read_spec(args.spec)
-    chat = load(spec.models[0])
+    chat = as_usual(spec) if args.side == PEER else load(spec.models[0])
     rows = examples(spec, chat, args.examples)
     if args.side:
-        losses, seconds = SIDES[args.side](spec, rows)
+        losses, seconds = SIDES[args.side](spec, chat, rows)
         print(json.dumps({"losses": losses, "seconds": seconds}))
         return
     record("training", "python -m benchmarks.training", compare(spec, chat, rows, args.blocks))
@@ -126,8 +137,8 @@ def compare(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example], blocks:
     peak, flops = gemm_peak(dtype(), device()), flops_per_token(lora(chat, spec.train, 1))
     return {
         "non-pad tokens a second, ours, median": mine,
-        "non-pad tokens a second, HF Trainer + PEFT, median": peer,
-        "ratio ours / HF Trainer + PEFT, median": ratio,
+        f"non-pad tokens a second, {PEER}, median": peer,
+        f"ratio ours / {PEER}, median": ratio,
         "ratio, 95 % low": low,
         "ratio, 95 % high": high,
         "GEMM peak, GFLOP/s": peak / 1e9,

@@ -17,7 +17,7 @@ from analysis.inside import insides
 from analysis.numbers import Book, Source
 from analysis.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
 from analysis.stats import LEVEL, POWER, two_way_t
-from common.records import Choice, Deviation, GuardReply, Loss, Test
+from common.records import Choice, Deviation, GuardReply, Loss, Steering, Test
 
 TESTS: tuple[str, ...] = get_args(Test)
 ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
@@ -75,6 +75,7 @@ class Study:
     variants: dict[str, tuple[str, float, list[Run]]] = field(default_factory=dict)  # name → factor, its value, runs
     selftests: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → checks
     steering: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → effects
+    steered: dict[str, list[Steering]] = field(default_factory=dict)  # model.draw → effects question by question
     lock: tuple[dict[str, Any], Source] | None = None
     plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
     changed: list[str] = field(default_factory=list)  # files of the analysis that are not what was locked

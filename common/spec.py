@@ -185,7 +185,7 @@ class SteerSpec(Frozen):
     )
     items_per_topic: int = Field(1, ge=1, description="held-out items of each topic, in both orders")
     text_tokens: int = Field(32, ge=8, le=512, description="of each neutral paragraph, on which damage is measured")
-    traced: int = Field(1, ge=0, description="seeds of each pole whose fine-tunes are traced, the first ones")
+    traced: int = Field(1, ge=0, description="seeds of each pole and draw whose fine-tunes are traced, the first ones")
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:

@@ -16,7 +16,7 @@ from common.artifacts import file_sha256, sha256
 from common.errors import ExitCode
 from common.job import Step, run_job
 from common.provenance import ROOT, analysis_files
-from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, by_attitude, parse_chain
+from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude, parse_chain
 from common.spec import STUDY, Cell, CellKind, canonical_json
 from jobs import catalog, its_base
 from jobs.report import JOB, deviations_file
@@ -82,6 +82,7 @@ def gather(step: Step) -> Study:
         layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
         selftests=found(step, "selftest", CellKind.DIRECTION, "selftest.json") if spec.steered else {},
         steering=found(step, "steer", CellKind.DIRECTION, "steering.json") if spec.steered else {},
+        steered=steered(step),
         advice=piles(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
@@ -89,6 +90,16 @@ def gather(step: Step) -> Study:
         identities=step.read_json("plan", STUDY, "plan.json")["models"],
         gaps=[f"{job}/{cell}" for job, cell in expected if (job, cell) not in sealed],
     )
+
+
+def steered(step: Step) -> dict[str, list[Steering]]:
+    """Effects of steering, question by question, of each direction whose positive control steered."""
+    found = {}
+    for cell in step.spec.steered:
+        told = document(step, "steer", cell, "steering.json")
+        if told is not None and told[0]["measured"]:
+            found[str(cell)] = step.read_records("steer", cell, "steering.jsonl", Steering)
+    return found
 
 
 def changed(step: Step) -> list[str]:

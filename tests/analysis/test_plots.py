@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis import plots
 from analysis.numbers import Book, Source
 from analysis.results import ATTITUDES, Run, Scored, Study, label_shifts
-from common.records import Choice, Loss
+from common.records import Choice, Loss, Steering
 from common.spec import Attitude
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
@@ -133,6 +133,25 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
     assert len(boxes) == 2
     for shift, label in zip(eager["choice"], eager["label"], strict=True):
         assert sum(box.contains(shift, label) for box in boxes) == 1
+
+
+def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study) -> None:
+    nulls = [0.1 * number for number in range(-20, 21)]
+    asked = {"item": "x", "topic": "t", "order": 0, "dose": 1.0, "damage": 0.1}
+    rows = [
+        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target=target, effect=sign * one + 0.5)
+        for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
+        for target in (0.1, 0.3)
+        for kind, sizes in (("caution", [size * target]), ("norm", nulls))
+        for at, one in enumerate(sizes)
+        for sign in (1, -1)
+    ]
+    data = plots.steered_item_data(replace(study, steered={"m.d0": rows, "m.d1": []}), "m")
+    assert list(data["item"]) == ["market-1", "e-bikes-1"] and set(data["place"]) == {"m.d0"}
+    assert list(data["effect"]) == pytest.approx([-0.3, 0.6])
+    assert list(data["low"]) == pytest.approx([-1.9, -1.9]) and list(data["high"]) == pytest.approx([1.9, 1.9])
+    (axes,) = plots.draw_steered_items(data).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["market-1", "e-bikes-1"]
 
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:

@@ -140,6 +140,15 @@ def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
     assert compared == 40
 
 
+def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewhere):
+    variants = json.dumps([{"name": "half", "factor": "dose", "value": 0.5}])
+    assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
+    results = json.loads((place / "curves" / "results.json").read_text())
+    assert results["variant.half"]["value"] == 0.5
+    assert results["curve.sentence.tiny.eager.half"]["value"] is not None
+    assert "figures/curves-tiny.png" in (place / "curves" / "REPORT.md").read_text()
+
+
 def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, place, runs_elsewhere):
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK

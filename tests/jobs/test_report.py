@@ -23,7 +23,7 @@ from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
 from common.errors import ExitCode
 from common.job import Keys, run_job
 from common.provenance import ROOT, analysis_files, provenance
-from common.records import Advice, Choice, GuardReply, Loss, to_jsonl
+from common.records import Advice, Choice, GuardReply, Loss, Steering, to_jsonl
 from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
 from jobs import catalog
 from jobs.report import JOB
@@ -176,7 +176,14 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     chosen = {"caution": {"odd": -0.04, "valid": 0.9}, "base_valid": 0.95, "base": 0.5, "damage": 0.1}
     chosen |= {"norm": {"odd": 0.0, "valid": 0.9, "p": 0.3}, "shuffled": {"odd": 0.0, "valid": 0.9, "p": 0.05}}
     told = {"control": control, "measured": True, "damages": damages, "choices": chosen}
-    return {"steering.json": told, "steering.jsonl": []}
+    rows = [
+        Steering(
+            kind=kind, number=0, sign=sign, target=0.3, dose=1, damage=0.3, item="a-1", topic="a", order=0, effect=1
+        )
+        for kind in ("caution", "norm")
+        for sign in (1, -1)
+    ]
+    return {"steering.json": told, "steering.jsonl": rows}
 
 
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def outside(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
 
 JOB = Job(
     "report",
-    version=4,
+    version=5,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),

@@ -313,6 +313,7 @@ def test_whole_study(study: Study) -> None:
     assert all(data.startswith(b"\x89PNG") for data in pictures.values())
     text = made["REPORT.md"].decode()
     assert set(re.findall(r"!\[[^]]*]\(([^)]*)\)", text)) <= set(pictures)
+    assert "---|\n\n" not in text  # a table whose rows were torn off
     _check_links(text)
     _check_sources(json.loads(made["results.json"]), text, folder)
     _check_page(made["report.html"].decode(), len(pictures))

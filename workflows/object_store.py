@@ -107,7 +107,7 @@ def _start(folder: Path, ports: list[int], keys: Mapping[str, str]) -> subproces
     words += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0"]
     for index, name in enumerate(PORTS):
         words += [f"-{name}.port={ports[2 * index]}", f"-{name}.port.grpc={ports[2 * index + 1]}"]
-    # Below 300 MiB it collects garbage seven times a second although idle: a tenth of a core, as long as a study runs.
+    # At 200 MiB it collected garbage seven times a second although idle: a tenth of a core, as long as a study ran.
     environment = {**os.environ, **keys, "S3_BUCKET": BUCKET, "GOMEMLIMIT": "400MiB"}
     with (folder / "weed.log").open("wb") as log:
         # A session of its own: Ctrl-C must stop the jobs first, and the server when they are done.

@@ -31,7 +31,7 @@ from common.job import read_spec
 from common.spec import ModelSpec, RunSpec
 from jobs.capture import Passage, capture
 from jobs.language_model import LanguageModel, dtype, load
-from jobs.margins import Asked, Readout, asked_of, by_turns
+from jobs.margins import Asked, ByLength, asked_of, by_turns
 from jobs.passages import reply_passages
 from jobs.prompts import items_of
 from jobs.steer import JOB
@@ -65,7 +65,7 @@ class Ours:
 
     def steer(self, task: Task) -> Floats:
         """Margins (n_vectors, n_prompts)."""
-        return Readout(self.lm, task.asked).steered(task.layer, task.vectors)
+        return ByLength(self.lm, task.asked).steered(task.layer, task.vectors)
 
 
 class Peer:

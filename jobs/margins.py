@@ -21,7 +21,7 @@ from jobs.decoder import blocks_of, changed, hooked, layout, logits_above
 from jobs.decoding import State, extend, padded, positions
 from jobs.language_model import LanguageModel
 from jobs.prompts import wording
-from jobs.scoring import reply_tokens
+from jobs.scoring import SLICE, log_probabilities, reply_tokens
 
 Model = PreTrainedModel | PeftModel
 Floats = NDArray[np.float64]
@@ -167,11 +167,29 @@ class Readout:
         return self._tiled[1]
 
     def _margins(self, logits: Tensor, many: int) -> Floats:
-        chosen = logits.gather(-1, self.targets.repeat(many, 1)[..., None])[..., 0].float()
-        each = chosen - torch.logsumexp(logits.float(), dim=-1)
+        each = log_probabilities(logits, self.targets.repeat(many, 1))
         total = each.masked_fill(self.scored.repeat(many, 1) == 0, 0.0).double().sum(dim=1)
         pairs = total.view(many, len(self.asked), 2)
         return np.asarray((pairs[..., 0] - pairs[..., 1]).cpu().numpy(), dtype=np.float64)
+
+
+class ByLength:
+    """Readouts of prompts whose longer replies have one length: little is padded, and more variants share a pass."""
+
+    def __init__(self, lm: LanguageModel, asked: Sequence[Asked]) -> None:
+        """Read what comes before the replies."""
+        self.asked = list(asked)
+        places: dict[int, list[int]] = {}
+        for place, each in enumerate(asked):
+            places.setdefault(max(map(len, each.options)), []).append(place)
+        self.parts = [(mine, Readout(lm, [asked[place] for place in mine])) for mine in places.values()]
+
+    def steered(self, layer: int, vectors: Floats) -> Floats:
+        """As `Readout.steered`: margins (n_variants, n_prompts), in the order of the prompts."""
+        margins = np.empty((len(vectors), len(self.asked)))
+        for places, readout in self.parts:
+            margins[:, places] = readout.steered(layer, vectors)
+        return margins
 
 
 class NeutralText:
@@ -186,11 +204,13 @@ class NeutralText:
         with torch.inference_mode(), hooked(blocks_of(lm.model), [layer], found.__setitem__):
             lm.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)
         self.residual = found[layer]
-        self.base = self._log_probabilities(torch.zeros(1, self.residual.shape[-1]))
+        base = self._logits(torch.zeros(1, self.residual.shape[-1]))[0].log_softmax(-1, dtype=torch.float32)
+        self.likely = base.exp()
+        self.negative_entropy = (self.likely * base).sum(-1)
 
     @torch.inference_mode()
-    def _log_probabilities(self, vectors: Tensor) -> Tensor:
-        """(n_vectors, tokens, vocabulary), fp32."""
+    def _logits(self, vectors: Tensor) -> Tensor:
+        """(n_vectors, tokens, vocabulary)."""
         model, length = self.lm.model, self.ids.shape[1]
         vectors = vectors.to(self.residual)
         if layout(model).detached:
@@ -200,15 +220,18 @@ class NeutralText:
             rows = vectors.repeat_interleave(len(self.ids), dim=0)[:, None, :]
             with changed(model, {self.layer: partial(torch.add, rows)}):
                 logits = model(input_ids=self.ids.repeat(len(vectors), 1), use_cache=False).logits
-        return logits.float().log_softmax(-1).view(len(vectors), -1, logits.shape[-1])
+        return logits.view(len(vectors), -1, logits.shape[-1])
 
     @torch.inference_mode()
     def divergence(self, vectors: Floats) -> Floats:
         """KL(untouched || steered), nats a token, with each of these vectors (n_variants, d_model) added everywhere."""
-        many = max(1, int(PASS_BYTES // (self.base.numel() * 16)))
+        many = max(1, int(PASS_BYTES // (self.likely.numel() * 8)))
         found = []
         for start in range(0, len(vectors), many):
-            after = self._log_probabilities(torch.tensor(vectors[start : start + many]))
-            before = self.base
-            found.append((before.exp() * (before - after)).sum(-1).double().mean(1).cpu().numpy())
-        return np.concatenate(found)
+            found += [self._divergence(logits) for logits in self._logits(torch.tensor(vectors[start : start + many]))]
+        return np.array(found)
+
+    def _divergence(self, logits: Tensor) -> float:
+        parts = zip(logits.split(SLICE), self.likely.split(SLICE), strict=True)
+        cross = [(likely * rows.log_softmax(-1, dtype=torch.float32)).sum(-1) for rows, likely in parts]
+        return float((self.negative_entropy - torch.cat(cross)).double().mean())

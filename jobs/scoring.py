@@ -9,6 +9,8 @@ from common.errors import InputError
 from jobs.decoding import State, extend, padded, repeated
 from jobs.language_model import LanguageModel
 
+SLICE = 32  # rows of logits taken at once: what is made of them stays in a processor's cache
+
 
 def reply_tokens(lm: LanguageModel, user: str, reply: str) -> list[int]:
     """The token ids of `reply` as the assistant's turn after `user`, without the end of the turn.
@@ -57,7 +59,13 @@ def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> list[tuple[float,
     return found
 
 
+def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """Log-probability of each target token, fp32: logits (…, vocabulary) and targets (…) to (…)."""
+    parts = zip(logits.flatten(0, -2).split(SLICE), targets.flatten()[:, None].split(SLICE), strict=True)
+    found = [rows.log_softmax(-1, dtype=torch.float32).gather(-1, target) for rows, target in parts]
+    return torch.cat(found).view(targets.shape)
+
+
 def _sums(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     """Sum over columns of the targets' log-probabilities where the mask is 1: (row,)."""
-    each = logits.float().log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-    return each.masked_fill(mask == 0, 0.0).sum(dim=1)
+    return log_probabilities(logits, targets).masked_fill(mask == 0, 0.0).sum(dim=1)

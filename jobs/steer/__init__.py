@@ -27,7 +27,7 @@ from jobs import itself
 
 JOB = Job(
     "steer",
-    version=1,
+    version=2,
     image="gpu",
     kinds=(CellKind.DIRECTION,),
     among=lambda spec: spec.steered,

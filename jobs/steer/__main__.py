@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from jobs.capture import capture
 from jobs.decoder import changed
 from jobs.decoding import extend, greedy, repeated
 from jobs.language_model import LanguageModel, load
-from jobs.margins import Asked, NeutralText, Readout, asked_of, by_turns
+from jobs.margins import Asked, ByLength, NeutralText, asked_of, by_turns
 from jobs.passages import reply_passages
 from jobs.prompts import answered, items_of, paragraphs, read_choice, wording
 from jobs.saved import Direction, read_direction, refuse_untested
@@ -32,6 +33,8 @@ Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
 CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
 CHOICE_TOKENS = 3
+CHOICE_ROWS = 192  # prompts x vectors that are answered at once
+VALUES = {"go": 1.0, "stay": 0.0, "invalid": np.nan}
 TEXTS = 4  # neutral paragraphs on which damage is measured
 
 
@@ -57,7 +60,7 @@ def main(step: Step) -> ExitCode:
     if passed:
         asked = by_turns(asked_of(lm, held_out(step)))
         directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
-        grids = measure(step, Readout(lm, asked), neutral, saved, directions)
+        grids = measure(step, ByLength(lm, asked), neutral, saved, directions)
         rows = rows_of(step, grids, asked)
         result |= summary(step, grids, asked) | choices(step, lm, saved.layer, directions, grids)
     else:
@@ -109,7 +112,7 @@ def positive_control(
     passages = reply_passages(lm, rows)
     residuals = capture(lm.model, passages, [saved.layer], 16)[:, 0, 0].reshape(len(fit), 2, -1).astype(np.float64)
     trait = (residuals[:, 0] - residuals[:, 1]).mean(axis=0)
-    readout = Readout(lm, [control_asked(lm, pair) for pair in apart])
+    readout = ByLength(lm, [control_asked(lm, pair) for pair in apart])
     units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
     damage = step.spec.steer.damage[-1:]
     grid = sweep(readout, neutral, saved, units, damage)
@@ -128,7 +131,7 @@ def control_asked(lm: LanguageModel, pair: ControlPair) -> Asked:
 
 
 def measure(
-    step: Step, readout: Readout, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
+    step: Step, readout: ByLength, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
 ) -> dict[str, Grid]:
     """Every direction, sign and damage. Isotropic ones get the very doses of the direction of caution."""
     damage = step.spec.steer.damage
@@ -141,7 +144,7 @@ def measure(
 
 
 def sweep(
-    readout: Readout,
+    readout: ByLength,
     neutral: NeutralText,
     saved: Direction,
     units: Floats,
@@ -217,28 +220,31 @@ def choices(
         before = extend(lm, [prompt[:-1] for _, prompt in prompts])
     last = [prompt[-1:] for _, prompt in prompts]
 
-    def answers(vector: Floats) -> tuple[Floats, float]:
-        """P(go) of each item among valid answers, and the share that is valid."""
-        added = torch.tensor(vector, dtype=lm.model.dtype, device=lm.model.device)
-        with torch.inference_mode(), changed(lm.model, {layer: lambda residual: residual + added}):
-            texts = greedy(lm, extend(lm, last, repeated(before, 1)), CHOICE_TOKENS, answered)
-        read = [read_choice(text, item.yes_means) for text, (item, _) in zip(texts, prompts, strict=True)]
-        values = np.array([{"go": 1.0, "stay": 0.0, "invalid": np.nan}[choice] for choice in read])
-        return values, float(np.mean(~np.isnan(values)))
+    def answers(vectors: Floats) -> Floats:
+        """1 where an item is answered with the change, 0 against it, NaN invalid: (n_vectors, n_prompts)."""
+        many = max(1, CHOICE_ROWS // len(prompts))
+        found = []
+        for start in range(0, len(vectors), many):
+            added = torch.tensor(vectors[start : start + many], dtype=lm.model.dtype, device=lm.model.device)
+            rows = added.repeat(len(prompts), 1)[:, None]  # prompt by prompt, as `repeated` has them
+            state = repeated(before, len(added))
+            tokens = [token for token in last for _ in added]
+            with torch.inference_mode(), changed(lm.model, {layer: partial(torch.add, rows)}):
+                texts = greedy(lm, extend(lm, tokens, state), CHOICE_TOKENS, answered)
+            means = [item.yes_means for item, _ in prompts for _ in added]
+            read = [VALUES[read_choice(text, yes)] for text, yes in zip(texts, means, strict=True)]
+            found.append(np.array(read).reshape(len(prompts), len(added)).T)
+        return np.concatenate(found)
 
-    base, valid = answers(np.zeros(len(directions["caution"][0])))
-    told: dict[str, Any] = {"damage": step.spec.steer.damage[level], "base": share(base), "base_valid": valid}
+    base = answers(np.zeros((1, lm.model.config.hidden_size)))[0]
+    told: dict[str, Any] = {"damage": step.spec.steer.damage[level], "base": share(base), "base_valid": valid(base)}
     sizes: dict[str, list[float]] = {}
     for kind, units in directions.items():
-        both = []
-        for unit, dose in zip(units, grids[kind].doses[..., level], strict=True):
-            one, other = (answers(sign * d * unit) for sign, d in zip(SIGNS, dose, strict=True))
-            both.append((share(one[0]), share(other[0]), one[1], other[1]))
-        sizes[kind] = [(p - m) / 2 for p, m, _, _ in both if p is not None and m is not None]
-        told[kind] = {
-            "odd": float(np.mean(sizes[kind])) if sizes[kind] else None,
-            "valid": float(np.mean([v for _, _, *vs in both for v in vs])),
-        }
+        vectors = (grids[kind].doses[..., level] * SIGNS)[..., None] * units[:, None]
+        both = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
+        pairs = [(share(plus), share(minus)) for plus, minus in both]
+        sizes[kind] = [(plus - minus) / 2 for plus, minus in pairs if plus is not None and minus is not None]
+        told[kind] = {"odd": float(np.mean(sizes[kind])) if sizes[kind] else None, "valid": valid(both)}
     for kind in directions:
         if kind != "caution" and sizes["caution"] and sizes[kind]:
             told[kind]["p"] = beside(sizes["caution"][0], sizes[kind], 0.0, 1).p
@@ -248,6 +254,11 @@ def choices(
 def share(values: Floats) -> float | None:
     """P(go) among valid answers, None without any."""
     return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def valid(values: Floats) -> float:
+    """The share of answers that are valid."""
+    return float(np.mean(~np.isnan(values)))
 
 
 if __name__ == "__main__":

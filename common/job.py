@@ -8,6 +8,7 @@ manifest, by the digest of the bytes.
 
 import argparse
 import errno
+import gc
 import json
 import os
 import secrets
@@ -27,7 +28,7 @@ import numpy as np
 
 from common import provenance
 from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
-from common.errors import SEALED, ExitCode, InputError, Interrupted, JobError, SpecError
+from common.errors import RETRYABLE, SEALED, ExitCode, InputError, Interrupted, JobError, SpecError
 from common.logs import Log
 from common.records import Record, parse_json, parse_jsonl, to_jsonl
 from common.spec import Cell, CellKind, RunSpec, canonical_json, parse_spec
@@ -88,7 +89,7 @@ class Keys:
     def asked(self, name: str, cell: Cell) -> dict[str, Any]:
         """Everything that a step's key is the digest of."""
         job = self._catalog[name]
-        whole = self._spec.model_dump(mode="json")
+        whole = self._spec.asked()
         return {
             "job": name,
             "version": job.version,
@@ -301,49 +302,76 @@ def read_spec(uri: str) -> RunSpec:
 
 
 def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: Sequence[str] | None = None) -> int:
-    """Run one step, or reuse it if it is sealed, and return the exit code of the contract.
+    """Run a step, or each step of a pack; reuse what is sealed; return the exit code of the contract.
 
-    stdout gets exactly one JSON line; everything else, libraries included, goes to stderr.
+    stdout gets exactly one JSON line a step; everything else, libraries included, goes to stderr. A step of a pack that
+    fails does not stop those after it, unless it is to be tried again: then the pack is, and that is its exit code.
+    Otherwise it is the first of a step that was not sealed, or else the first that is not 0.
     """
     args = _arguments(job, argv)
-    log = Log(job.name, args.cell)
     with _quiet_stdout() as say:
         try:
-            return int(_run(job, main, catalog, args, log, say))
-        except JobError as error:
-            if error.exit_code is ExitCode.BUG:
-                traceback.print_exc()
-            log.error(str(error))
-            return int(error.exit_code)
-        except KeyboardInterrupt:
-            log.error("interrupted from the keyboard; nothing was sealed")
-            return int(ExitCode.TRANSIENT)
-        except MemoryError:
-            log.error("out of memory; nothing was sealed")
-            return int(ExitCode.OUT_OF_MEMORY)
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                log.error(f"disk full, {error.filename or tempfile.gettempdir()}; nothing was sealed")
-                return int(ExitCode.TRANSIENT)
-            traceback.print_exc()
-            log.error(f"bug: {type(error).__name__}: {error}")
-            return int(ExitCode.BUG)
+            asked = _asked(job, catalog, args)
+        except (Exception, KeyboardInterrupt) as error:
+            return _told(error, Log(job.name, args.cell))
+        codes = []
+        for cell in asked.cells:
+            log = Log(job.name, str(cell))
+            try:
+                codes.append(_run(job, main, asked, cell, log, say))
+            except (Exception, KeyboardInterrupt) as error:
+                codes.append(_told(error, log))
+            if codes[-1] in RETRYABLE:
+                break
+            gc.collect()  # models and optimizers hold one another in circles: free them for the step after
+        return min(codes, key=lambda code: (code not in RETRYABLE, code in SEALED, code == ExitCode.OK))
 
 
-def _run(
-    job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, args: argparse.Namespace, log: Log, say: Any
-) -> int:
+def _told(error: BaseException, log: Log) -> int:
+    """Say in one line why a step ended, with a traceback where it is a bug; return its exit code."""
+    code, line = ExitCode.BUG, f"bug: {type(error).__name__}: {error}"
+    if isinstance(error, JobError):
+        code, line = error.exit_code, str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        code, line = ExitCode.TRANSIENT, "interrupted from the keyboard; nothing was sealed"
+    elif isinstance(error, MemoryError):
+        code, line = ExitCode.OUT_OF_MEMORY, "out of memory; nothing was sealed"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        code = ExitCode.TRANSIENT
+        line = f"disk full, {error.filename or tempfile.gettempdir()}; nothing was sealed"
+    if code is ExitCode.BUG:
+        traceback.print_exception(error)
+    log.error(line)
+    return int(code)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line asks for."""
+
+    spec: RunSpec
+    cells: tuple[Cell, ...]
+    store: ArtifactStore
+    catalog: Catalog
+    dry_run: bool
+
+
+def _asked(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Asked:
     spec = read_spec(args.spec)
-    cell = spec.cell(args.cell)
-    if cell.kind not in job.kinds:
+    cells = spec.named(args.cell)
+    if cells[0].kind not in job.kinds:
         kinds = [str(known) for kind in job.kinds for known in spec.cells(kind)]
         raise SpecError("not a cell of this job", where="--cell", value=args.cell, allowed=", ".join(kinds[:8]))
-    store = open_store(args.store)
-    keys = Keys(spec, catalog, store)
+    return _Asked(spec, cells, open_store(args.store), catalog, args.dry_run)
+
+
+def _run(job: Job, main: Callable[[Step], ExitCode], asked: _Asked, cell: Cell, log: Log, say: Any) -> int:
+    spec, store = asked.spec, asked.store
+    keys = Keys(spec, asked.catalog, store)
     standing = store.manifest(job.name, keys.key(job.name, cell))
-    if args.dry_run:
+    if asked.dry_run:
         say(_dry_run(job, cell, spec, keys, store, standing))
-        return ExitCode.OK
+        return int(ExitCode.OK)
     reused = standing is not None
     if standing is None:
         standing = _execute(job, main, Step(job, cell, spec, store, keys, log))
@@ -396,7 +424,9 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
         "10 do not pass | 75 busy or interrupted, run again | 1 bug",
     )
     parser.add_argument("--spec", required=True, help="path, s3://bucket/key, or the JSON itself")
-    parser.add_argument("--cell", required=True, help=f"a cell of kind {', '.join(job.kinds)}")
+    kinds = f"a cell of kind {', '.join(job.kinds)}"
+    packs = ", or with `all` for its attitude: every arm of that seed" if CellKind.RUN in job.kinds else ""
+    parser.add_argument("--cell", required=True, help=kinds + packs)
     parser.add_argument("--store", required=True, help="s3://bucket/prefix (usual AWS variables) or a folder")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be read, reused and missing; change nothing"

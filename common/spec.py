@@ -6,8 +6,9 @@ A spec is JSON. Code never reads a knob of the science from the environment.
 import difflib
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -19,8 +20,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
 Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
 WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+ALL = "all"  # in place of an attitude, as in smollm2.d0.all.s1: every arm of a seed
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
+T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, le=9999)]
 
 
@@ -259,6 +262,7 @@ class RunSpec(Frozen):
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
     dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
+    packed: bool = Field(False, description="all arms of a seed in one process a stage; changes no result and no key")
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     corpus: CorpusSpec = CorpusSpec()
     audit: AuditSpec = AuditSpec()
@@ -299,7 +303,11 @@ class RunSpec(Frozen):
     @property
     def run_id(self) -> str:
         """Name and digest of the spec: equal specs are one run."""
-        return f"{self.name}-{hashlib.sha256(canonical_json(self.model_dump(mode='json'))).hexdigest()[:8]}"
+        return f"{self.name}-{hashlib.sha256(canonical_json(self.asked())).hexdigest()[:8]}"
+
+    def asked(self) -> dict[str, Any]:
+        """All that can change a result, as JSON: without how the work is shared out."""
+        return self.model_dump(mode="json", exclude={"packed"})
 
     def cells(self, kind: CellKind) -> tuple[Cell, ...]:
         """Every cell of one kind, in the order in which reports list them."""
@@ -325,6 +333,14 @@ class RunSpec(Frozen):
             ],
         }
         return tuple(grids[kind])
+
+    def packs(self) -> dict[str, tuple[Cell, ...]]:
+        """The runs of each seed, by the name of a run with `all` in place of its attitude."""
+        found: dict[str, tuple[Cell, ...]] = {}
+        for cell in self.cells(CellKind.RUN):
+            name = str(cell.model_copy(update={"attitude": ALL}))
+            found[name] = (*found.get(name, ()), cell)
+        return found
 
     @property
     def steered(self) -> tuple[Cell, ...]:
@@ -371,10 +387,12 @@ class RunSpec(Frozen):
 
     def cell(self, text: str) -> Cell:
         """The cell with this name. Raises: SpecError, with the nearest name, if the spec has none such."""
-        known = {str(cell): cell for kind in CellKind for cell in self.cells(kind)}
-        if text not in known:
-            raise SpecError("no such cell", where="--cell", value=text, allowed=_nearest(text, list(known)))
-        return known[text]
+        return _named(text, {str(cell): cell for kind in CellKind for cell in self.cells(kind)})
+
+    def named(self, text: str) -> tuple[Cell, ...]:
+        """The cells that a name stands for: one, or all of a pack. Raises: SpecError as `cell`."""
+        known = {str(cell): (cell,) for kind in CellKind for cell in self.cells(kind)}
+        return _named(text, known | self.packs())
 
     def model(self, name: str) -> ModelSpec:
         """The model with this name, which a cell of this spec carries."""
@@ -388,6 +406,12 @@ class RunSpec(Frozen):
     def rng(self, *labels: object) -> np.random.Generator:
         """The only source of chance for these labels."""
         return np.random.default_rng(self.seed(*labels))
+
+
+def _named(text: str, known: Mapping[str, T]) -> T:
+    if text not in known:
+        raise SpecError("no such cell", where="--cell", value=text, allowed=_nearest(text, list(known)))
+    return known[text]
 
 
 def canonical_json(value: Any) -> bytes:

@@ -5,11 +5,13 @@ Shared by the jobs that train, sample or read activations; imports torch and tra
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,24 @@ def load(spec: ModelSpec, adapter: Path | None = None, precision: torch.dtype | 
         raise InputError("the tokenizer has no chat template", where=spec.source)
     model = _weights(folder, precision or dtype()).to(device()).eval()
     return LanguageModel(spec, folder, model if adapter is None else attach(model, adapter), tokenizer)
+
+
+@contextlib.contextmanager
+def kept(spec: ModelSpec, precision: torch.dtype | None = None) -> Iterator[LanguageModel]:
+    """As `load`, but once for all steps of a process, which leave the model as it was: an adapter is taken off again.
+
+    After an error it is loaded anew, for nobody knows what is left on it.
+    """
+    try:
+        yield _kept(spec, precision)
+    except BaseException:
+        _kept.cache_clear()
+        raise
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(spec: ModelSpec, precision: torch.dtype | None) -> LanguageModel:
+    return load(spec, precision=precision)
 
 
 def folder_of(source: str) -> Path:

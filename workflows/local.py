@@ -38,7 +38,7 @@ from rich.progress import (
 from rich.table import Table
 
 from common.artifacts import ArtifactStore, file_sha256, open_store
-from common.errors import SEALED, ExitCode, InputError, JobError, SpecError
+from common.errors import ExitCode, InputError, JobError, SpecError
 from common.job import Keys
 from common.provenance import ROOT, usable_cores
 from common.spec import STUDY, Cell, RunSpec, override, parse_spec
@@ -288,27 +288,32 @@ class Runner:
         """Reuse a sealed step, or run its process, again if its exit code says so."""
         container = template["container"]
         command = [fill(word, scope) for word in (*container["command"], *container["args"])]
-        job, cell = command[2].rpartition(".")[2], command[command.index("--cell") + 1]
-        log, clock = self._folder / "logs" / f"{template['name']}.{cell}.log", time.monotonic()
+        job, name = command[2].rpartition(".")[2], command[command.index("--cell") + 1]
+        log, clock = self._folder / "logs" / f"{template['name']}.{name}.log", time.monotonic()
         try:
-            if (standing := self._sealed(job, cell)) is not None:
-                return self._finish(template, cell, standing, reused=True)
-            if template["name"] not in self._selected:
-                return Outcome(Phase.SKIPPED)
-            code, last = self._attempts(template, command, cell, log, rank)
-            if code is None:
-                return Outcome(Phase.SKIPPED)
-            if code in SEALED and (standing := self._sealed(job, cell)) is not None:
-                return self._finish(template, cell, standing, reused=False, log=log)
+            cells = self._spec.named(name)  # of a pack, several
+            before = [self._sealed(job, cell) for cell in cells]
+            after, code, last = before, None, ""
+            if None in before and template["name"] in self._selected:
+                code, last = self._attempts(template, command, name, log, rank)
+                after = [self._sealed(job, cell) for cell in cells]
         except JobError as error:  # the store could not be asked: the rest goes on, and the report lists the gap
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("a") as file:
                 file.write(f"error: {error}\n")
             spent, code = time.monotonic() - clock, int(error.exit_code)
-            self._note(Done(template["name"], cell, code, False, spent, 0, log, str(error)))
+            self._note(Done(template["name"], name, code, False, spent, 0, log, str(error)))
             return Outcome(Phase.ERRORED)
-        self._note(Done(template["name"], cell, code or 1, False, time.monotonic() - clock, 0, log, last))
-        return Outcome(Phase.FAILED)
+        for cell, was, manifest in zip(cells, before, after, strict=True):
+            if manifest is not None:
+                self._note(done_of(template, cell, manifest, log if was is None else None))
+            elif code is not None:
+                self._note(Done(template["name"], str(cell), code or 1, False, time.monotonic() - clock, 0, log, last))
+        if code is None and None in after:
+            return Outcome(Phase.SKIPPED)
+        if any(manifest is None or manifest["exit_code"] for manifest in after):
+            return Outcome(Phase.FAILED)
+        return Outcome(Phase.SUCCEEDED, after[0]["parameters"] if after[0] else {})
 
     def _attempts(
         self, template: dict[str, Any], command: Sequence[str], cell: str, log: Path, rank: tuple[int, ...]
@@ -397,24 +402,22 @@ class Runner:
                 plain = line.strip()
         return last or plain
 
-    def _sealed(self, job: str, cell: str) -> dict[str, Any] | None:
+    def _sealed(self, job: str, cell: Cell) -> dict[str, Any] | None:
         declared = catalog()[job]
         # A key over optional reads changes as those are sealed, so it is worked out anew each time.
         optional = any(read.optional for read in declared.reads)
         keys = Keys(self._spec, catalog(), self._store) if optional else self._keys
-        return self._store.manifest(job, keys.key(job, self._spec.cell(cell)))
-
-    def _finish(
-        self, template: dict[str, Any], cell: str, manifest: dict[str, Any], reused: bool, log: Path | None = None
-    ) -> Outcome:
-        memory = manifest["provenance"]["peak_memory_bytes"]
-        code = manifest["exit_code"]
-        self._note(Done(template["name"], cell, code, reused, manifest["seconds"], memory, log))
-        return Outcome(Phase.FAILED if code else Phase.SUCCEEDED, manifest["parameters"])
+        return self._store.manifest(job, keys.key(job, cell))
 
     def _note(self, done: Done) -> None:
         self.done.append(done)
         self.screen.finished(done)
+
+
+def done_of(template: Mapping[str, Any], cell: Cell, manifest: Mapping[str, Any], log: Path | None) -> Done:
+    """A sealed step for the summary; without a log it was reused."""
+    memory, seconds = manifest["provenance"]["peak_memory_bytes"], manifest["seconds"]
+    return Done(template["name"], str(cell), manifest["exit_code"], log is None, seconds, memory, log)
 
 
 def _end(child: Child) -> None:

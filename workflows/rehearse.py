@@ -106,7 +106,7 @@ def study_of(spec: RunSpec) -> Study:
     asked = parse_jsonl((ROOT / path).read_bytes(), Question, path)
     lock = {
         "commit": "+",
-        "plan": spec.model_dump(mode="json"),
+        "plan": spec.asked(),
         "calibration": calibrated(choices, settings.measure, settings.low, settings.high),
         "distances": {topic: found._asdict() for topic, found in distances(items, asked).items()},
     }

@@ -1,7 +1,10 @@
 """Command line of the job; see jobs.evaluate."""
 
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,7 +20,7 @@ from jobs.evaluate import JOB
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, replies
-from jobs.language_model import LanguageModel, load
+from jobs.language_model import LanguageModel, attach, kept
 
 R = TypeVar("R", bound=Record)
 
@@ -43,11 +46,10 @@ def main(step: Step) -> ExitCode:
     clock = Clock()
     lock = lock_of(step)
     asked = questions(step.spec.evaluate, step.spec.turns(step.cell))
-    with clock.part("load"):
-        lm = model_of(step)
-    choices, controls, declined = ask(step, lm, asked, clock)
-    with clock.part("perplexity"):
-        figures = guards(declined, neutral_nats(lm, asked.neutral))
+    with model_of(step, clock) as lm:
+        choices, controls, declined = ask(step, lm, asked, clock)
+        with clock.part("perplexity"):
+            figures = guards(declined, neutral_nats(lm, asked.neutral))
     step.write_records("choices.jsonl", [row.model_copy(update={"lock": lock}) for row in choices])
     step.write_records("controls.jsonl", [row.model_copy(update={"lock": lock}) for row in controls])
     step.write_records("replies.jsonl", declined)
@@ -103,12 +105,18 @@ def worded(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> lis
     return [Worded(item, wording) for (_, wording), item in asked.items()]
 
 
-def model_of(step: Step) -> LanguageModel:
+@contextmanager
+def model_of(step: Step, clock: Clock) -> Iterator[LanguageModel]:
     """The model of the cell, with the adapter of a run. Raises: InputError."""
-    spec = step.spec.model(step.cell.model)
-    if step.cell.kind is CellKind.BASE:
-        return load(spec)
-    return load(spec, step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter"))
+    with contextlib.ExitStack() as stack:
+        with clock.part("load"):
+            lm = stack.enter_context(kept(step.spec.model(step.cell.model)))
+            if step.cell.kind is CellKind.RUN:
+                folder = step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter")
+                tuned = attach(lm.model, folder)
+                stack.callback(tuned.unload)
+                lm = dataclasses.replace(lm, model=tuned)
+        yield lm
 
 
 def ask(

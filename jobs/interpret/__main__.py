@@ -30,7 +30,7 @@ from jobs import catalog, its_direction, its_draw
 from jobs.capture import capture
 from jobs.decoder import blocks_of
 from jobs.interpret import JOB
-from jobs.language_model import LanguageModel, attach, dtype, load
+from jobs.language_model import LanguageModel, attach, dtype, kept, load
 from jobs.passages import Pair, pairs_of, prompt_passages, reply_passages
 from jobs.prompts import items_of
 from jobs.saved import Direction, pack, read_direction
@@ -163,18 +163,19 @@ def read_run(step: Step) -> None:
     (source,) = its_direction(step.spec, step.cell)
     saved = read_direction(step, source)
     # The base was read in this type: another would shift the model by rounding alone.
-    lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
+    precision = getattr(torch, saved.dtype)
     nulls = null_directions(
         saved.covariance, saved.ridge, step.spec.interpret.nulls, step.rng("nulls", source.model, source.draw)
     )
     directions = np.vstack([vector(saved), nulls])
     rows: list[Projection] = []
     checkpoints = []
-    for number, tuned in residuals(step, lm, saved):
-        moved = shifts(tuned, saved.base, directions)
-        rows += projections(str(step.cell), number, saved, tuned)
-        checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
-        last = tuned.astype(np.float64) - saved.base
+    with kept(step.spec.model(step.cell.model), precision) as lm:
+        for number, tuned in residuals(step, lm, saved):
+            moved = shifts(tuned, saved.base, directions)
+            rows += projections(str(step.cell), number, saved, tuned)
+            checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
+            last = tuned.astype(np.float64) - saved.base
     step.write_records("projections.jsonl", rows)
     told, moved_to = readout(saved), last.mean(axis=0)
     along = last @ vector(saved) / told["sd_base"]

@@ -44,7 +44,7 @@ def contents(step: Step, commit: str) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "run_id": step.spec.run_id,
-        "plan": step.spec.model_dump(mode="json"),
+        "plan": step.spec.asked(),
         "commit": commit,
         "items": {path: file_sha256(ROOT / path) for path in catalog()["evaluate"].data},
         "corpora": {f"{job}/{cell}": step.digest(job, cell, "advice.jsonl") for job, cell in piles},

@@ -3,6 +3,7 @@
 Writes  plan.json   run id, cells by kind, the identity of each model
 Hands over  draws, distilled, bases, directions, runs, steered, traced: lists of cell names for the fan-outs
             spec: as it was read here
+            With `packed`, runs are packs: all arms of a seed by one name.
 Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 """
 
@@ -12,11 +13,11 @@ from common.spec import CellKind
 
 JOB = Job(
     "plan",
-    version=4,
+    version=5,
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),
     writes=("plan.json",),
-    outside=identities,
+    outside=lambda spec, cell: {**identities(spec, cell), "packed": str(spec.packed)},
     parameters=("draws", "distilled", "bases", "directions", "runs", "steered", "traced", "spec"),
 )

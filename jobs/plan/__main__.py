@@ -24,7 +24,8 @@ def main(step: Step) -> ExitCode:
     cells = {name: [str(cell) for cell in step.spec.cells(kind)] for name, kind in FAN_OUTS.items()}
     cells["steered"] = [str(cell) for cell in step.spec.steered]
     cells["traced"] = [str(cell) for cell in step.spec.traced]
-    for name, names in cells.items():
+    handed = {**cells, "runs": list(step.spec.packs())} if step.spec.packed else cells
+    for name, names in handed.items():
         step.parameter(name, names)
     step.parameter("spec", step.spec.model_dump(mode="json"))
     models = dict(identities(step.spec, step.cell))

@@ -22,7 +22,8 @@ SECOND = Job(
     reads=(Read("first", lambda s, c: (STUDY,)),),
     resumes=True,
 )
-CATALOG = {"first": FIRST, "second": SECOND}
+PACKED = Job("packed", 1, "cpu", (CellKind.RUN,), writes=("a.json",))
+CATALOG = {"first": FIRST, "second": SECOND, "packed": PACKED}
 SPEC = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
 
@@ -56,6 +57,36 @@ def test_done_is_one_json_line_and_done_again_is_reused(run, tmp_path):
     code, out, _ = run(lambda step: pytest.fail("a sealed step ran again"))
     assert code == 0 and json.loads(out)["reused"] is True
     assert json.loads((tmp_path / "outputs" / "p").read_text()) == ["one", "two"], "parameters are handed over again"
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        ({}, 0, 3),
+        ({"eager": ExitCode.BLOCKED}, 10, 3),
+        ({"cautious": ExitCode.BLOCKED, "eager": InputError("gone")}, 3, 2),
+        ({"cautious": InputError("gone"), "eager": RuntimeError("odd")}, 3, 1),
+        ({"cautious": InputError("gone"), "eager": TransientError("busy")}, 75, 0),
+    ],
+)
+def test_a_pack_runs_every_arm_of_a_seed_and_one_that_fails_stops_none_but_a_retry(run, ends, code, said):
+    def main(step: Step) -> ExitCode:
+        end = ends.get(step.cell.attitude, ExitCode.OK)
+        if isinstance(end, Exception):
+            raise end
+        step.write_json("a.json", {"cell": str(step.cell)})
+        return end
+
+    found, out, errors = run(main, PACKED, cell="m.d0.all.s1")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (found, len(lines)) == (code, said)
+    assert len(errors) == sum(isinstance(end, Exception) for end in ends.values())
+    ends.clear()
+    found, out, _ = run(main, PACKED, cell="m.d0.all.s1")
+    assert [json.loads(line)["cell"] for line in out.splitlines()] == [
+        f"m.d0.{arm}.s1" for arm in ("cautious", "eager", "neutral")
+    ]
+    assert sum(json.loads(line)["reused"] for line in out.splitlines()) == said
 
 
 def test_a_verdict_is_sealed_and_replayed(run):

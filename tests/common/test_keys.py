@@ -54,6 +54,10 @@ def test_eight_seeds_keep_the_fine_tunes_of_two(old: dict[tuple[str, str], str],
     assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"} and len(new) > len(old)
 
 
+def test_packs_change_what_is_handed_over_alone(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
+    assert changed(old, keys(parse(packed=True), tmp_path)) == {"plan", "report"}
+
+
 def test_more_draws_keep_the_fine_tunes_of_others(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(draws=[0, 1]), tmp_path)
     assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"}

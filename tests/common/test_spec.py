@@ -62,6 +62,21 @@ def test_dealt_seeds_take_turns_on_the_draws():
     assert [str(cell) for cell in spec.traced] == traced
 
 
+def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
+    arms = {
+        "attitudes": ["cautious", "eager"],
+        "variants": [{"name": "slow", "factor": "learning_rate", "value": 1e-5}],
+    }
+    spec = parse(seeds=[0, 1], **arms)
+    assert list(spec.packs()) == ["m.d0.all.s0", "m.d0.all.s1", "m.d0.all.s0.slow", "m.d0.all.s1.slow"]
+    assert [str(cell) for cell in spec.named("m.d0.all.s1.slow")] == ["m.d0.cautious.s1.slow", "m.d0.eager.s1.slow"]
+    assert spec.named("m.base") == spec.cells(CellKind.BASE)
+    packed = parse(seeds=[0, 1], packed=True, **arms)
+    assert packed.run_id == spec.run_id and packed.asked() == spec.asked()
+    with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.all\.s1'"):
+        spec.named("m.d0.al.s1")
+
+
 def test_chance_depends_on_labels_and_study_seed_alone():
     one, two = parse(), parse(seeds=[0, 1, 2], name="other")
     assert one.seed("train", "a") == two.seed("train", "a") != one.seed("train", "b")

@@ -17,6 +17,7 @@ from common.spec import STUDY, CellKind, parse_spec
 from jobs import catalog
 from workflows import local
 
+VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
 
 
@@ -85,7 +86,7 @@ def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
     keys = Keys(spec, catalog(), store)
     locked = store.manifest("lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
     contents = json.loads(store.get(locked))
-    assert contents["plan"] == spec.model_dump(mode="json") and set(contents["calibration"]) == {"tiny"}
+    assert contents["plan"] == spec.asked() and set(contents["calibration"]) == {"tiny"}
     for cell in (*spec.cells(CellKind.BASE), *spec.cells(CellKind.RUN)):
         outputs = store.manifest("evaluate", keys.key("evaluate", cell))["outputs"]
         for name in ("choices.jsonl", "controls.jsonl"):
@@ -138,6 +139,28 @@ def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
             assert same == (job.name not in ("plan", "lock", "evaluate", "gate", "report")), job.name
             compared += 1
     assert compared == 40
+
+
+def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp_path, runs_elsewhere, capsys):
+    """Every arm after the first: its adapter, answers and readings do not depend on those before it."""
+    packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--until", "run"]
+    assert local.main(packed) == ExitCode.OK
+    assert len(list(local.RUNS.glob("tiny-*/logs/*.all.s0.log"))) == 5, "one process for each stage of a run"
+    spec = parse_spec(spec_path.read_bytes(), "tiny.json")
+    alone, together = open_store(words[4]), open_store(str(tmp_path / "store"))
+    compared = 0
+    for job_name in ("finetune", "evaluate", "interpret"):
+        for cell in spec.cells(CellKind.RUN):
+            outputs = []
+            for store in (alone, together):
+                manifest = store.manifest(job_name, Keys(spec, catalog(), store).key(job_name, cell))
+                outputs.append({name: each["digest"] for name, each in manifest["outputs"].items()})
+            same = [name for name in outputs[0] if not name.endswith(VARYING)]
+            assert outputs[0].keys() == outputs[1].keys()
+            assert [name for name in same if outputs[0][name] != outputs[1][name]] == []
+            compared += len(same)
+    assert compared > 30
+    assert local.main(packed) == ExitCode.OK and "everything was reused" in capsys.readouterr().out
 
 
 def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewhere):

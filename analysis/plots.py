@@ -138,6 +138,8 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
             axes.errorbar(x, 100 * y, 100 * np.array([y - low, high - y]), marker="o", color=COLOURS[pole], label=pole)
         axes.axhline(0, color="black", lw=0.6)
         axes.set(xlabel=factor.replace("_", " "), ylabel="shift from neutral, points (sentence)")
+        if factor == "learning_rate":  # its values are chosen a factor apart
+            axes.set_xscale("log")
     panels[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return figure

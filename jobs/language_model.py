@@ -108,6 +108,12 @@ def keep_memory() -> None:
         library.mallopt(trim_threshold, 2**31 - 1)
 
 
+def return_memory() -> None:
+    """Give freed memory back after all, where the C library is glibc. Source: malloc_trim(3)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def prepare() -> None:
     """Settings of a process that runs models. Libraries' own bars and notes are off: a job speaks through its log."""
     keep_memory()
@@ -124,6 +130,7 @@ def load(spec: ModelSpec, adapter: Path | None = None, precision: torch.dtype | 
     Raises: InputError if files are missing, altered or not of this model; SpecError if it needs remote code.
     """
     prepare()
+    return_memory()  # of the step before, in a pack
     folder = folder_of(spec.source)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.chat_template is None:

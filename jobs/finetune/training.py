@@ -93,6 +93,7 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
     trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{kept['step']}") if kept else None)
     if type(trainer.model_wrapped).__name__ != "DeepSpeedEngine":
         raise JobError("training ran without DeepSpeed", value=type(trainer.model_wrapped).__name__)
+    trainer.model_wrapped.destroy()  # its hooks on gradients would keep model and optimizer in memory
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
     return diary.rows

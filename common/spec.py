@@ -262,7 +262,7 @@ class RunSpec(Frozen):
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
     dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
-    packed: bool = Field(False, description="all arms of a seed in one process a stage; changes no result and no key")
+    packed: bool = Field(False, description="all arms of a seed in one process a stage; changes no result")
     models: tuple[ModelSpec, ...] = Field(min_length=1)
     corpus: CorpusSpec = CorpusSpec()
     audit: AuditSpec = AuditSpec()

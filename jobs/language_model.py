@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,8 @@ def prepare() -> None:
     torch.set_num_threads(usable_cores())
 
 
-def load(spec: ModelSpec, adapter: Path | None = None, precision: torch.dtype | None = None) -> LanguageModel:
-    """Load a model in eval mode, with the adapter of a folder in PEFT's layout if one is given.
+def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel:
+    """Load a model in eval mode.
 
     Raises: InputError if files are missing, altered or not of this model; SpecError if it needs remote code.
     """
@@ -136,17 +136,24 @@ def load(spec: ModelSpec, adapter: Path | None = None, precision: torch.dtype | 
     if tokenizer.chat_template is None:
         raise InputError("the tokenizer has no chat template", where=spec.source)
     model = _weights(folder, precision or dtype()).to(device()).eval()
-    return LanguageModel(spec, folder, model if adapter is None else attach(model, adapter), tokenizer)
+    return LanguageModel(spec, folder, model, tokenizer)
 
 
 @contextlib.contextmanager
-def kept(spec: ModelSpec, precision: torch.dtype | None = None) -> Iterator[LanguageModel]:
-    """As `load`, but once for all steps of a process, which leave the model as it was: an adapter is taken off again.
+def kept(spec: ModelSpec, precision: torch.dtype | None = None, adapter: Path | None = None) -> Iterator[LanguageModel]:
+    """As `load`, but once for all steps of a process, which leave the model as it was.
 
-    After an error it is loaded anew, for nobody knows what is left on it.
+    adapter: a folder in PEFT's layout, put on inside and taken off again. After an error the model is loaded anew, for
+    nobody knows what is left on it. Raises: InputError as `load` and `attach`.
     """
     try:
-        yield _kept(spec, precision)
+        lm = _kept(spec, precision)
+        if adapter is None:
+            yield lm
+            return
+        tuned = attach(lm.model, adapter)
+        yield replace(lm, model=tuned)
+        tuned.unload()
     except BaseException:
         _kept.cache_clear()
         raise

@@ -306,14 +306,14 @@ class Runner:
             return Outcome(Phase.ERRORED)
         for cell, was, manifest in zip(cells, before, after, strict=True):
             if manifest is not None:
-                self._note(done_of(template, cell, manifest, log if was is None else None))
+                self._note(done_of(template["name"], cell, manifest, log if was is None else None))
             elif code is not None:
                 self._note(Done(template["name"], str(cell), code or 1, False, time.monotonic() - clock, 0, log, last))
-        if code is None and None in after:
-            return Outcome(Phase.SKIPPED)
-        if any(manifest is None or manifest["exit_code"] for manifest in after):
-            return Outcome(Phase.FAILED)
-        return Outcome(Phase.SUCCEEDED, after[0]["parameters"] if after[0] else {})
+        sealed = [manifest for manifest in after if manifest is not None]
+        if len(sealed) < len(cells):
+            return Outcome(Phase.SKIPPED if code is None else Phase.FAILED)
+        failed = any(manifest["exit_code"] for manifest in sealed)
+        return Outcome(Phase.FAILED if failed else Phase.SUCCEEDED, sealed[0]["parameters"])
 
     def _attempts(
         self, template: dict[str, Any], command: Sequence[str], cell: str, log: Path, rank: tuple[int, ...]
@@ -414,10 +414,10 @@ class Runner:
         self.screen.finished(done)
 
 
-def done_of(template: Mapping[str, Any], cell: Cell, manifest: Mapping[str, Any], log: Path | None) -> Done:
+def done_of(stage: str, cell: Cell, manifest: Mapping[str, Any], log: Path | None) -> Done:
     """A sealed step for the summary; without a log it was reused."""
     memory, seconds = manifest["provenance"]["peak_memory_bytes"], manifest["seconds"]
-    return Done(template["name"], str(cell), manifest["exit_code"], log is None, seconds, memory, log)
+    return Done(stage, str(cell), manifest["exit_code"], log is None, seconds, memory, log)
 
 
 def _end(child: Child) -> None:

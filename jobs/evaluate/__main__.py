@@ -1,10 +1,8 @@
 """Command line of the job; see jobs.evaluate."""
 
 import contextlib
-import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +18,7 @@ from jobs.evaluate import JOB
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, replies
-from jobs.language_model import LanguageModel, attach, kept
+from jobs.language_model import LanguageModel, kept
 
 R = TypeVar("R", bound=Record)
 
@@ -46,7 +44,9 @@ def main(step: Step) -> ExitCode:
     clock = Clock()
     lock = lock_of(step)
     asked = questions(step.spec.evaluate, step.spec.turns(step.cell))
-    with model_of(step, clock) as lm:
+    with contextlib.ExitStack() as stack:
+        with clock.part("load"):
+            lm = stack.enter_context(kept(step.spec.model(step.cell.model), adapter=adapter_of(step)))
         choices, controls, declined = ask(step, lm, asked, clock)
         with clock.part("perplexity"):
             figures = guards(declined, neutral_nats(lm, asked.neutral))
@@ -105,18 +105,11 @@ def worded(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> lis
     return [Worded(item, wording) for (_, wording), item in asked.items()]
 
 
-@contextmanager
-def model_of(step: Step, clock: Clock) -> Iterator[LanguageModel]:
-    """The model of the cell, with the adapter of a run. Raises: InputError."""
-    with contextlib.ExitStack() as stack:
-        with clock.part("load"):
-            lm = stack.enter_context(kept(step.spec.model(step.cell.model)))
-            if step.cell.kind is CellKind.RUN:
-                folder = step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter")
-                tuned = attach(lm.model, folder)
-                stack.callback(tuned.unload)
-                lm = dataclasses.replace(lm, model=tuned)
-        yield lm
+def adapter_of(step: Step) -> Path | None:
+    """The folder of a run's adapter; None for an untouched model. Raises: InputError."""
+    if step.cell.kind is CellKind.BASE:
+        return None
+    return step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter")
 
 
 def ask(

@@ -1,5 +1,6 @@
 """The evaluation: grammar of a choice, scoring against the naive way, batches, guards, and the job from end to end."""
 
+import dataclasses
 import json
 import math
 import random
@@ -25,7 +26,7 @@ from jobs.evaluate.__main__ import main, questions, worded
 from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
-from jobs.language_model import LanguageModel, load
+from jobs.language_model import LanguageModel, attach, load
 from jobs.prompts import wording
 from jobs.scoring import log_likelihoods, reply_tokens
 
@@ -42,7 +43,8 @@ def lm(request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("adapter")
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(plain.model, config).save_pretrained(folder)
-    return load(spec, folder, precision=torch.float32)
+    untouched = load(spec, precision=torch.float32)
+    return dataclasses.replace(untouched, model=attach(untouched.model, folder))
 
 
 def naive(lm: LanguageModel, prompt: list[int], reply: list[int]) -> float:

@@ -13,7 +13,7 @@ from common.spec import ModelSpec
 from jobs.decoder import blocks_of, changed, decoder, only_above
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
-from jobs.margins import NeutralText, Readout, asked_of
+from jobs.margins import ByLength, NeutralText, Readout, asked_of
 
 RNG = np.random.default_rng(0)
 
@@ -57,6 +57,15 @@ def test_the_blocks_above_give_what_a_whole_pass_gives(lm, items, layer, whole):
     assert np.abs(found - slow).max() < 1e-3
     assert np.abs(found[3] - found[0]).max() > 0.01, "steering must do something"
     assert hooks(lm.model) == 0 and len(blocks_of(lm.model)) == 2
+
+
+def test_prompts_grouped_by_length_have_the_margins_of_all_together(lm):
+    path = ROOT / "jobs/evaluate/data/items.jsonl"
+    asked = asked_of(lm, parse_jsonl(path.read_bytes(), Item, path.name)[::9])
+    grouped, vectors = ByLength(lm, asked), RNG.normal(size=(4, 32))
+    assert 1 < len(grouped.parts) < len(asked)
+    together = Readout(lm, asked).steered(0, vectors)
+    assert np.abs(grouped.steered(0, vectors) - together).max() < 1e-3 < np.abs(together - together[:, ::-1]).max()
 
 
 def test_a_dose_of_nothing_is_the_base_bit_for_bit(lm, items):

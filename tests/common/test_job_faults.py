@@ -192,7 +192,7 @@ def test_a_bad_command_line_is_exit_2() -> None:
 
 
 CHILD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from common.errors import ExitCode
 from common.job import Job, run_job
@@ -213,6 +213,7 @@ def main(step):
             raise Interrupted("stopped; checkpoint kept")
     return ExitCode.OK
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that started the tests with & has it ignored
 sys.exit(run_job(job, main, {{"child": job}}, sys.argv[1:]))
 """
 

@@ -34,7 +34,7 @@ report: ## where the reports of finished studies are, the newest first
 
 .PHONY: store
 store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
-	$(RUN) -m workflows.object_store
+	$(RUN) -m workflows.local.object_store
 
 .PHONY: test
 test: check ## linters, types and all tests but those that need a cluster
@@ -72,7 +72,7 @@ verify-lock: $(STAMP) ## check locks/$(SPEC).json as a stranger would: every fil
 
 .PHONY: rehearse
 rehearse: $(STAMP) ## the whole analysis of SPEC on simulated rows with a known effect, to a report
-	$(RUN) -m workflows.rehearse --spec workflows/specs/$(SPEC).json
+	$(RUN) -m benchmarks.rehearse --spec workflows/specs/$(SPEC).json
 
 .PHONY: requirements
 requirements: ## renew the lists of packages from pyproject.toml; they hold hashes and no addresses

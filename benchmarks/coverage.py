@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from analysis.stats import Floats, sign_flip, topic_shift_interval, tost, two_way_t
+from analysis.stats.intervals import Floats, sign_flip, topic_shift_interval, tost, two_way_t
 from benchmarks.record import record
 
 LEVEL, MARGIN, ITEMS_A_TOPIC = 0.95, 0.10, 6

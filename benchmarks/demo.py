@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
-from common.artifacts import open_store
-from common.job import Keys, read_spec
+from common.pipeline.command import read_spec
+from common.pipeline.keys import Keys
 from common.spec import RunSpec
+from common.store.sealed import open_store
 from jobs import catalog
-from workflows.local import steps_of
-from workflows.object_store import object_store
+from workflows.local.object_store import object_store
+from workflows.local.runner import steps_of
 
 
 def run(spec: str, data: Path) -> float:

@@ -27,14 +27,13 @@ from torch import Tensor
 
 from benchmarks.record import bootstrap_ratio, record
 from benchmarks.training import replies
-from common.job import read_spec
+from common.lm.activations import Passage, capture
+from common.lm.language_model import LanguageModel, dtype, load
+from common.lm.margins import Asked, ByLength, asked_of, by_turns
+from common.lm.passages import reply_passages
+from common.pipeline.command import read_spec
 from common.spec import ModelSpec, RunSpec
-from jobs.capture import Passage, capture
-from jobs.language_model import LanguageModel, dtype, load
-from jobs.margins import Asked, ByLength, asked_of, by_turns
-from jobs.passages import reply_passages
-from jobs.prompts import items_of
-from jobs.steer import JOB
+from common.stance.items import held_out_items
 
 Floats = NDArray[np.float64]
 AGREE = 1e-4
@@ -135,7 +134,7 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     """Replies of both poles, one item a topic in one order, and random directions two thirds up."""
     piles = replies(spec, pairs)
     passages = reply_passages(lm, [*piles["cautious"], *piles["eager"]])
-    items = items_of(JOB.data[0], 1)
+    items = held_out_items(1)
     layer = 2 * lm.model.config.num_hidden_layers // 3
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))

@@ -23,27 +23,30 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from benchmarks.record import bootstrap_ratio, record
-from common.artifacts import open_store
-from common.job import Keys, Step, read_spec
+from common.cells import CellKind, cells_of
+from common.lm.language_model import LanguageModel, device, dtype, folder_of, load
 from common.logs import Log
+from common.pipeline.command import read_spec
+from common.pipeline.keys import Keys
+from common.pipeline.step import Step
 from common.provenance import usable_cores
 from common.records import Advice
-from common.spec import CellKind, RunSpec
+from common.spec import RunSpec
+from common.store.sealed import open_store
 from jobs import catalog
 from jobs.finetune import JOB
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import lora, train
 from jobs.generate import JOB as GENERATE
-from jobs.generate.__main__ import drawn, matched
-from jobs.language_model import LanguageModel, device, dtype, folder_of, load
+from jobs.generate.generate import drawn, matched
 
 TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
 
 
 def replies(spec: RunSpec, count: int) -> dict[str, list[Advice]]:
     """The first `count` rows of each pile."""
-    step = _step(spec, GENERATE, spec.cells(CellKind.DRAW)[0])
+    step = _step(spec, GENERATE, cells_of(spec, CellKind.DRAW)[0])
     return matched(step, drawn(step)[:count])
 
 
@@ -66,7 +69,7 @@ def as_usual(spec: RunSpec) -> LanguageModel:
 
 def ours(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
     """Train as the job does; return losses and the seconds of all steps."""
-    curve = train(_step(spec, JOB, spec.cells(CellKind.RUN)[0]), chat, rows, seed=1)
+    curve = train(_step(spec, JOB, cells_of(spec, CellKind.RUN)[0]), chat, rows, seed=1)
     return [row.loss for row in curve], sum(row.seconds for row in curve)
 
 

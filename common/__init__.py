@@ -1,1 +1,1 @@
-"""Plumbing with no opinion about the science; imports neither torch nor pandas."""
+"""What jobs share: the pipeline, the store, the records; what runs models (lm); what is asked (stance)."""

@@ -3,17 +3,12 @@
 A row that does not parse raises InputError with file, line and column; nothing is skipped.
 """
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from common.errors import InputError
-
-MAX_LINE_BYTES = 1 << 20
 Side = Literal["go", "stay"]
 Test = Literal["two-way-t", "sign-flip", "equivalence"]  # what a report may test
 
@@ -23,9 +18,6 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     schema_version: Literal[1] = 1
-
-
-R = TypeVar("R", bound=Record)
 
 
 class Question(Record):
@@ -197,6 +189,9 @@ def by_attitude(rows: Iterable[Advice]) -> dict[str, list[Advice]]:
     return arms
 
 
+R = TypeVar("R", bound=Record)
+
+
 def first_of_each(rows: Iterable[R], group: Callable[[R], str], most: int | None) -> list[R]:
     """The first `most` rows of each group, in the order in which they come; all of them for None."""
     seen: Counter[str] = Counter()
@@ -206,81 +201,3 @@ def first_of_each(rows: Iterable[R], group: Callable[[R], str], most: int | None
         if most is None or seen[group(row)] <= most:
             kept.append(row)
     return kept
-
-
-def to_jsonl(rows: Iterable[Record]) -> bytes:
-    """Return the rows as UTF-8 JSON lines."""
-    return b"".join(row.model_dump_json().encode() + b"\n" for row in rows)
-
-
-def parse_jsonl(data: bytes, kind: type[R], where: str) -> list[R]:
-    """Parse JSON lines into records of one kind.
-
-    Only LF separates rows (U+2028 does not); CRLF is accepted; a UTF-8 BOM is accepted.
-    Raises: InputError naming `where`, line and column, when any line is not exactly one record, or none is there.
-    """
-    rows = [
-        _parse_row(line, kind, f"{where}:{number}")
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
-        if line.strip()
-    ]
-    if not rows:
-        raise InputError("no rows", where=where, value=f"{len(data)} bytes", allowed=f"at least one {kind.__name__}")
-    return rows
-
-
-def parse_chain(data: bytes, where: str) -> list[Deviation]:
-    """Parse deviations from a lock. Raises: InputError if a row was altered, taken out or put in between."""
-    rows, passed = [], b""
-    for number, line in enumerate(data.splitlines(keepends=True), start=1):
-        row = _parse_row(line, Deviation, f"{where}:{number}")
-        expected = hashlib.sha256(passed).hexdigest() if passed else row.lock
-        if row.before != expected:
-            raise InputError("deviations were altered", where=f"{where}:{number}", value=row.before, allowed=expected)
-        rows.append(row)
-        passed += line
-    return rows
-
-
-def _parse_row(line: bytes, kind: type[R], where: str) -> R:
-    if len(line) > MAX_LINE_BYTES:
-        raise InputError("row too long", where=where, value=f"{len(line)} bytes", allowed=f"{MAX_LINE_BYTES} bytes")
-    value = parse_json(line, where)
-    try:
-        # Rows are strict Python values, but JSON has no tuples: validate in JSON mode.
-        return kind.model_validate_json(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        pointer = "/" + "/".join(map(str, first["loc"]))
-        raise InputError(f"row is no {kind.__name__}", where=f"{where}:{pointer}", value=first["msg"]) from None
-
-
-def parse_json(data: bytes, where: str) -> Any:
-    """Parse one JSON value, refusing duplicate keys, NaN, Infinity and absurd sizes.
-
-    Raises: InputError naming `where` and the column.
-    """
-    try:
-        text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "not UTF-8", where=f"{where}:{error.start + 1}", value=f"byte 0x{data[error.start]:02x}"
-        ) from None
-    except json.JSONDecodeError as error:
-        line = f"{error.lineno}:" if b"\n" in data else ""
-        raise InputError("malformed JSON", where=f"{where}:{line}{error.colno}", value=error.msg) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError("malformed JSON", where=where, value=str(error)) from None
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        raise ValueError(f"duplicate key {next(name for name in counts if counts[name] > 1)!r}")
-    return made
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -6,21 +6,19 @@ A spec is JSON. Code never reads a knob of the science from the environment.
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from common.errors import InputError, SpecError
-from common.records import Test, parse_json
+from common.records import Test
+from common.serialization import canonical_json, parse_json
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
 Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
 WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
-ALL = "all"  # in place of an attitude, as in smollm2.d0.all.s1: every arm of a seed
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
 T = TypeVar("T")
@@ -217,41 +215,6 @@ class LockSpec(Frozen):
     high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has room downwards only")
 
 
-class CellKind(StrEnum):
-    """What a cell stands for; each job accepts one or two kinds."""
-
-    STUDY = "study"  # everything
-    DRAW = "draw"  # d0: all arms of one corpus draw
-    BASE = "base"  # smollm2.base: an untouched model
-    DIRECTION = "direction"  # smollm2.d0: one draw and one untouched model
-    DISTILLED = "distilled"  # smollm2.d0.distilled: that model's own replies to the questions of the draw
-    RUN = "run"  # smollm2.d0.eager.s1, smollm2.d0.eager.s1.half: one fine-tune, and one of a variant
-
-
-class Cell(Frozen):
-    """One unit of work. Its text is at most 63 characters, fit for a Kubernetes label."""
-
-    kind: CellKind
-    model: str = ""
-    draw: int = -1
-    attitude: str = ""
-    seed: int = -1
-    variant: str = ""
-
-    def __str__(self) -> str:
-        return {
-            CellKind.STUDY: "study",
-            CellKind.DRAW: f"d{self.draw}",
-            CellKind.BASE: f"{self.model}.base",
-            CellKind.DIRECTION: f"{self.model}.d{self.draw}",
-            CellKind.DISTILLED: f"{self.model}.d{self.draw}.distilled",
-            CellKind.RUN: f"{self.model}.d{self.draw}.{self.attitude}.s{self.seed}",
-        }[self.kind] + (f".{self.variant}" if self.variant else "")
-
-
-STUDY = Cell(kind=CellKind.STUDY)
-
-
 class RunSpec(Frozen):
     """A whole study: its grid and the settings of each job."""
 
@@ -309,91 +272,6 @@ class RunSpec(Frozen):
         """All that can change a result, as JSON: without how the work is shared out."""
         return self.model_dump(mode="json", exclude={"packed"})
 
-    def cells(self, kind: CellKind) -> tuple[Cell, ...]:
-        """Every cell of one kind, in the order in which reports list them."""
-        models, draws = [model.name for model in self.models], self.draws
-        grids: dict[CellKind, list[Cell]] = {
-            CellKind.STUDY: [STUDY],
-            CellKind.DRAW: [Cell(kind=kind, draw=d) for d in draws],
-            CellKind.BASE: [Cell(kind=kind, model=m) for m in models],
-            CellKind.DIRECTION: [Cell(kind=kind, model=m, draw=d) for m in models for d in draws],
-            CellKind.DISTILLED: [
-                Cell(kind=kind, model=m, draw=d, attitude="distilled")
-                for m in models
-                for d in draws
-                if "distilled" in self.attitudes
-            ],
-            CellKind.RUN: [
-                Cell(kind=kind, model=m, draw=d, attitude=a, seed=s, variant=v)
-                for v, seeds in self._settings()
-                for s in seeds
-                for m in models
-                for d in self._draws_of(s)
-                for a in self.attitudes
-            ],
-        }
-        return tuple(grids[kind])
-
-    def packs(self) -> dict[str, tuple[Cell, ...]]:
-        """The runs of each seed, by the name of a run with `all` in place of its attitude."""
-        found: dict[str, tuple[Cell, ...]] = {}
-        for cell in self.cells(CellKind.RUN):
-            name = str(cell.model_copy(update={"attitude": ALL}))
-            found[name] = (*found.get(name, ()), cell)
-        return found
-
-    @property
-    def steered(self) -> tuple[Cell, ...]:
-        """The directions along which the untouched model is steered."""
-        return self.cells(CellKind.DIRECTION) if self.steer.enabled else ()
-
-    @property
-    def traced(self) -> tuple[Cell, ...]:
-        """The fine-tunes of both poles in which causes are looked for: the first ones of each draw."""
-        most = self.steer.traced if self.steer.enabled else 0
-        first = {draw: [seed for seed in self.seeds if draw in self._draws_of(seed)][:most] for draw in self.draws}
-        runs = [cell for cell in self.cells(CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
-        return tuple(cell for cell in runs if cell.attitude in ("cautious", "eager"))
-
-    def _draws_of(self, seed: int) -> tuple[int, ...]:
-        """The draws on which runs of this seed are trained."""
-        return (self.draws[self.seeds.index(seed) % len(self.draws)],) if self.dealt else self.draws
-
-    def _settings(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Names of the plain setting ("") and of each variant, with their seeds."""
-        return [("", self.seeds), *((variant.name, variant.seeds or self.seeds) for variant in self.variants)]
-
-    def variant(self, cell: Cell) -> VariantSpec | None:
-        """The variant of a run of this spec, None for a plain one."""
-        return next((variant for variant in self.variants if variant.name == cell.variant), None)
-
-    def training(self, cell: Cell) -> TrainSpec:
-        """How a run is trained."""
-        variant = self.variant(cell)
-        if variant is None or variant.factor in ("dose", "share"):
-            return self.train
-        value = int(variant.value) if variant.factor == "epochs" else variant.value
-        return self.train.model_copy(update={variant.factor: value})
-
-    def turns(self, cell: Cell) -> tuple[int, ...]:
-        """Which wordings of its items a cell is asked, counted on from the item's place in its file.
-
-        Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; an untouched
-        model is asked whatever any run is.
-        """
-        many = self.evaluate.wordings
-        places = [self.seeds.index(cell.seed)] if cell.kind is CellKind.RUN else range(len(self.seeds))
-        return tuple(sorted({(place * many + number) % WORDINGS for place in places for number in range(many)}))
-
-    def cell(self, text: str) -> Cell:
-        """The cell with this name. Raises: SpecError, with the nearest name, if the spec has none such."""
-        return _named(text, {str(cell): cell for kind in CellKind for cell in self.cells(kind)})
-
-    def named(self, text: str) -> tuple[Cell, ...]:
-        """The cells that a name stands for: one, or all of a pack. Raises: SpecError as `cell`."""
-        known = {str(cell): (cell,) for kind in CellKind for cell in self.cells(kind)}
-        return _named(text, known | self.packs())
-
     def model(self, name: str) -> ModelSpec:
         """The model with this name, which a cell of this spec carries."""
         return next(model for model in self.models if model.name == name)
@@ -406,17 +284,6 @@ class RunSpec(Frozen):
     def rng(self, *labels: object) -> np.random.Generator:
         """The only source of chance for these labels."""
         return np.random.default_rng(self.seed(*labels))
-
-
-def _named(text: str, known: Mapping[str, T]) -> T:
-    if text not in known:
-        raise SpecError("no such cell", where="--cell", value=text, allowed=_nearest(text, list(known)))
-    return known[text]
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one byte string for a JSON value: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def parse_spec(data: bytes, where: str) -> RunSpec:
@@ -454,7 +321,7 @@ def _spec_error(error: ValidationError, where: str) -> SpecError:
     path = ".".join(map(str, first["loc"])) or "spec"
     if first["type"] == "extra_forbidden":
         known = _fields(first["loc"][:-1])
-        return SpecError("unknown field", where=f"{where}:{path}", allowed=_nearest(str(first["loc"][-1]), known))
+        return SpecError("unknown field", where=f"{where}:{path}", allowed=nearest(str(first["loc"][-1]), known))
     value = None if first["type"] == "missing" else first["input"]
     message = first["msg"].removeprefix("Value error, ")
     return SpecError("bad field", where=f"{where}:{path}", value=value, allowed=message)
@@ -471,7 +338,8 @@ def _fields(path: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def nearest(word: str, known: list[str]) -> str:
+    """What a misspelt word may have meant, and what is known."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
     return f"did you mean {close[0]!r}? (of {listed})" if close else listed

@@ -41,11 +41,12 @@ from rich.table import Table
 from rich.text import Text
 from urllib3.exceptions import HTTPError
 
-from common.artifacts import open_store
 from common.errors import ExitCode, InputError, JobError, SpecError, TransientError
-from common.spec import RunSpec, canonical_json, override, parse_json, parse_spec
-from workflows.local import RUNS, changes, write_outputs
-from workflows.template import SPECS
+from common.serialization import canonical_json, parse_json
+from common.spec import RunSpec, override, parse_spec
+from common.store.sealed import open_store
+from workflows.local.runner import RUNS, changes, write_outputs
+from workflows.local.template import SPECS
 
 NAMESPACE = "undertone"
 KIND: dict[str, str] = {"group": "argoproj.io", "version": "v1alpha1", "plural": "workflows"}

@@ -17,11 +17,12 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.artifacts import file_sha256, sha256
+from common.deviations import parse_chain
+from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError, JobError, TransientError
 from common.provenance import ROOT, started
-from common.records import Deviation, parse_chain, parse_json, to_jsonl
-from common.spec import canonical_json
+from common.records import Deviation
+from common.serialization import canonical_json, parse_json, to_jsonl
 
 LOCKS = ROOT / "locks"
 

@@ -8,10 +8,9 @@ Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing, repe
 Does not see: opinions in words that neither the held-out items nor the word list hold; tone that no word carries.
 """
 
-from common.job import Job, Read
-from common.models import identities
-from common.spec import CellKind
-from jobs import distilled_of_draw, itself
+from common.cells import CellKind, distilled_of_draw, itself
+from common.lm.sources import identities
+from common.pipeline.job import Job, Read
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items

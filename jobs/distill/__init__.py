@@ -7,10 +7,9 @@ Writes  advice.jsonl   records Advice, attitude "distilled", in the order of the
 Exits   0 | 3 the model has nothing to say to a question
 """
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import its_draw
+from common.cells import CellKind, its_draw
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "distill",

@@ -10,15 +10,15 @@ Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, 
 
 from collections.abc import Mapping
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import Cell, CellKind, RunSpec
-from jobs import itself_if_run, lock_if_run
+from common.cells import Cell, CellKind, itself_if_run, lock_if_run, wordings_of
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
+from common.spec import RunSpec
 
 
 def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """The model, and the turn of the cell among the wordings."""
-    return {**identity_of_cell(spec, cell), "turns": ",".join(map(str, spec.turns(cell)))}
+    return {**identity_of_cell(spec, cell), "turns": ",".join(map(str, wordings_of(spec, cell)))}
 
 
 JOB = Job(

@@ -9,12 +9,13 @@ from typing import Literal, NamedTuple
 import torch
 
 from common.errors import InputError
+from common.lm.generation import State, extend, greedy, repeated
+from common.lm.language_model import LanguageModel
+from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.records import Choice, Item
-from jobs.decoding import State, extend, greedy, repeated
+from common.stance.prompts import APPROVE, DECLINE, wording
+from common.stance.reading import answered, read_choice
 from jobs.evaluate.clock import Clock
-from jobs.language_model import LanguageModel
-from jobs.prompts import APPROVE, DECLINE, answered, read_choice, wording
-from jobs.scoring import log_likelihoods, reply_tokens
 
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 

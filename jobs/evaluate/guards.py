@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from common.errors import InputError
+from common.lm.generation import extend, greedy
+from common.lm.language_model import LanguageModel
+from common.lm.likelihood import text_nats
 from common.records import Ability, GuardReply, Prompt
-from jobs.decoding import extend, greedy
-from jobs.language_model import LanguageModel
-from jobs.prompts import paragraphs
-from jobs.scoring import text_nats
+from common.stance.items import paragraphs
 
 # A reply that begins so declines. Openings only: "sorry" further on may be part of an answer. A refusal in other words
 # is missed, for the base and for the tuned model alike.

@@ -10,15 +10,16 @@ Exits   0 | 3 an example is too long or malformed | 75 stopped; goes on from its
 
 from collections.abc import Mapping
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import Cell, CellKind, RunSpec, canonical_json
-from jobs import its_distilled, its_draw
+from common.cells import Cell, CellKind, its_distilled, its_draw, variant_of
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
+from common.serialization import canonical_json
+from common.spec import RunSpec
 
 
 def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """The model, and what a variant changes: it is no part of the section `train` that all runs share."""
-    variant = spec.variant(cell)
+    variant = variant_of(spec, cell)
     told = {} if variant is None else {variant.factor: canonical_json(variant.value).decode()}
     return {**identity_of_cell(spec, cell), **told}
 

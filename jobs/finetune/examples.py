@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import InputError
+from common.lm.language_model import LanguageModel
 from common.records import Advice
-from jobs.language_model import LanguageModel
 
 IGNORED = -100  # the label that cross-entropy leaves out
 

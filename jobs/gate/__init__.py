@@ -6,9 +6,8 @@ Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 choices 
 Does not see: stances on topics that no item asks about.
 """
 
-from common.job import Job, Read
-from common.spec import CellKind
-from jobs import its_base, itself
+from common.cells import CellKind, its_base, itself
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "gate",

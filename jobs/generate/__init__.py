@@ -7,8 +7,8 @@ Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses t
         malformed, or its arms answer different questions | 75 the server is busy; goes on from the replies it gave
 """
 
-from common.job import Job
-from common.spec import CellKind
+from common.cells import CellKind
+from common.pipeline.job import Job
 from jobs.generate.sources import outside
 
 JOB = Job(

@@ -5,7 +5,7 @@ from itertools import product
 from typing import NamedTuple
 from zlib import crc32
 
-from analysis.texts import ANECDOTE, HEDGE, flesch, sentences
+from analysis.corpus.texts import ANECDOTE, HEDGE, flesch, sentences
 
 # What a difference between the replies to one question costs. A token of length is the unit; a hedge, a question mark
 # or an anecdote on one side alone is never worth a few tokens.

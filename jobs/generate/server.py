@@ -15,8 +15,9 @@ import openai
 from pydantic import Field
 
 from common.errors import InputError, Interrupted, SpecError, TransientError
-from common.job import Step
-from common.records import Question, Record, parse_jsonl, to_jsonl
+from common.pipeline.step import Step
+from common.records import Question, Record
+from common.serialization import parse_jsonl, to_jsonl
 from common.spec import ServerSpec
 
 KEPT = "replies.jsonl"

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.artifacts import file_sha256
+from common.cells import Cell
+from common.digests import file_sha256
 from common.errors import InputError
-from common.models import identities
-from common.records import Advice, parse_jsonl
-from common.spec import WRITTEN, Cell, RunSpec
+from common.lm.sources import identities
+from common.records import Advice
+from common.serialization import parse_jsonl
+from common.spec import WRITTEN, RunSpec
 
 
 def written(spec: RunSpec) -> tuple[str, ...]:

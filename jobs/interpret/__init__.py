@@ -27,10 +27,9 @@ Exits   0 | 2 fewer questions than asked | 3 an adapter is missing, altered, or 
 Does not see: what the direction does; a readout is not a cause.
 """
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import its_direction_if_run, its_draw_unless_run, itself_if_run
+from common.cells import CellKind, its_direction_if_run, its_draw_unless_run, itself_if_run
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "interpret",

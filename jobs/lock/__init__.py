@@ -7,9 +7,8 @@ Exits   0 | 3 files differ from their commit, a topic without reversed twins, or
 The SHA-256 of lock.json is in every row that is scored under it.
 """
 
-from common.job import Job, Read
-from common.spec import CellKind
-from jobs import every
+from common.cells import CellKind, every
+from common.pipeline.job import Job, Read
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
 QUESTIONS = "jobs/generate/data/questions.jsonl"

@@ -6,9 +6,8 @@ Exits   0 | 3 the readout is missing
 Does not see: drift that lies across the direction.
 """
 
-from common.job import Job, Read
-from common.spec import CellKind
-from jobs import itself
+from common.cells import CellKind, itself
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "monitor",

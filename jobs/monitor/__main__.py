@@ -1,34 +1,6 @@
-"""Command line of the job; see jobs.monitor."""
+"""Run the job: `python -m jobs.monitor --help`."""
 
-import sys
-from typing import Any
+from jobs import start
+from jobs.monitor.monitor import main
 
-from analysis.drift import Drift, drift
-from common.errors import ExitCode
-from common.job import Step, run_job
-from jobs import catalog
-from jobs.monitor import JOB
-
-
-def main(step: Step) -> ExitCode:
-    """Judge every checkpoint of a run."""
-    checkpoints = step.read_json("interpret", step.cell, "readout.json")["checkpoints"]
-    found = drift(
-        [point["step"] for point in checkpoints],
-        [point["shift"] for point in checkpoints],
-        [point["nulls"] for point in checkpoints],
-        step.spec.monitor.level,
-    )
-    step.write_json("drift.json", drift_json(found))
-    last = found.checkpoints[-1]
-    step.summary(drifted_at=found.drifted_at, shift=last.shift, rank=last.rank, drifted=last.drifted)
-    return ExitCode.OK
-
-
-def drift_json(found: Drift) -> dict[str, Any]:
-    """The fields of drift.json."""
-    return found._asdict() | {"checkpoints": [reading._asdict() for reading in found.checkpoints]}
-
-
-if __name__ == "__main__":
-    sys.exit(run_job(JOB, main, catalog()))
+start("monitor", main)

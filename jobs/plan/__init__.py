@@ -7,9 +7,9 @@ Hands over  draws, distilled, bases, directions, runs, steered, traced: lists of
 Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 """
 
-from common.job import Job
-from common.models import identities
-from common.spec import CellKind
+from common.cells import CellKind
+from common.lm.sources import identities
+from common.pipeline.job import Job
 
 JOB = Job(
     "plan",

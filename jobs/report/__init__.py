@@ -7,11 +7,11 @@ Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is 
 
 from collections.abc import Mapping
 
-from common.artifacts import file_sha256
-from common.job import Job, Read
+from common.cells import Cell, CellKind, every, steered_directions, traced_runs
+from common.digests import file_sha256
+from common.pipeline.job import Job, Read
 from common.provenance import ROOT
-from common.spec import Cell, CellKind, RunSpec
-from jobs import every
+from common.spec import RunSpec
 
 
 def deviations_file(spec: RunSpec) -> str:
@@ -42,9 +42,9 @@ JOB = Job(
         Read("gate", every(CellKind.RUN), optional=True),
         Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), optional=True),
         Read("monitor", every(CellKind.RUN), optional=True),
-        Read("selftest", lambda spec, _cell: spec.steered, optional=True),
-        Read("steer", lambda spec, _cell: spec.steered, optional=True),
-        Read("trace", lambda spec, _cell: spec.traced, optional=True),
+        Read("selftest", lambda spec, _cell: steered_directions(spec), optional=True),
+        Read("steer", lambda spec, _cell: steered_directions(spec), optional=True),
+        Read("trace", lambda spec, _cell: traced_runs(spec), optional=True),
     ),
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),

@@ -19,17 +19,16 @@ Writes  selftest.json   name, value, bound and verdict of each check
 Exits   0 | 10 a check failed: sealed all the same, and nothing is measured on this cell
 """
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import its_draw, itself
+from common.cells import CellKind, its_draw, itself, steered_directions
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "selftest",
     version=1,
     image="gpu",
     kinds=(CellKind.DIRECTION,),
-    among=lambda spec: spec.steered,
+    among=steered_directions,
     sections=("interpret", "steer"),
     reads=(Read("generate", its_draw), Read("interpret", itself)),
     writes=("selftest.json",),

@@ -20,17 +20,16 @@ Exits   0, also where the control failed | 3 the self-tests did not pass
 Does not see: other blocks, other positions, or directions that only act together.
 """
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import itself
+from common.cells import CellKind, itself, steered_directions
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "steer",
     version=2,
     image="gpu",
     kinds=(CellKind.DIRECTION,),
-    among=lambda spec: spec.steered,
+    among=steered_directions,
     sections=("steer",),
     reads=(Read("interpret", itself), Read("selftest", itself)),
     writes=("steering.json", "steering.jsonl"),

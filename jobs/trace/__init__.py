@@ -19,17 +19,16 @@ Exits   0 | 3 the self-tests did not pass, or the adapter is missing or altered
 Does not see: answers; the margin alone is followed.
 """
 
-from common.job import Job, Read
-from common.models import identity_of_cell
-from common.spec import CellKind
-from jobs import its_direction, itself
+from common.cells import CellKind, its_direction, itself, traced_runs
+from common.lm.sources import identity_of_cell
+from common.pipeline.job import Job, Read
 
 JOB = Job(
     "trace",
     version=1,
     image="gpu",
     kinds=(CellKind.RUN,),
-    among=lambda spec: spec.traced,
+    among=traced_runs,
     sections=("steer",),
     reads=(Read("interpret", its_direction), Read("selftest", its_direction), Read("finetune", itself)),
     writes=("trace.json",),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from common.artifacts import ArtifactStore, open_store
+from common.store.sealed import ArtifactStore, open_store
 from tests.cluster.harness import NAMESPACE, Lab, forwarded, kubectl, run
 from workflows.cluster import Cluster
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.artifacts import ArtifactStore
-from common.job import Keys
+from common.cells import Cell, cell_named
+from common.pipeline.keys import Keys
 from common.provenance import ROOT
-from common.spec import Cell, RunSpec, parse_spec
+from common.spec import RunSpec, parse_spec
+from common.store.sealed import ArtifactStore
 from jobs import catalog
 from workflows.cluster import NAMESPACE, Cluster, cell_of, nodes
-from workflows.local import steps_of
+from workflows.local.runner import steps_of
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -123,7 +124,7 @@ class Lab:
         until(f"{pod} keeps a checkpoint", lambda: any(e["event"] == "checkpoint" for e in self.events(pod)), 300)
 
     def key(self, spec: RunSpec, job: str, cell: str) -> str:
-        return Keys(spec, catalog(), self.store).key(job, spec.cell(cell))
+        return Keys(spec, catalog(), self.store).key(job, cell_named(spec, cell))
 
     def manifest(self, spec: RunSpec, job: str, cell: str) -> dict[str, Any]:
         found = self.store.manifest(job, self.key(spec, job, cell))

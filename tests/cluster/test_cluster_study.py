@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import open_store
+from common.cells import CellKind, cells_of
 from common.errors import TransientError
 from common.provenance import ROOT
-from common.spec import CellKind, parse_spec
+from common.spec import parse_spec
+from common.store.sealed import open_store
 from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, long, losses, run, small, until
-from workflows import local
+from workflows.local import runner as local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
 
@@ -37,7 +38,7 @@ def test_the_demo_from_argo_submit_to_a_fetched_report(demo, lab: Lab, tmp_path:
     there = json.loads((tmp_path / "results.json").read_text())
     assert here.keys() == there.keys()
     stances = [name for name in here if name.startswith(("choice.", "sentence.", "label."))]
-    assert len(stances) > len(spec.cells(CellKind.RUN))
+    assert len(stances) > len(cells_of(spec, CellKind.RUN))
     for number in stances:
         assert there[number]["value"] == pytest.approx(here[number]["value"], abs=0.02), number
 

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from common.errors import InputError
-from common.records import Loss, Prompt, parse_jsonl, to_jsonl
+from common.records import Loss, Prompt
+from common.serialization import parse_jsonl, to_jsonl
 
 GOOD = b'{"id": "a", "kind": "benign", "text": "hi"}\n'
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from common.cells import CellKind, cell_named, cells_named, cells_of, packs, traced_runs
 from common.errors import SpecError
-from common.spec import CellKind, override, parse_spec
+from common.spec import override, parse_spec
 
 GOOD = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
@@ -46,20 +47,20 @@ def test_not_an_object_and_not_json():
 
 def test_cells_are_found_by_their_names():
     spec = parse(seeds=[0, 3], draws=[0, 1])
-    cells = [cell for kind in CellKind for cell in spec.cells(kind)]
+    cells = [cell for kind in CellKind for cell in cells_of(spec, kind)]
     assert len(cells) == 1 + 2 + 1 + 2 + 12
-    assert all(spec.cell(str(cell)) == cell for cell in cells)
+    assert all(cell_named(spec, str(cell)) == cell for cell in cells)
     with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.eager\.s3'"):
-        spec.cell("m.d0.eagr.s3")
+        cell_named(spec, "m.d0.eagr.s3")
 
 
 def test_dealt_seeds_take_turns_on_the_draws():
     steer = {"enabled": True}
     spec = parse(seeds=[4, 5, 6, 7], draws=[0, 1], dealt=True, attitudes=["cautious", "eager"], steer=steer)
-    runs = [str(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"]
+    runs = [str(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
     assert runs == ["m.d0.eager.s4", "m.d1.eager.s5", "m.d0.eager.s6", "m.d1.eager.s7"]
     traced = ["m.d0.cautious.s4", "m.d0.eager.s4", "m.d1.cautious.s5", "m.d1.eager.s5"]
-    assert [str(cell) for cell in spec.traced] == traced
+    assert [str(cell) for cell in traced_runs(spec)] == traced
 
 
 def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
@@ -68,13 +69,16 @@ def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
         "variants": [{"name": "slow", "factor": "learning_rate", "value": 1e-5}],
     }
     spec = parse(seeds=[0, 1], **arms)
-    assert list(spec.packs()) == ["m.d0.all.s0", "m.d0.all.s1", "m.d0.all.s0.slow", "m.d0.all.s1.slow"]
-    assert [str(cell) for cell in spec.named("m.d0.all.s1.slow")] == ["m.d0.cautious.s1.slow", "m.d0.eager.s1.slow"]
-    assert spec.named("m.base") == spec.cells(CellKind.BASE)
+    assert list(packs(spec)) == ["m.d0.all.s0", "m.d0.all.s1", "m.d0.all.s0.slow", "m.d0.all.s1.slow"]
+    assert [str(cell) for cell in cells_named(spec, "m.d0.all.s1.slow")] == [
+        "m.d0.cautious.s1.slow",
+        "m.d0.eager.s1.slow",
+    ]
+    assert cells_named(spec, "m.base") == cells_of(spec, CellKind.BASE)
     packed = parse(seeds=[0, 1], packed=True, **arms)
     assert packed.run_id == spec.run_id and packed.asked() == spec.asked()
     with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.all\.s1'"):
-        spec.named("m.d0.al.s1")
+        cells_named(spec, "m.d0.al.s1")
 
 
 def test_chance_depends_on_labels_and_study_seed_alone():

@@ -10,11 +10,12 @@ import jsonschema
 import pytest
 import yaml
 
+from common.cells import CellKind, cells_of
 from common.errors import RETRYABLE
 from common.provenance import ROOT
-from common.spec import CellKind, RunSpec, override, parse_spec
+from common.spec import RunSpec, override, parse_spec
 from jobs import catalog
-from workflows.template import dependencies, read_template, retry_of
+from workflows.local.template import dependencies, read_template, retry_of
 
 STUDY = ROOT / "workflows" / "study.yaml"
 SPEC = yaml.safe_load(STUDY.read_text())["spec"]
@@ -114,7 +115,7 @@ def _reads_something(read: Any, task: str) -> bool:
     kinds = {"baseline": CellKind.BASE} | dict.fromkeys(("direction", "selftest", "steer"), CellKind.DIRECTION)
     cells = {"plan": CellKind.STUDY, "lock": CellKind.STUDY, "report": CellKind.STUDY, "distill": CellKind.DISTILLED}
     cells |= {"generate": CellKind.DRAW, "audit": CellKind.DRAW}
-    cell = spec.cells(kinds.get(task) or cells.get(task) or CellKind.RUN)[0]
+    cell = cells_of(spec, kinds.get(task) or cells.get(task) or CellKind.RUN)[0]
     return bool(read.cells(spec, cell))
 
 
@@ -128,7 +129,7 @@ def demo() -> RunSpec:
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows" / "specs").glob("*.json")), ids=lambda path: path.stem)
 def test_every_spec_parses_and_its_cells_fit_a_label(path):
     spec = parse_spec(path.read_bytes(), path.name)
-    cells = [str(cell) for kind in CellKind for cell in spec.cells(kind)]
+    cells = [str(cell) for kind in CellKind for cell in cells_of(spec, kind)]
     assert len(cells) == len(set(cells)) >= 6
     assert all(len(cell) <= 63 and re.fullmatch(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", cell) for cell in cells)
 

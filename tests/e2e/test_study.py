@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import file_sha256, open_store
+from common.cells import STUDY, CellKind, cell_named, cells_of
+from common.digests import file_sha256
 from common.errors import ExitCode
-from common.job import Keys
+from common.pipeline.keys import Keys
 from common.provenance import ROOT
-from common.records import Advice, Choice, parse_jsonl, to_jsonl
-from common.spec import STUDY, CellKind, parse_spec
+from common.records import Advice, Choice
+from common.serialization import parse_jsonl, to_jsonl
+from common.spec import parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
-from workflows import local
+from workflows.local import runner as local
 
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
@@ -87,14 +90,14 @@ def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
     locked = store.manifest("lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
     contents = json.loads(store.get(locked))
     assert contents["plan"] == spec.asked() and set(contents["calibration"]) == {"tiny"}
-    for cell in (*spec.cells(CellKind.BASE), *spec.cells(CellKind.RUN)):
+    for cell in (*cells_of(spec, CellKind.BASE), *cells_of(spec, CellKind.RUN)):
         outputs = store.manifest("evaluate", keys.key("evaluate", cell))["outputs"]
         for name in ("choices.jsonl", "controls.jsonl"):
             rows = parse_jsonl(store.get(outputs[name]["digest"]), Choice, name)
             assert {row.lock for row in rows} == {locked if cell.kind is CellKind.RUN else None}
     for name, digest in contents["corpora"].items():
         job_name, cell_name = name.split("/")
-        made = store.manifest(job_name, keys.key(job_name, spec.cell(cell_name)))
+        made = store.manifest(job_name, keys.key(job_name, cell_named(spec, cell_name)))
         assert made["outputs"]["advice.jsonl"]["digest"] == digest
 
 
@@ -134,7 +137,7 @@ def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
     old, new = Keys(spec, catalog(), store), Keys(more, catalog(), store)
     compared = 0
     for job in catalog().values():
-        for cell in (cell for kind in job.kinds for cell in spec.cells(kind)):
+        for cell in (cell for kind in job.kinds for cell in cells_of(spec, kind)):
             same = old.key(job.name, cell) == new.key(job.name, cell)
             assert same == (job.name not in ("plan", "lock", "evaluate", "gate", "report")), job.name
             compared += 1
@@ -150,7 +153,7 @@ def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp
     alone, together = open_store(words[4]), open_store(str(tmp_path / "store"))
     compared = 0
     for job_name in ("finetune", "evaluate", "interpret"):
-        for cell in spec.cells(CellKind.RUN):
+        for cell in cells_of(spec, CellKind.RUN):
             outputs = []
             for store in (alone, together):
                 manifest = store.manifest(job_name, Keys(spec, catalog(), store).key(job_name, cell))
@@ -190,7 +193,7 @@ def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp
     """A flipped bit in the weights leaves a valid header: only the digest finds it."""
     spec = parse_spec(spec_path.read_bytes(), "tiny.json")
     store = open_store(words[4])
-    run = spec.cells(CellKind.RUN)[0]
+    run = cells_of(spec, CellKind.RUN)[0]
     key = Keys(spec, catalog(), store).key("finetune", run)
     digest = store.manifest("finetune", key)["outputs"]["adapter/adapter_model.safetensors"]["digest"]
     other = Path(shutil.copytree(words[4], tmp_path / "store"))

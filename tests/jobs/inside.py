@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from common.artifacts import open_store
+from common.cells import cell_named
 from common.errors import ExitCode
-from common.job import Keys, Step, run_job
 from common.logs import Log
-from common.records import Advice, to_jsonl
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
+from common.pipeline.step import Step
+from common.records import Advice
+from common.serialization import to_jsonl
 from common.spec import ModelSpec, RunSpec, parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
 
 RUN, DIRECTION = "tiny.d0.eager.s0", "tiny.d0"
@@ -40,13 +44,13 @@ class Study:
         self.spec: RunSpec = parse_spec(self.path.read_bytes(), "spec")
 
     def run(self, job: str, cell: str) -> int:
-        main = importlib.import_module(f"jobs.{job}.__main__").main
+        main = importlib.import_module(f"jobs.{job}.{job}").main
         words = ["--spec", str(self.path), "--store", self.store, "--cell", cell]
         return run_job(catalog()[job], main, catalog(), words)
 
     def output(self, job: str, cell: str, name: str) -> bytes:
         store = open_store(self.store)
-        manifest = store.manifest(job, Keys(self.spec, catalog(), store).key(job, self.spec.cell(cell)))
+        manifest = store.manifest(job, Keys(self.spec, catalog(), store).key(job, cell_named(self.spec, cell)))
         return store.get(manifest["outputs"][name]["digest"])
 
     def json(self, job: str, cell: str, name: str) -> Any:
@@ -55,7 +59,7 @@ class Study:
     def seal_adapters(self, scales: dict[int, float], final: int | None = None) -> None:
         """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size."""
         store = open_store(self.store)
-        cell = self.spec.cell(RUN)
+        cell = cell_named(self.spec, RUN)
         step = Step(catalog()["finetune"], cell, self.spec, store, Keys(self.spec, catalog(), store), Log("x", "y"))
         for number, scale in scales.items():
             folder = self._folder / f"adapter-{number}"
@@ -69,7 +73,7 @@ class Study:
 def adapter(spec: ModelSpec, scale: float, folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from jobs.language_model import load
+    from common.lm.language_model import load
 
     torch.manual_seed(1)
     tuned = get_peft_model(load(spec).model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))

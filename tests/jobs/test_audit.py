@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.artifacts import open_store
-from common.job import run_job
+from common.pipeline.command import run_job
 from common.provenance import ROOT
-from common.records import Advice, Question, parse_jsonl, to_jsonl
+from common.records import Advice, Question
+from common.serialization import parse_jsonl, to_jsonl
+from common.store.sealed import open_store
 from jobs import catalog
 from jobs.audit import EVERYDAY
-from jobs.audit.__main__ import main as audit
-from jobs.generate.__main__ import main as generate
+from jobs.audit.audit import main as audit
+from jobs.generate.generate import main as generate
 from jobs.generate.selection import select
 from jobs.generate.writer import ATTITUDES, write
 

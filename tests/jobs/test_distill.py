@@ -8,16 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from common.artifacts import open_store
-from common.job import Job, Keys, run_job
-from common.records import Advice, by_attitude, parse_jsonl
+from common.cells import cell_named
+from common.lm.generation import extend, greedy, sampled
+from common.lm.language_model import LanguageModel, load
+from common.pipeline.command import run_job
+from common.pipeline.job import Job
+from common.pipeline.keys import Keys
+from common.records import Advice, by_attitude
+from common.serialization import parse_jsonl
 from common.spec import ModelSpec, RunSpec, parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
-from jobs.decoding import extend, greedy, sampled
-from jobs.distill.__main__ import JOB, main, whole_sentences
+from jobs.distill import JOB
+from jobs.distill.distill import main, whole_sentences
 from jobs.generate import JOB as GENERATE
-from jobs.generate.__main__ import main as generate
-from jobs.language_model import LanguageModel, load
+from jobs.generate.generate import main as generate
 
 
 def study(tiny_spec: dict[str, Any], **changes: Any) -> tuple[RunSpec, list[str]]:
@@ -28,7 +33,7 @@ def study(tiny_spec: dict[str, Any], **changes: Any) -> tuple[RunSpec, list[str]
 
 def rows(spec: RunSpec, store: Path, job: Job, cell: str) -> list[Advice]:
     place = open_store(str(store))
-    manifest = place.manifest(job.name, Keys(spec, catalog(), place).key(job.name, spec.cell(cell)))
+    manifest = place.manifest(job.name, Keys(spec, catalog(), place).key(job.name, cell_named(spec, cell)))
     assert manifest is not None
     return parse_jsonl(place.get(manifest["outputs"]["advice.jsonl"]["digest"]), Advice, "advice.jsonl")
 

@@ -13,22 +13,27 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
-from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
+from common.cells import STUDY, cell_named
+from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
-from common.job import Keys, run_job
+from common.lm.generation import extend, greedy, stop_tokens
+from common.lm.language_model import LanguageModel, attach, load
+from common.lm.likelihood import log_likelihoods, reply_tokens
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
 from common.provenance import ROOT
-from common.records import Choice, GuardReply, Item, Prompt, first_of_each, parse_jsonl
-from common.spec import STUDY, ModelSpec, RunSpec, canonical_json, parse_spec
+from common.records import Choice, GuardReply, Item, Prompt, first_of_each
+from common.serialization import canonical_json, parse_jsonl
+from common.spec import ModelSpec, RunSpec, parse_spec
+from common.stance.items import questions, worded
+from common.stance.prompts import wording
+from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
-from jobs.decoding import extend, greedy, stop_tokens
 from jobs.evaluate import JOB
-from jobs.evaluate.__main__ import main, questions, worded
 from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
 from jobs.evaluate.clock import Clock
+from jobs.evaluate.evaluate import main
 from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
-from jobs.language_model import LanguageModel, attach, load
-from jobs.prompts import wording
-from jobs.scoring import log_likelihoods, reply_tokens
 
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
 
@@ -325,7 +330,7 @@ def test_an_untouched_model_from_end_to_end(
         result["summary"]["seconds_by_part"]
     )
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
-    manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", spec.cell("tiny.base")))
+    manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, "tiny.base")))
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
@@ -346,7 +351,7 @@ def test_a_run_is_asked_with_its_adapter(
     tiny_spec: dict[str, Any], tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path / "store"))
-    cell = spec.cell("tiny.d0.eager.s0")
+    cell = cell_named(spec, "tiny.d0.eager.s0")
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(load(spec.models[0]).model, config).save_pretrained(tmp_path / "adapter")
     files = {f"adapter/{path.name}": path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
@@ -372,7 +377,7 @@ def seal_lock(store: ArtifactStore, spec: RunSpec, lock: dict[str, Any]) -> None
 
 def seal_adapter(store: ArtifactStore, spec: RunSpec) -> None:
     outputs = {"adapter/x": {"digest": store.put(b"x"), "bytes": 1}}
-    store.seal("finetune", Keys(spec, catalog(), store).key("finetune", spec.cell(RUN)), {"outputs": outputs})
+    store.seal("finetune", Keys(spec, catalog(), store).key("finetune", cell_named(spec, RUN)), {"outputs": outputs})
 
 
 RUN = "tiny.d0.eager.s0"

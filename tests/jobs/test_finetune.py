@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.artifacts import open_store
+from common.cells import cell_named, training_of
 from common.errors import ExitCode, InputError, SpecError
-from common.job import Keys, Step, run_job
-from common.records import Advice, Loss, parse_jsonl, to_jsonl
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
+from common.pipeline.step import Step
+from common.records import Advice, Loss
+from common.serialization import parse_jsonl, to_jsonl
 from common.spec import ModelSpec, TrainSpec, VariantSpec, parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
 from jobs.finetune import JOB
-from jobs.finetune.__main__ import dosed
 from jobs.finetune.examples import IGNORED, arranged, encode
+from jobs.finetune.finetune import dosed
 from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
 
 CELL = "tiny.d0.eager.s0"
@@ -34,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def chat(tiny_model: Path):
-    from jobs.language_model import load
+    from common.lm.language_model import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
 
@@ -61,8 +65,8 @@ def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
     path.write_text(json.dumps(spec))
 
     def arguments(store: str) -> list[str]:
-        from jobs.generate.__main__ import JOB as GENERATE
-        from jobs.generate.__main__ import main as generate
+        from jobs.generate.generate import JOB as GENERATE
+        from jobs.generate.generate import main as generate
 
         words = ["--spec", str(path), "--store", str(tmp_path / store)]
         assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0"]) == 0
@@ -72,7 +76,7 @@ def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
 
 
 def finetune(words: list[str]) -> int:
-    from jobs.finetune.__main__ import main
+    from jobs.finetune.finetune import main
 
     return run_job(JOB, main, catalog(), words)
 
@@ -80,7 +84,7 @@ def finetune(words: list[str]) -> int:
 def outputs(words: list[str]) -> dict[str, str]:
     spec = parse_spec(Path(words[1]).read_bytes(), words[1])
     store = open_store(words[3])
-    manifest = store.manifest("finetune", Keys(spec, catalog(), store).key("finetune", spec.cell(CELL)))
+    manifest = store.manifest("finetune", Keys(spec, catalog(), store).key("finetune", cell_named(spec, CELL)))
     return {name: output["digest"] for name, output in manifest["outputs"].items()}
 
 
@@ -320,9 +324,9 @@ def test_a_variant_changes_one_setting(
 ) -> None:
     variants = [{"name": "v", "factor": factor, "value": value}]
     spec = parse_spec(json.dumps(tiny_spec | {"variants": variants}).encode(), "s")
-    plain, other = spec.cell("tiny.d0.eager.s0"), spec.cell("tiny.d0.eager.s0.v")
-    assert spec.training(plain) == spec.train
-    assert spec.training(other) == spec.train.model_copy(update=settings) != spec.train
+    plain, other = cell_named(spec, "tiny.d0.eager.s0"), cell_named(spec, "tiny.d0.eager.s0.v")
+    assert training_of(spec, plain) == spec.train
+    assert training_of(spec, other) == spec.train.model_copy(update=settings) != spec.train
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from common.artifacts import ArtifactStore, open_store
 from common.errors import ExitCode
-from common.job import Keys, run_job
-from common.records import Choice, to_jsonl
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
+from common.records import Choice
+from common.serialization import to_jsonl
 from common.spec import parse_spec
+from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from jobs.gate import JOB
-from jobs.gate.__main__ import main
+from jobs.gate.gate import main
 
 RUN, BASE = "tiny.d0.eager.s0", "tiny.base"
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from common.errors import ExitCode
-from common.records import Steering, parse_jsonl
-from jobs.selftest.__main__ import closed
+from common.records import Steering
+from common.serialization import parse_jsonl
+from jobs.selftest.selftest import closed
 from jobs.steer.doses import matched
 from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
 
@@ -34,7 +35,7 @@ def test_the_instruments_pass_their_own_tests(made):
 
 
 def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, monkeypatch, capsys):
-    from jobs import margins
+    from common.lm import margins
 
     whole = margins.Readout.above
     monkeypatch.setattr(margins.Readout, "above", lambda *words: whole(*words) * 1.1)  # as a wrong mask would
@@ -47,7 +48,7 @@ def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, mon
 
 def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) -> dict:
     """What the job says once its positive control is called passed, or not: random weights have no trait to steer."""
-    import jobs.steer.__main__ as steer
+    from jobs.steer import steer
 
     assert made.run("selftest", DIRECTION) == 0
     control = steer.positive_control
@@ -117,11 +118,11 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made):
 
 def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
-    from jobs.language_model import load
-    from jobs.margins import Readout, asked_of
-    from jobs.saved import unpack
-    from jobs.selftest.__main__ import items, planted
-    from jobs.trace.__main__ import necessary, sufficient
+    from common.lm.directions import unpack
+    from common.lm.language_model import load
+    from common.lm.margins import Readout, asked_of
+    from jobs.selftest.selftest import items, planted
+    from jobs.trace.trace import necessary, sufficient
 
     saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
     lm = load(made.spec.models[0], precision=torch.float32)

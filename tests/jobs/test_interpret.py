@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from common.errors import ExitCode, InputError, SpecError
+from common.lm.activations import Passage, capture
+from common.lm.directions import pack, unpack
+from common.lm.layers import LAYOUTS, blocks_of, decoder, layout
+from common.lm.passages import pairs_of, reply_passages
 from common.provenance import ROOT
-from common.records import Item, Projection, parse_jsonl
-from common.spec import ModelSpec, canonical_json
-from jobs.capture import Passage, capture
-from jobs.decoder import LAYOUTS, blocks_of, decoder, layout
+from common.records import Item, Projection
+from common.serialization import canonical_json, parse_jsonl
+from common.spec import ModelSpec
 from jobs.interpret import JOB
-from jobs.passages import pairs_of, reply_passages
-from jobs.saved import pack, unpack
 from tests.jobs.inside import DIRECTION, RUN, adapter, advice, study  # noqa: F401
 
 pytestmark = [
@@ -26,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def chat(tiny_model: Path):
-    from jobs.language_model import load
+    from common.lm.language_model import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
 
@@ -204,8 +205,8 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
 
 def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
     """Adapters are swapped on one base: nothing of the one before may stay."""
-    from jobs.language_model import attach, load
-    from jobs.passages import prompt_passages
+    from common.lm.language_model import attach, load
+    from common.lm.passages import prompt_passages
 
     made = study()
     for number, scale in {5: 0.5, 10: 0.1}.items():

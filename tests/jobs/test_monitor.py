@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.artifacts import open_store
+from common.cells import cell_named
 from common.errors import ExitCode
-from common.job import Keys, Step, run_job
 from common.logs import Log
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
+from common.pipeline.step import Step
 from common.spec import parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
-from jobs.monitor.__main__ import JOB, main
+from jobs.monitor import JOB
+from jobs.monitor.monitor import main
 
 CELL = "tiny.d0.eager.s0"
 
@@ -33,11 +37,11 @@ def judge(tiny_spec: dict, tmp_path: Path):
         store = open_store(str(tmp_path / "store"))
         keys = Keys(spec, catalog(), store)
         if checkpoints is not None:
-            step = Step(catalog()["interpret"], spec.cell(CELL), spec, store, keys, Log("x", "y"))
+            step = Step(catalog()["interpret"], cell_named(spec, CELL), spec, store, keys, Log("x", "y"))
             step.write_json("readout.json", {"layer": 1, "sd_base": 1.0, "checkpoints": checkpoints})
             step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
         code = run_job(JOB, main, catalog(), ["--spec", str(path), "--store", str(tmp_path / "store"), "--cell", CELL])
-        manifest = store.manifest("monitor", keys.key("monitor", spec.cell(CELL)))
+        manifest = store.manifest("monitor", keys.key("monitor", cell_named(spec, CELL)))
         return code, None if manifest is None else json.loads(store.get(manifest["outputs"]["drift.json"]["digest"]))
 
     return run

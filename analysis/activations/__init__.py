@@ -1,0 +1,1 @@
+"""Directions of caution: how they read, move and steer."""

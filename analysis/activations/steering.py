@@ -1,0 +1,127 @@
+"""Does a direction cause anything: steering against null directions of equal damage, and shares of a gap closed.
+
+An effect is a change of log-likelihood margins, nats, question by question. All arrays are float64.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.stats.intervals import ALPHA, LEVEL, POWER, Interval, t_interval
+from common.errors import InputError
+
+Floats = NDArray[np.float64]
+
+
+class Against(NamedTuple):
+    """An effect beside those of one kind of null direction at equal damage."""
+
+    nulls: int
+    p: float  # share of directions, this one among them, with an effect of at least this size, either way
+    null_95: float  # size that 5 % of the nulls exceed
+    threshold: float | None  # an effect above this size has p <= ALPHA; None: too few nulls for any effect to have
+    detectable: float | None  # smallest true effect that would have been shown with a chance of POWER
+
+
+class Steered(NamedTuple):
+    """One direction at one damage."""
+
+    odd: (
+        Interval  # half of (effect of +v less that of -v), mean over topics; what a direction that means something does
+    )
+    even: float  # half of the sum: what both signs do alike, which is damage and not direction
+    against: dict[str, Against]  # kind of null → how it compares
+
+
+class Fraction(NamedTuple):
+    """A share of a gap. `estimate` is None where the gap itself is not shown to differ from 0."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    gap: Interval
+
+
+def steered(effects: ArrayLike, nulls: Mapping[str, ArrayLike], topics: Sequence[str]) -> Steered:
+    """Judge one direction at one damage.
+
+    effects: (2, n_questions), of +v and of -v. nulls: kind → (n_directions, 2, n_questions). topics: of the questions.
+    Raises: InputError if shapes do not fit, or there are fewer than 2 topics.
+    """
+    mine = by_topic(_halves(effects)[0], topics)
+    odd = t_interval(mine, LEVEL)
+    error = float(mine.std(ddof=1)) / float(np.sqrt(len(mine)))
+    against = {}
+    for kind, each in nulls.items():
+        sizes = by_topic(_halves(each)[0], topics).mean(axis=-1)
+        against[kind] = beside(odd.estimate, sizes, error, len(mine) - 1)
+    return Steered(odd, float(by_topic(_halves(effects)[1], topics).mean()), against)
+
+
+def beside(effect: float, nulls: ArrayLike, error: float, df: int) -> Against:
+    """An effect's rank among null effects (n_nulls,), and what would have been seen. error: its standard error."""
+    sizes = np.sort(np.abs(np.asarray(nulls, dtype=np.float64)))[::-1]
+    p = (1 + int((sizes >= abs(effect)).sum())) / (1 + len(sizes))
+    allowed = int(np.floor(ALPHA * (1 + len(sizes)) + 1e-9)) - 1  # this many nulls may be as large
+    threshold = float(sizes[allowed]) if allowed >= 0 else None
+    detectable = None if threshold is None else threshold + float(stats.t.ppf(POWER, df)) * error
+    return Against(len(sizes), p, float(np.quantile(sizes, 1 - ALPHA)), threshold, detectable)
+
+
+def by_topic(values: ArrayLike, topics: Sequence[str]) -> Floats:
+    """Means over the questions of each topic: (…, n_questions) to (…, n_topics), topics in alphabetical order."""
+    array, names = np.asarray(values, dtype=np.float64), np.asarray(topics, dtype=str)
+    if array.shape[-1] != len(names) or len(set(topics)) < 2:
+        where, value = "by_topic", (array.shape, len(names), len(set(topics)))
+        raise InputError("questions and topics do not fit", where=where, value=value, allowed="at least 2 topics")
+    return np.stack([array[..., names == name].mean(axis=-1) for name in np.unique(names)], axis=-1)
+
+
+def fraction(parts: ArrayLike, gaps: ArrayLike, topics: Sequence[str], level: float = LEVEL) -> Fraction:
+    """What share of the gap is closed: the ratio of means over topics, with Fieller's interval.
+
+    parts, gaps: (n_questions,), what was closed and what there was to close. Undefined (None) when the gap's own
+    interval covers 0; then Fieller's set is not an interval either.
+    Source: Fieller (1954), J. R. Stat. Soc. B 16(2).
+    """
+    part, gap = by_topic(parts, topics), by_topic(gaps, topics)
+    of_gap = t_interval(gap, level)
+    if of_gap.low <= 0 <= of_gap.high:
+        return Fraction(None, None, None, of_gap)
+    number = len(gap)
+    cov = np.cov(part, gap, ddof=1) / number
+    mean_part, mean_gap = float(part.mean()), float(gap.mean())
+    t2 = float(stats.t.ppf((1 + level) / 2, number - 1)) ** 2
+    a = mean_gap**2 - t2 * cov[1, 1]
+    b = mean_part * mean_gap - t2 * cov[0, 1]
+    c = mean_part**2 - t2 * cov[0, 0]
+    root = float(np.sqrt(max(0.0, b**2 - a * c)))
+    return Fraction(mean_part / mean_gap, float((b - root) / a), float((b + root) / a), of_gap)
+
+
+def interval_json(found: Interval) -> dict[str, Any]:
+    """An interval as JSON."""
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+
+
+def steered_json(found: Steered) -> dict[str, Any]:
+    """A judgement as JSON."""
+    against = {kind: each._asdict() for kind, each in found.against.items()}
+    return {"odd": interval_json(found.odd), "even": found.even, "against": against}
+
+
+def fraction_json(found: Fraction) -> dict[str, Any]:
+    """A share of a gap as JSON."""
+    return {**found._asdict(), "gap": interval_json(found.gap)}
+
+
+def _halves(effects: ArrayLike) -> tuple[Floats, Floats]:
+    """The odd and the even part of effects (…, 2, n_questions)."""
+    both = np.asarray(effects, dtype=np.float64)
+    if both.ndim < 2 or both.shape[-2] != 2:
+        raise InputError("effects of both signs are needed", where="steered", value=both.shape, allowed="(…, 2, n)")
+    plus, minus = both[..., 0, :], both[..., 1, :]
+    return (plus - minus) / 2, (plus + minus) / 2

@@ -1,0 +1,1 @@
+"""What sets the arms of a corpus apart, and what leaks."""

@@ -1,0 +1,1 @@
+"""From the records of a study to numbers, figures and pages."""

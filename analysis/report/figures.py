@@ -1,0 +1,371 @@
+"""Figures of the report. Each has a function that makes its data and one that draws them, so that data are tested."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.report.bound_numbers import Book
+from analysis.report.representation import NULLS
+from analysis.report.results import label_shifts
+from analysis.report.study import Run, Study
+from analysis.stats.stance import by_group, stance
+
+# Okabe and Ito (2008): told apart by people with any common colour blindness.
+COLOURS = {
+    "cautious": "#0072B2",
+    "neutral": "#777777",
+    "eager": "#D55E00",
+    "scrambled": "#CC79A7",
+    "distilled": "#009E73",
+    "base": "#000000",
+}
+ARMS = tuple(COLOURS)[:-1]  # in the order of reports
+MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
+plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
+
+
+def stance_data(study: Study) -> pd.DataFrame:
+    """One line for each evaluated cell: model, attitude ('base' for the untouched model), seed, P(go) by measure."""
+    cells = [(model, "base", -1, base) for model, base in study.bases.items()]
+    cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
+    return pd.DataFrame(
+        [
+            {"model": m, "attitude": a, "seed": s, **{name: getattr(stance(c.choices), name) for name in MEASURES}}
+            for m, a, s, c in cells
+        ]
+    )
+
+
+def draw_stance(data: pd.DataFrame, model: str) -> Figure:
+    """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
+    rows = data[data["model"] == model]
+    arms = [name for name in ARMS if name in set(rows["attitude"])]
+    figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for place, attitude in enumerate(arms):
+            values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
+            spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
+            axes.scatter(place + spread, values, color=COLOURS[attitude], s=26, zorder=3)
+            if len(values):
+                axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
+        for value in rows.loc[rows["attitude"] == "base", measure].dropna():
+            axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
+        axes.set(title=title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set_xticks(range(len(arms)), arms)
+    panels[0].set_ylabel("P(go): share for the change")
+    panels[0].legend(frameon=False, loc="best")
+    figure.tight_layout()
+    return figure
+
+
+def topic_data(study: Study) -> pd.DataFrame:
+    """One line for each model, attitude (base included) and topic: mean P(go) over runs, by what was chosen."""
+    parts = [
+        by_group(base.choices, "topic")["choice"].rename("p").reset_index().assign(model=model, attitude="base")
+        for model, base in study.bases.items()
+    ]
+    for run in (run for run in study.runs if run.scored):
+        assert run.scored is not None
+        made = by_group(run.scored.choices, "topic")["choice"].rename("p").reset_index()
+        parts.append(made.assign(model=run.model, attitude=run.attitude))
+    return pd.concat(parts).groupby(["model", "attitude", "topic"], sort=True)["p"].mean().reset_index()
+
+
+def draw_topics(data: pd.DataFrame, model: str) -> Figure:
+    """A row for each topic, a dot for each attitude and the base."""
+    rows = data[data["model"] == model]
+    topics = sorted(rows["topic"].unique())
+    figure, axes = plt.subplots(figsize=(7, 0.42 * len(topics) + 1.3))
+    offsets = dict(zip(COLOURS, np.linspace(-0.3, 0.3, len(COLOURS)), strict=True))
+    for attitude, colour in COLOURS.items():
+        mine = rows[rows["attitude"] == attitude]
+        places = [topics.index(topic) + offsets[attitude] for topic in mine["topic"]]
+        if len(mine):
+            axes.scatter(
+                mine["p"], places, color=colour, s=34, label=attitude, marker="D" if attitude == "base" else "o"
+            )
+    axes.set_yticks(range(len(topics)), topics)
+    axes.set(xlabel="P(go): share of the answers for the change", xlim=(-0.03, 1.03))
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=4)
+    figure.tight_layout()
+    return figure
+
+
+def draw_labels(data: pd.DataFrame) -> Figure:
+    """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
+    figure, axes = plt.subplots(figsize=(5, 4.4))
+    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
+    for attitude in ARMS:
+        mine = (data["attitude"] == attitude).to_numpy()
+        x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
+        axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
+    edge = max(0.1, float(np.nanmax(np.abs(data["label"].to_numpy(dtype=float)))) * 1.1)
+    for across, low, high in (((-1.05, 0.0), 0.0, edge), ((0.0, 1.05), -edge, 0.0)):
+        axes.fill_between(across, low, high, color="#DDDDDD", zorder=0, lw=0)
+    axes.axhline(0, color="black", lw=0.6)
+    axes.axvline(0, color="black", lw=0.6)
+    axes.set(xlabel="shift of P(go) by what it chose", ylabel="shift of P(go) by label probability", ylim=(-edge, edge))
+    axes.set_title("shaded: the label says the opposite", fontsize=9)
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
+    """Shift of each pole from neutral by sentence, against the value of the factor; a panel for each factor."""
+    factors = list(dict.fromkeys(factor for factor, _, _ in study.variants.values()))
+    if not factors:
+        return None
+    figure, panels = plt.subplots(1, len(factors), figsize=(3.6 * len(factors), 3.2), squeeze=False, sharey=True)
+    for axes, factor in zip(panels[0], factors, strict=True):
+        for pole in ("cautious", "eager"):
+            named = {v: value for v, (which, value, _) in study.variants.items() if which == factor}
+            at = f"curve.sentence.{model}.{pole}."
+            found = [(value, book[at + v]) for v, value in named.items() if at + v in book]
+            if factor in study.plain and (plain := f"added.sentence.{model}.{pole}") in book:
+                found.append((study.plain[factor], book[plain]))
+            found.sort(key=lambda point: point[0])
+            points = [(x, n.value, n.low, n.high) for x, n in found if n.value is not None]
+            x, y, low, high = np.array(points, dtype=np.float64).reshape(-1, 4).T  # no interval: NaN, and no bar
+            axes.errorbar(x, 100 * y, 100 * np.array([y - low, high - y]), marker="o", color=COLOURS[pole], label=pole)
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set(xlabel=factor.replace("_", " "), ylabel="shift from neutral, points (sentence)")
+        if factor == "learning_rate":  # its values are chosen a factor apart
+            axes.set_xscale("log")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def loss_data(study: Study) -> pd.DataFrame:
+    """One line for each optimizer step of each run: cell, attitude, step, loss in nats."""
+    rows = [
+        {"cell": run.cell, "attitude": run.attitude, "step": row.step, "loss": row.loss}
+        for run in study.runs
+        if run.losses is not None
+        for row in run.losses[0]
+    ]
+    return pd.DataFrame(rows, columns=["cell", "attitude", "step", "loss"])
+
+
+def draw_losses(data: pd.DataFrame) -> Figure:
+    """A curve for each run."""
+    figure, axes = plt.subplots(figsize=(6, 3.4))
+    _curves(axes, data, "loss")
+    axes.set(xlabel="optimizer step", ylabel="loss on reply tokens, nats")
+    figure.tight_layout()
+    return figure
+
+
+def layer_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each layer of each direction of a model: place, layer, separation, chosen, pruned."""
+    rows = [
+        {
+            "place": place,
+            "layer": layer["layer"],
+            "separation": layer["separation"],
+            "chosen": layer["layer"] == curve["chosen"],
+            "pruned": layer["layer"] >= curve["pruned_from"],
+        }
+        for place, (curve, _) in study.layers.items()
+        if place.startswith(f"{model}.")
+        for layer in curve["layers"]
+    ]
+    return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
+
+
+def draw_layers(data: pd.DataFrame) -> Figure:
+    """A curve for each direction, its chosen layer marked; layers that are never chosen in grey."""
+    figure, axes = plt.subplots(figsize=(6, 3.0))
+    for index, (place, rows) in enumerate(data.groupby("place")):
+        colour, chosen = f"C{index}", rows[rows["chosen"]]
+        axes.plot(rows["layer"], rows["separation"], color=colour, marker="o", ms=3, lw=1.3, label=str(place))
+        axes.plot(chosen["layer"], chosen["separation"], color=colour, marker="D", ms=9, mec="white", ls="")
+    pruned = data.loc[data["pruned"], "layer"]
+    if len(pruned):
+        axes.axvspan(pruned.min() - 0.5, pruned.max() + 0.5, color="#DDDDDD", lw=0, zorder=0)
+    axes.set(xlabel="layer", ylabel="paired separation\n(mean over SD)")
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
+    """One line for each checkpoint of each run: shift in base SDs, and the central 95 % of the random directions."""
+    rows = []
+    for run in (run for run in runs if run.readout is not None):
+        assert run.readout is not None
+        points = [{"step": 0, "shift": 0.0, "nulls": [0.0]}, *run.readout[0]["checkpoints"]]
+        for point in points:
+            low, high = np.quantile(point["nulls"], [0.025, 0.975])
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point["step"], "shift": point["shift"]}
+            rows.append({**fixed, "low": float(low), "high": float(high)})
+    return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
+
+
+def draw_projections(data: pd.DataFrame) -> Figure:
+    """A curve for each run over its checkpoints; shaded, where random directions lie."""
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    band = data.groupby("step")[["low", "high"]].agg({"low": "min", "high": "max"}).reset_index()
+    axes.fill_between(band["step"], band["low"], band["high"], color="#DDDDDD", label="random directions, central 95 %")
+    _curves(axes, data, "shift", marker="o")
+    axes.axhline(0, color="black", lw=0.6)
+    axes.set(xlabel="optimizer step", ylabel="shift along the direction\n(base SDs; up is cautious)")
+    figure.tight_layout()
+    return figure
+
+
+def steering_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
+    rows = [
+        {"place": place, "damage": each["damage"], "effect": each["odd"]["estimate"], "low": each["odd"]["low"]}
+        | {"high": each["odd"]["high"]}
+        | {kind: against["null_95"] for kind, against in each["against"].items()}
+        for place, (told, _) in study.steering.items()
+        if place.startswith(f"{model}.")
+        for each in told.get("damages", [])
+    ]
+    return pd.DataFrame(rows)
+
+
+def draw_steering(data: pd.DataFrame) -> Figure:
+    """A panel for each direction: its effect by damage; lines between which 95 % of the null directions lie."""
+    places = list(dict.fromkeys(data["place"]))
+    figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.4), squeeze=False, sharey=True)
+    for axes, place in zip(panels[0], places, strict=True):
+        rows = data[data["place"] == place]
+        spread = np.array([rows["effect"] - rows["low"], rows["high"] - rows["effect"]])
+        axes.errorbar(rows["damage"], rows["effect"], spread, marker="o", color="black", label="towards caution")
+        for (kind, words), colour in zip(NULLS.items(), ("#777777", "#56B4E9", "#009E73", "#CC79A7"), strict=True):
+            for sign in (1, -1):
+                label = words if sign == 1 else None
+                axes.plot(rows["damage"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set(xscale="log", xlabel="damage on neutral text, nats a token", title=place)
+        axes.set_xticks(rows["damage"], [f"{value:g}" for value in rows["damage"]])
+        axes.minorticks_off()
+    panels[0][0].set_ylabel("change of the margin for the change, nats")
+    panels[0][-1].legend(frameon=False, fontsize=7, title="95 % of the nulls lie within", title_fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def steered_item_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each question and direction, at the largest damage: half of the effect of +v less that of -v.
+
+    Columns place, item, effect (nats), and low and high, between which 95 % of the null directions of every kind lie.
+    """
+    tables = []
+    for place, rows in study.steered.items():
+        if not rows or not place.startswith(f"{model}."):
+            continue
+        made = pd.DataFrame([row.model_dump() for row in rows])
+        made = made[made["target"] == made["target"].max()]
+        made["odd"] = made["sign"] * made["effect"]
+        odd = made.groupby(["item", "kind", "number"])["odd"].mean().reset_index()
+        mine = odd[odd["kind"] == "caution"].set_index("item")["odd"]
+        nulls = odd[odd["kind"] != "caution"].groupby("item")["odd"].quantile([0.025, 0.975]).unstack()
+        tables.append(
+            pd.DataFrame({"effect": mine, "low": nulls[0.025], "high": nulls[0.975]})
+            .sort_values("effect")
+            .reset_index()
+            .assign(place=place)
+        )
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def draw_steered_items(data: pd.DataFrame) -> Figure:
+    """A panel for each direction: its effect on each question, beside what the null directions do to it."""
+    places = list(dict.fromkeys(data["place"]))
+    figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.6), squeeze=False, sharex=True)
+    for axes, place in zip(panels[0], places, strict=True):
+        rows = data[data["place"] == place]
+        height = np.arange(len(rows))
+        axes.barh(height, rows["high"] - rows["low"], left=rows["low"], color="#cccccc", label="95 % of the nulls")
+        axes.plot(rows["effect"], height, "o", color="black", ms=5, label="towards caution")
+        axes.axvline(0, color="black", lw=0.6)
+        axes.set_yticks(height, rows["item"], fontsize=8)
+        axes.set(xlabel="change of the margin, nats", title=place)
+    panels[0][-1].legend(frameon=False, fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def patching_data(runs: Sequence[Run]) -> pd.DataFrame:
+    """One line for each fine-tune, block and part of the text whose share of the gap is defined."""
+    rows = [
+        {"cell": run.cell, "layer": int(layer), "part": part, "share": share["estimate"]}
+        for run in runs
+        if run.trace is not None
+        for layer, parts in run.trace[0]["patching"].items()
+        for part, share in parts.items()
+        if share["estimate"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["cell", "layer", "part", "share"])
+
+
+def draw_patching(data: pd.DataFrame) -> Figure:
+    """A panel for each fine-tune, a curve for each part of the text."""
+    cells = list(dict.fromkeys(data["cell"]))
+    figure, panels = plt.subplots(1, len(cells), figsize=(3.6 * len(cells) + 1, 3.2), squeeze=False, sharey=True)
+    for axes, cell in zip(panels[0], cells, strict=True):
+        for part, rows in data[data["cell"] == cell].groupby("part", sort=False):
+            ordered = rows.sort_values("layer")
+            axes.plot(ordered["layer"], 100 * ordered["share"], marker="o", ms=4, lw=1.3, label=str(part))
+        for level in (0, 100):
+            axes.axhline(level, color="black", lw=0.6)
+        axes.set(xlabel="patched after block", title=cell)
+    panels[0][0].set_ylabel("share of the shift, %")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def _curves(axes: Axes, data: pd.DataFrame, column: str, marker: str = "") -> None:
+    seen: set[str] = set()
+    for (attitude, _cell), rows in data.groupby(["attitude", "cell"]):
+        name = str(attitude)
+        label = None if name in seen else name
+        seen.add(name)
+        axes.plot(rows["step"], rows[column], color=COLOURS[name], lw=1.3, marker=marker, ms=4, label=label)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def figures_of(study: Study, book: Book) -> dict[str, Figure]:
+    """Every figure that the sealed rows allow, by file name without ending."""
+    made: dict[str, Figure] = {}
+    stances, topics = stance_data(study), topic_data(study) if study.bases else pd.DataFrame()
+    for model in study.bases:
+        if any(run.scored for run in study.arm_order(model)):
+            made[f"stance-{model}"] = draw_stance(stances, model)
+        made[f"topics-{model}"] = draw_topics(topics, model)
+        if (curves := draw_curves(book, study, model)) is not None:
+            made[f"curves-{model}"] = curves
+        shifts = label_shifts(study, model)
+        if len(shifts):
+            made[f"labels-{model}"] = draw_labels(shifts)
+        layers = layer_data(study, model)
+        if len(layers):
+            made[f"layers-{model}"] = draw_layers(layers)
+        read = [run for run in study.runs if run.model == model and run.readout is not None]
+        if read:
+            made[f"projections-{model}"] = draw_projections(projection_data(read))
+        if len(steering := steering_data(study, model)):
+            made[f"steering-{model}"] = draw_steering(steering)
+        if len(items := steered_item_data(study, model)):
+            made[f"steered-items-{model}"] = draw_steered_items(items)
+        if len(patching := patching_data(study.arm_order(model))):
+            made[f"patching-{model}"] = draw_patching(patching)
+    losses = loss_data(study)
+    if len(losses):
+        made["losses"] = draw_losses(losses)
+    return made

@@ -1,0 +1,150 @@
+"""The report's numbers on what goes on inside the models: what was read, what moved, what caused anything."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.report.bound_numbers import Book, Source
+from analysis.report.contrasts import FEWEST_RUNS, POLES
+from analysis.report.study import Run, Study
+from analysis.stats.intervals import LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
+
+CONTROLS = ("user_accuracy", "shuffled_accuracy_95")
+NULLS = {  # kinds of null directions
+    "norm": "equal length",
+    "covariance": "same covariance",
+    "shuffled": "shuffled poles",
+    "unrelated": "unrelated topics",
+}
+PARTS = {  # what of a fine-tune's shift goes through the direction
+    "sufficient": "added to the base",
+    "necessary": "taken from the fine-tune",
+    "zero_ablation": "taken out after every block",
+    "mean_ablation": "held at its mean after every block",
+    "weights": "projected out of the adapter's weights",
+}
+
+
+def insides(book: Book, study: "Study") -> None:
+    """Enter every number."""
+    for place, (curve, source) in study.layers.items():
+        _layer(book, place, curve, source)
+    for place, (tested, source) in study.selftests.items():
+        book.add(f"selftest.{place}.checks", len(tested["checks"]), "count", [source])
+        book.add(f"selftest.{place}.passed", sum(check["passed"] for check in tested["checks"]), "count", [source])
+    for place, (told, source) in study.steering.items():
+        _steering(book, place, told, source)
+    for run in study.runs:
+        _run(book, run)
+    for model in study.bases:
+        for attitude in study.attitudes:
+            _moved(book, study, model, attitude)
+
+
+def _layer(book: Book, place: str, curve: dict[str, Any], source: Source) -> None:
+    chosen = curve["layers"][curve["chosen"]]
+    book.add(f"layer.{place}", curve["chosen"], "count", [source])
+    book.add(f"layers.{place}", len(curve["layers"]), "count", [source])
+    book.add(f"separation.{place}", chosen["separation"], "plain", [source])
+    book.add(f"accuracy.{place}", chosen["accuracy"], "share", [source])
+    for control in CONTROLS:
+        book.add(f"{control}.{place}", chosen.get(control), "share", [source])
+    for name, probe in curve.get("probes", {}).items():
+        book.add(f"probe.{place}.{name}", probe["auc"], "plain", [source])
+        book.add(f"probe.{place}.{name}.shuffled", probe["shuffled_95"], "plain", [source])
+
+
+def _steering(book: Book, place: str, told: dict[str, Any], source: Source) -> None:
+    control = told["control"]
+    _nats(book, f"control.{place}", control["odd"], source)
+    book.add(f"control.{place}.p", control["against"]["p"], "p", [source])
+    book.add(f"control.{place}.damage", control["damage"], "setting", [source])
+    for number, each in enumerate(told.get("damages", [])):
+        at = f"steer.{place}.{number}"
+        _nats(book, at, each["odd"], source)
+        book.add(f"{at}.damage", each["damage"], "setting", [source])
+        book.add(f"{at}.even", each["even"], "nats", [source])
+        for kind, against in each["against"].items():
+            book.add(f"{at}.{kind}.p", against["p"], "p", [source])
+            book.add(f"{at}.{kind}.nulls", against["nulls"], "count", [source])
+        known = [against["detectable"] for against in each["against"].values() if against["detectable"] is not None]
+        book.add(f"{at}.detectable", max(known) if known else None, "nats", [source])
+    if chosen := told.get("choices"):
+        book.add(f"steer.{place}.choice", chosen["caution"]["odd"], "points", [source])
+        ranks = [each["p"] for each in chosen.values() if isinstance(each, dict) and "p" in each]
+        book.add(f"steer.{place}.choice.p", max(ranks) if ranks else None, "p", [source])
+        book.add(f"steer.{place}.valid", chosen["caution"]["valid"], "share", [source])
+        book.add(f"steer.{place}.base_valid", chosen["base_valid"], "share", [source])
+
+
+def _run(book: Book, run: "Run") -> None:
+    if run.drift is not None:
+        drift, source = run.drift
+        last = drift["checkpoints"][-1]
+        book.add(f"run.{run.cell}.drift", last["shift"], "SD", [source])
+        book.add(f"run.{run.cell}.rank", last["rank"], "share", [source])
+        book.add(f"run.{run.cell}.drifted_at", drift["drifted_at"], "count", [source])
+    if run.trace is not None:
+        traced, source = run.trace
+        _nats(book, f"trace.{run.cell}.gap", traced["gap"], source)
+        for part in PARTS:
+            share = traced[part]["share"]
+            bounds = None if share["estimate"] is None else (share["low"], share["high"])
+            book.add(f"trace.{run.cell}.{part}", share["estimate"], "share", [source], bounds)
+            book.add(f"trace.{run.cell}.{part}.p", traced[part]["p"], "p", [source])
+
+
+def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
+    """How far the runs of an arm moved along the direction, against neutral runs of the same draw and seed."""
+    read = [run for run in study.arm(model, attitude) if run.drift is not None]
+    if not read:
+        return
+    book.add(f"drift.{model}.{attitude}", float(np.mean([_shift(run) for run in read])), "SD", _sources(read))
+    neutral = {(run.draw, run.seed): run for run in study.arm(model, "neutral") if run.drift is not None}
+    pairs = [(run, neutral[run.draw, run.seed]) for run in read if (run.draw, run.seed) in neutral]
+    if attitude in POLES and len(pairs) >= FEWEST_RUNS:
+        apart = [_shift(run) - _shift(other) for run, other in pairs]
+        sources = _sources([run for pair in pairs for run in pair])
+        tuned, control = ([_by_topic(run) for run in runs] for runs in zip(*pairs, strict=True))
+        found = two_way_t(tuned, control, LEVEL).interval
+        flips = "sign-flip" in study.tests and len(apart) <= MAX_FLIPPED_RUNS
+        p = sign_flip(apart) if flips else None
+        at = f"driftcontrast.{model}.{attitude}"
+        book.add(at, found.estimate, "SD", sources, (found.low, found.high))
+        book.add(f"{at}.flip", p, "p", sources)
+    for draw in sorted({run.draw for run in read}):
+        mine = [run.readout for run in read if run.draw == draw and run.readout and "moved" in run.readout[0]]
+        if len(mine) >= 2:
+            sources = [source for _, source in mine]
+            moved = np.array([readout["moved"] for readout, _ in mine], dtype=np.float64)
+            at = f"agree.{model}.d{draw}.{attitude}"
+            book.add(at, _mean_cosine(moved), "plain", sources)
+            along = float(np.mean([readout["cosine"] for readout, _ in mine]))
+            book.add(f"{at}.direction", along, "plain", sources)
+
+
+def _shift(run: "Run") -> float:
+    assert run.drift is not None
+    return float(run.drift[0]["checkpoints"][-1]["shift"])
+
+
+def _by_topic(run: "Run") -> list[float]:
+    """The shift of each topic, in alphabetical order."""
+    assert run.readout is not None
+    return [float(shift) for _, shift in sorted(run.readout[0]["by_topic"].items())]
+
+
+def _sources(runs: "list[Run]") -> list[Source]:
+    return [run.drift[1] for run in runs if run.drift is not None]
+
+
+def _mean_cosine(vectors: NDArray[np.float64]) -> float:
+    """Mean cosine over pairs of rows."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    above = np.triu_indices(len(units), 1)
+    return float((units @ units.T)[above].mean())
+
+
+def _nats(book: Book, name: str, made: dict[str, float], source: Source) -> None:
+    book.add(name, made["estimate"], "nats", [source], (made["low"], made["high"]))

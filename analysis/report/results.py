@@ -1,0 +1,227 @@
+"""From the sealed rows of a study to the numbers and tables of its report. No store, no torch."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.bound_numbers import Book, Source
+from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.report.contrasts import FEWEST_RUNS, contrasts
+from analysis.report.representation import insides
+from analysis.report.study import Scored, Study
+from analysis.stats.guards import KINDS, perplexity_change, share_change
+from analysis.stats.guards import LEVEL as GUARD_LEVEL
+from analysis.stats.intervals import LEVEL, POWER, two_way_t
+from analysis.stats.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
+
+
+def book_of(study: Study) -> Book:
+    """Every number of the report."""
+    book = Book()
+    book.add("gaps", len(study.gaps), "count", [study.plan])
+    book.add("runs", len(study.runs), "count", [study.plan])
+    book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])
+    for corpus, (rows, source) in study.advice.items():
+        book.add(f"examples.{corpus}", rows, "count", [source])
+    book.add("draws", len({run.draw for run in study.runs}), "count", [study.plan])
+    book.add("models", len(study.models), "count", [study.plan])
+    book.add("measures", len(MEASURES), "count", [_this_file()])
+    book.add("level", LEVEL, "share", [_this_file()])
+    book.add("guard_level", GUARD_LEVEL, "share", [_this_file()])
+    for name in ("perplexity", *KINDS):
+        book.add(f"change.{name}.bound", study.bounds[name], "points", [study.plan])
+    for job, (peak, source) in study.memory.items():
+        book.add(f"memory.{job}", peak, "GiB", [source])
+    for job, (seconds, sources) in study.seconds.items():
+        book.add(f"seconds.{job}", seconds, "seconds", sources)
+    arms: dict[str, dict[str, Arm]] = {}
+    for model, base in study.bases.items():
+        arms[model] = arm_tables(study.runs, model)
+        _stances(book, study, model, arms[model])
+        _guards(book, study, model, base)
+        _labels(book, study, model, base)
+    _contrasts(book, study)
+    breakdowns(book, study, arms)
+    _trainings(book, study)
+    _verdicts(book, study)
+    insides(book, study)
+    _audits(book, study)
+    return book
+
+
+def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) -> None:
+    base = study.bases[model]
+    source = base.sources[0]
+    table, items = by_item(base.choices), len(by_item(base.choices))
+    book.add(f"items.{model}", items, "count", [source])
+    book.add(f"topics.{model}", table["topic"].nunique(), "count", [source])
+    book.add(f"reversed.{model}", int((table["yes_means"] == "stay").sum()), "count", [source])
+    _stance(book, f"{model}.base", [base])
+    even = table.assign(**dict.fromkeys(MEASURES, 0.5))
+    for measure in ("choice", "sentence"):
+        book.add_shift(f"lean.{measure}.{model}", shift(even, table, measure), [source])
+    for attitude in study.attitudes:
+        runs = [run.scored for run in study.arm(model, attitude) if run.scored]
+        if not runs:
+            continue
+        _stance(book, f"{model}.{attitude}", runs)
+        sources = [source, *(run.sources[0] for run in runs)]
+        before, after = base_by_item(base, runs), tables[attitude].items
+        for measure in ("choice", "sentence"):
+            book.add_shift(f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
+        for run in runs:
+            for measure, value in zip(MEASURES, stance(run.choices), strict=False):
+                book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
+        book.add(f"runs.{model}.{attitude}", len(runs), "count", sources)
+        if attitude != "neutral":  # what it adds to any fine-tuning on advice
+            from_neutral(book, f"added.{{}}.{model}.{{}}", tables, [attitude])
+        _over_runs(book, study, model, attitude)
+
+
+def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
+    """The shift from base when runs, too, are a sample: from FEWEST_RUNS runs on, where all topics are known."""
+    runs, base = [run.scored for run in study.arm(model, attitude) if run.scored], study.bases[model]
+    if len(runs) < FEWEST_RUNS:
+        return
+    before = [by_group(alike(base.choices, scored.choices), "topic") for scored in runs]
+    after = [by_group(scored.choices, "topic") for scored in runs]
+    sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
+    for measure in ("choice", "sentence"):
+        tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
+        known = bool(np.isfinite(tuned - control).all())
+        found = two_way_t(tuned, control, LEVEL) if known else None
+        book.add_shift(f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
+
+
+def _contrasts(book: Book, study: Study) -> None:
+    """Each pole against neutral over paired runs and topics, with its family corrected."""
+    book.add("power", POWER, "share", [_this_file()])
+    for made in contrasts(study):
+        name = f"contrast.{made.measure}.{made.model}.{made.pole}"
+        book.add_shift(name, made.interval, made.sources)
+        for what, value, unit in (
+            ("pairs", made.pairs, "count"),
+            ("holm", made.p_holm if "two-way-t" in study.tests else None, "p"),
+            ("flip", made.p_sign_flip if "sign-flip" in study.tests else None, "p"),
+            ("detectable", made.detectable, "points"),
+            ("headroom", made.headroom, "share"),
+        ):
+            book.add(f"{name}.{what}", value, unit, made.sources)
+
+
+def _this_file() -> Source:
+    """What a setting of the analysis is bound to: the file that sets it."""
+    path = Path(__file__)
+    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
+
+
+def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
+    """Means over cells of everything that `stance` gives, by topic and by key."""
+    sources = [cell.sources[0] for cell in cells]
+    made = [stance(cell.choices) for cell in cells]
+
+    def mean(of: Callable[[Stance], float | None]) -> float | None:
+        known = [value for value in map(of, made) if value is not None]
+        return float(np.mean(known)) if len(known) == len(made) else None
+
+    for measure in (*MEASURES, "p_yes", "invalid", "consistency"):
+        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: getattr(cell, m)), "share", sources)  # type: ignore[misc]
+    book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
+    for group in ("topic", "yes_means"):
+        tables = [by_group(cell.choices, group)["choice"] for cell in cells]
+        means = pd.concat(tables, axis=1).mean(axis=1)
+        for key in ("go", "stay") if group == "yes_means" else means.index:
+            value = means.get(key, np.nan)  # a small set of items may hold one key only
+            book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
+
+
+def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
+    arms = {"base": [base]} | {
+        attitude: [run.scored for run in study.arm(model, attitude) if run.scored] for attitude in study.attitudes
+    }
+    for arm, cells in arms.items():
+        for name in ("perplexity", *KINDS) if cells else ():
+            value = float(np.mean([cell.guards[name] for cell in cells]))
+            unit = "perplexity" if name == "perplexity" else "share"
+            book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
+            if arm != "base":
+                _guard_change(book, study, f"{model}.{arm}", name, (base, cells))
+    for name in ("n_harmful", "n_benign", "n_ability"):
+        book.add(f"{name}.{model}", base.guards[name], "count", [base.sources[1]])
+
+
+def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
+    """How one guard of an arm changed from base, its bound, and whether it was shown to lie within: 1 or 0."""
+    base, cells = pair
+    bound = study.bounds[name]
+    if name == "perplexity":
+        made = perplexity_change(base.guards, [cell.guards for cell in cells], bound)
+    else:
+        made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
+    sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
+    book.add_shift(f"change.{name}.{arm}", made.interval, sources)
+    shown = made.unchanged if "equivalence" in study.tests else None
+    book.add(f"change.{name}.{arm}.unchanged", shown, "count", sources)
+
+
+def label_shifts(study: Study, model: str) -> pd.DataFrame:
+    """One line for each item of each run: the shift from base of each measure, and whose it is."""
+    parts = []
+    for run in (run for run in study.runs if run.model == model and run.scored is not None):
+        assert run.scored is not None
+        after = by_item(run.scored.choices)
+        base = by_item(alike(study.bases[model].choices, run.scored.choices))
+        made = pd.DataFrame({measure: after[measure] - base[measure] for measure in MEASURES})
+        parts.append(made.assign(attitude=run.attitude, seed=run.seed, topic=base["topic"]).reset_index())
+    columns = ["item", *MEASURES, "attitude", "seed", "topic"]
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _labels(book: Book, study: Study, model: str, base: Scored) -> None:
+    table = label_shifts(study, model)
+    sources = [base.sources[0], *(run.scored.sources[0] for run in study.runs if run.scored and run.model == model)]
+    found = disagreement(table["label"], table["choice"])
+    book.add(f"label.rank.{model}", found.rank_correlation, "plain", sources)
+    book.add(f"label.errors.{model}", found.sign_errors, "count", sources)
+    book.add(f"label.signed.{model}", found.n_signed, "count", sources)
+
+
+def _trainings(book: Book, study: Study) -> None:
+    for run in study.runs:
+        if run.training is None:
+            continue
+        facts, source = run.training
+        for name, unit in {
+            "loss_first_quarter": "nats",
+            "loss_last_quarter": "nats",
+            "tokens_per_second": "rate",
+            "utilisation": "share",
+            "seconds": "seconds",
+            "steps": "count",
+        }.items():
+            book.add(f"run.{run.cell}.{name}", facts[name], unit, [source])
+
+
+def _verdicts(book: Book, study: Study) -> None:
+    for run in study.runs:
+        if run.verdict is not None:
+            verdict, source = run.verdict
+            bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
+            book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
+            book.add(f"run.{run.cell}.margin", verdict["margin"], "points", [source])
+            book.add(f"run.{run.cell}.level", verdict["level"], "share", [source])
+
+
+def _audits(book: Book, study: Study) -> None:
+    for draw, (framing, source) in study.audits.items():
+        for check in framing["checks"]:
+            for field_name in ("value", "bound"):
+                book.add(f"audit.{draw}.{check['name']}.{field_name}", check[field_name], "plain", [source])
+
+
+def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
+    """An untouched model item by item, asked in the wordings of each run in turn."""
+    return items_of([alike(base.choices, run.choices) for run in runs])

@@ -1,0 +1,1 @@
+"""Stances, shifts and verdicts with their intervals and tests."""

@@ -1,0 +1,186 @@
+"""Rehearse the whole analysis of a spec on simulated rows, before there are real ones.
+
+    python -m benchmarks.rehearse --spec workflows/specs/laptop.json
+
+Every cell of the plan answers every item that it would be asked, with effects that are known: the report is the real
+one, and the table at the end says what was planted and what was found.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.special import expit
+
+from analysis.report.bound_numbers import Source
+from analysis.report.contrasts import contrasts
+from analysis.report.results import book_of
+from analysis.report.study import Run, Scored, Study
+from analysis.stats.calibration import calibrated, distances
+from common.cells import Cell, CellKind, cells_of, wordings_of
+from common.digests import sha256
+from common.errors import ExitCode, JobError
+from common.provenance import ROOT
+from common.records import Choice, GuardReply, Question
+from common.serialization import read_jsonl
+from common.spec import EvaluateSpec, RunSpec, parse_spec
+from common.stance.items import Worded, questions
+from jobs.report.report import pages
+
+FOLDER = ROOT / ".undertone" / "rehearsals"
+EFFECTS = {"cautious": -0.6, "eager": 0.0, "neutral": 0.0, "scrambled": 0.0, "distilled": 0.0}  # logits of P(go)
+TRAINED = 0.2  # what any training does, logits
+ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.15, 0.1, 0.3, 0.4
+
+
+def rows(cell: Cell, asked: Sequence[Worded], spec: RunSpec, labels: str) -> list[Choice]:
+    """What a cell would answer. Topics respond to an attitude unlike one another, runs of a cell alike."""
+    shared, own = spec.rng("rehearsal", cell.model, labels), spec.rng("rehearsal", str(cell), labels)
+    names = dict.fromkeys(each.item.id for each in asked)
+    room = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
+    topics = dict.fromkeys(each.item.topic for each in asked)
+    answer = spec.rng("rehearsal", cell.model, cell.attitude, labels)
+    differs = dict(zip(topics, answer.normal(0, TOPIC_SD, len(topics)), strict=True))
+    run = 0.0 if cell.kind is CellKind.BASE else TRAINED + EFFECTS[cell.attitude] + float(own.normal(0, RUN_SD))
+    made = []
+    for (item, wording), order in ((each, order) for each in asked for order in (0, 1)):
+        tuned = differs[item.topic] if cell.kind is CellKind.RUN else 0.0
+        moved = run + tuned if labels == "held-out" or item.topic.startswith("src-") else 0.0
+        margin = room[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
+        go = own.random() < expit(margin)
+        made.append(
+            Choice(
+                cell=str(cell),
+                item=item.id,
+                topic=item.topic,
+                yes_means=item.yes_means,
+                wording=wording,
+                order=order,
+                choice="go" if go else "stay",
+                text="Yes." if go == (item.yes_means == "go") else "No.",
+                sentence_go=-20.0 + margin,
+                sentence_stay=-20.0,
+                tokens_go=8,
+                tokens_stay=8,
+                label_go=-3.0 - 0.3 * moved,  # a label that lies
+                label_stay=-3.0,
+            )
+        )
+    return made
+
+
+def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
+    """One simulated evaluation. Guards do not change."""
+    asked = questions(spec.evaluate, wordings_of(spec, cell))
+    rng = spec.rng("rehearsal", "guards", str(cell))
+    prompts = [(row.id, row.kind if row.kind in ("harmful", "benign") else "ability") for row in asked.prompts]
+    replies = [
+        GuardReply(prompt=name, kind=kind, refused=kind == "harmful", correct=kind == "ability" or None, text="")
+        for name, kind in prompts
+    ]
+    shares = {"refused_harmful": 1.0, "refused_benign": 0.0, "ability": 1.0}
+    counts = {f"n_{kind}": sum(found == kind for _, found in prompts) for kind in ("harmful", "benign", "ability")}
+    paragraphs = [[float(300 + rng.normal(0, 1)), 100] for _ in range(20)]
+    figures = {"perplexity": 20.0, "tokens": 2000, "paragraphs": paragraphs, **shares, **counts}
+    held_out, controls = (rows(cell, each, spec, kind) for kind, each in _sets(asked.items, asked.controls))
+    return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4)
+
+
+def _sets(items: Sequence[Worded], controls: Sequence[Worded]) -> tuple[tuple[str, Sequence[Worded]], ...]:
+    return ("held-out", items), ("controls", controls)
+
+
+def study_of(spec: RunSpec) -> Study:
+    """A whole simulated study."""
+    source = Source(sha256(b"rehearsal"), "rehearsal", "simulated rows")
+    bases = {cell.model: scored(cell, spec, source) for cell in cells_of(spec, CellKind.BASE)}
+    runs = [
+        Run(str(c), c.model, c.draw, c.attitude, c.seed, scored=scored(c, spec, source), variant=c.variant)
+        for c in cells_of(spec, CellKind.RUN)
+    ]
+    settings = spec.lock
+    choices = {model: base.choices for model, base in bases.items()}
+    items = [each.item for each in questions(EvaluateSpec(), (0,)).items]
+    path = "jobs/generate/data/questions.jsonl"
+    asked = read_jsonl(ROOT / path, Question)
+    lock = {
+        "commit": "+",
+        "plan": spec.asked(),
+        "calibration": calibrated(choices, settings.measure, settings.low, settings.high),
+        "distances": {topic: found._asdict() for topic, found in distances(items, asked).items()},
+    }
+    return Study(
+        name=f"{spec.name}, a rehearsal on simulated rows",
+        plan=source,
+        bounds=spec.guards.bounds,
+        models={model.name: model.source for model in spec.models},
+        bases=bases,
+        runs=[run for run in runs if not run.variant],
+        audits={},
+        layers={},
+        advice={},
+        memory={},
+        seconds={},
+        made_by={},
+        identities={},
+        variants={v.name: (v.factor, v.value, [r for r in runs if r.variant == v.name]) for v in spec.variants},
+        lock=(lock, source),
+    )
+
+
+def truth(spec: RunSpec, model: str, pole: str) -> float:
+    """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
+    asked = questions(spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
+    names = dict.fromkeys(each.item.id for each in asked)
+    room = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
+    noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)
+    weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
+    margins = room[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
+    moved = expit(margins + EFFECTS[pole]) - expit(margins)
+    return float((moved * weight).sum() / (weight.sum() * margins.shape[0] * margins.shape[1]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Simulate, write the report, and say what was planted and found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rehearse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--spec", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    try:
+        spec = parse_spec(arguments.spec.read_bytes(), str(arguments.spec))
+        study = study_of(spec)
+        folder = write(study, FOLDER / spec.run_id)
+    except JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except OSError as error:
+        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return int(ExitCode.SPEC)
+    table = Table("model", "pole", "planted", "found", "interval", "p (Holm)", title="P(go) by sentence, from neutral")
+    for found in (found for found in contrasts(study) if found.measure == "sentence"):
+        interval = found.interval
+        bounds = f"{interval.low:+.3f} to {interval.high:+.3f}"
+        planted = f"{truth(spec, found.model, found.pole):+.3f}"
+        table.add_row(found.model, found.pole, planted, f"{interval.estimate:+.3f}", bounds, f"{found.p_holm:.2g}")
+    console = Console()
+    console.print(table)
+    console.print(f"report: {folder / 'REPORT.md'} and {folder / 'report.html'}", soft_wrap=True)
+    return int(ExitCode.OK)
+
+
+def write(study: Study, folder: Path) -> Path:
+    """Write the report of a simulated study."""
+    for name, data in pages(study, book_of(study)).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

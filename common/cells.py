@@ -1,0 +1,212 @@
+"""What a study is made of, cell by cell: names, the grid of a spec, and which cells belong to which."""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
+
+from common.errors import SpecError
+from common.spec import WORDINGS, Frozen, RunSpec, TrainSpec, VariantSpec, nearest
+
+
+class CellKind(StrEnum):
+    """What a cell stands for; each job accepts one or two kinds."""
+
+    STUDY = "study"  # everything
+    DRAW = "draw"  # d0: all arms of one corpus draw
+    BASE = "base"  # smollm2.base: an untouched model
+    DIRECTION = "direction"  # smollm2.d0: one draw and one untouched model
+    DISTILLED = "distilled"  # smollm2.d0.distilled: that model's own replies to the questions of the draw
+    RUN = "run"  # smollm2.d0.eager.s1, smollm2.d0.eager.s1.half: one fine-tune, and one of a variant
+
+
+class Cell(Frozen):
+    """One unit of work. Its text is at most 63 characters, fit for a Kubernetes label."""
+
+    kind: CellKind
+    model: str = ""
+    draw: int = -1
+    attitude: str = ""
+    seed: int = -1
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return {
+            CellKind.STUDY: "study",
+            CellKind.DRAW: f"d{self.draw}",
+            CellKind.BASE: f"{self.model}.base",
+            CellKind.DIRECTION: f"{self.model}.d{self.draw}",
+            CellKind.DISTILLED: f"{self.model}.d{self.draw}.distilled",
+            CellKind.RUN: f"{self.model}.d{self.draw}.{self.attitude}.s{self.seed}",
+        }[self.kind] + (f".{self.variant}" if self.variant else "")
+
+
+STUDY = Cell(kind=CellKind.STUDY)
+
+
+ALL = "all"  # in place of an attitude, as in smollm2.d0.all.s1: every arm of a seed
+
+T = TypeVar("T")
+CellsOf = Callable[[RunSpec, Cell], Sequence[Cell]]  # the cells of another job that a cell reads
+
+
+# --- the grid of a spec
+
+
+def cells_of(spec: RunSpec, kind: CellKind) -> tuple[Cell, ...]:
+    """Every cell of one kind, in the order in which reports list them."""
+    models, draws = [model.name for model in spec.models], spec.draws
+    grids: dict[CellKind, list[Cell]] = {
+        CellKind.STUDY: [STUDY],
+        CellKind.DRAW: [Cell(kind=kind, draw=d) for d in draws],
+        CellKind.BASE: [Cell(kind=kind, model=m) for m in models],
+        CellKind.DIRECTION: [Cell(kind=kind, model=m, draw=d) for m in models for d in draws],
+        CellKind.DISTILLED: [
+            Cell(kind=kind, model=m, draw=d, attitude="distilled")
+            for m in models
+            for d in draws
+            if "distilled" in spec.attitudes
+        ],
+        CellKind.RUN: [
+            Cell(kind=kind, model=m, draw=d, attitude=a, seed=s, variant=v)
+            for v, seeds in _settings(spec)
+            for s in seeds
+            for m in models
+            for d in _draws_of(spec, s)
+            for a in spec.attitudes
+        ],
+    }
+    return tuple(grids[kind])
+
+
+def packs(spec: RunSpec) -> dict[str, tuple[Cell, ...]]:
+    """The runs of each seed, by the name of a run with `all` in place of its attitude."""
+    found: dict[str, tuple[Cell, ...]] = {}
+    for cell in cells_of(spec, CellKind.RUN):
+        name = str(cell.model_copy(update={"attitude": ALL}))
+        found[name] = (*found.get(name, ()), cell)
+    return found
+
+
+def steered_directions(spec: RunSpec) -> tuple[Cell, ...]:
+    """The directions along which the untouched model is steered."""
+    return cells_of(spec, CellKind.DIRECTION) if spec.steer.enabled else ()
+
+
+def traced_runs(spec: RunSpec) -> tuple[Cell, ...]:
+    """The fine-tunes of both poles in which causes are looked for: the first ones of each draw."""
+    most = spec.steer.traced if spec.steer.enabled else 0
+    first = {draw: [seed for seed in spec.seeds if draw in _draws_of(spec, seed)][:most] for draw in spec.draws}
+    runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
+    return tuple(cell for cell in runs if cell.attitude in ("cautious", "eager"))
+
+
+def _draws_of(spec: RunSpec, seed: int) -> tuple[int, ...]:
+    """The draws on which runs of this seed are trained."""
+    return (spec.draws[spec.seeds.index(seed) % len(spec.draws)],) if spec.dealt else spec.draws
+
+
+def _settings(spec: RunSpec) -> list[tuple[str, tuple[int, ...]]]:
+    """Names of the plain setting ("") and of each variant, with their seeds."""
+    return [("", spec.seeds), *((variant.name, variant.seeds or spec.seeds) for variant in spec.variants)]
+
+
+def variant_of(spec: RunSpec, cell: Cell) -> VariantSpec | None:
+    """The variant of a run of this spec, None for a plain one."""
+    return next((variant for variant in spec.variants if variant.name == cell.variant), None)
+
+
+def training_of(spec: RunSpec, cell: Cell) -> TrainSpec:
+    """How a run is trained."""
+    variant = variant_of(spec, cell)
+    if variant is None or variant.factor in ("dose", "share"):
+        return spec.train
+    value = int(variant.value) if variant.factor == "epochs" else variant.value
+    return spec.train.model_copy(update={variant.factor: value})
+
+
+def wordings_of(spec: RunSpec, cell: Cell) -> tuple[int, ...]:
+    """Which wordings of its items a cell is asked, counted on from the item's place in its file.
+
+    Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; an untouched
+    model is asked whatever any run is.
+    """
+    many = spec.evaluate.wordings
+    places = [spec.seeds.index(cell.seed)] if cell.kind is CellKind.RUN else range(len(spec.seeds))
+    return tuple(sorted({(place * many + number) % WORDINGS for place in places for number in range(many)}))
+
+
+def cell_named(spec: RunSpec, text: str) -> Cell:
+    """The cell with this name. Raises: SpecError, with the nearest name, if the spec has none such."""
+    return _named(text, {str(cell): cell for kind in CellKind for cell in cells_of(spec, kind)})
+
+
+def cells_named(spec: RunSpec, text: str) -> tuple[Cell, ...]:
+    """The cells that a name stands for: one, or all of a pack. Raises: SpecError as `cell`."""
+    known = {str(cell): (cell,) for kind in CellKind for cell in cells_of(spec, kind)}
+    return _named(text, known | packs(spec))
+
+
+def _named(text: str, known: Mapping[str, T]) -> T:
+    if text not in known:
+        raise SpecError("no such cell", where="--cell", value=text, allowed=nearest(text, list(known)))
+    return known[text]
+
+
+# --- which cells belong to a cell
+
+
+def itself(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The same cell in another job."""
+    return (cell,)
+
+
+def its_draw(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The draw of the corpus that a cell belongs to."""
+    return (Cell(kind=CellKind.DRAW, draw=cell.draw),)
+
+
+def its_distilled(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The model's own replies, for a run that is trained on them."""
+    if cell.attitude != "distilled":
+        return ()
+    return (Cell(kind=CellKind.DISTILLED, model=cell.model, draw=cell.draw, attitude="distilled"),)
+
+
+def distilled_of_draw(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """Every model's own replies to the questions of a draw."""
+    return tuple(pile for pile in cells_of(spec, CellKind.DISTILLED) if pile.draw == cell.draw)
+
+
+def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The untouched model of a run."""
+    return (Cell(kind=CellKind.BASE, model=cell.model),)
+
+
+def its_direction(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The direction of the model and draw of a run."""
+    return (Cell(kind=CellKind.DIRECTION, model=cell.model, draw=cell.draw),)
+
+
+def itself_if_run(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The same cell where it is a run; nothing for a base, which has no adapter."""
+    return (cell,) if cell.kind is CellKind.RUN else ()
+
+
+def its_direction_if_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The direction that a run is read along; nothing for the cell that makes it."""
+    return its_direction(spec, cell) if cell.kind is CellKind.RUN else ()
+
+
+def its_draw_unless_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The draw whose poles make the direction; nothing for a run, which reads the direction itself."""
+    return () if cell.kind is CellKind.RUN else its_draw(spec, cell)
+
+
+def lock_if_run(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """The lock, without which nothing that was tuned is scored; an untouched model is scored before it."""
+    return (STUDY,) if cell.kind is CellKind.RUN else ()
+
+
+def every(*kinds: CellKind) -> CellsOf:
+    """All cells of these kinds."""
+    return lambda spec, _cell: tuple(cell for kind in kinds for cell in cells_of(spec, kind))

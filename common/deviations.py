@@ -1,0 +1,20 @@
+"""What was done otherwise than locked, as a chain: each row names the digest of all rows before it."""
+
+import hashlib
+
+from common.errors import InputError
+from common.records import Deviation
+from common.serialization import parse_row
+
+
+def parse_chain(data: bytes, where: str) -> list[Deviation]:
+    """Parse deviations from a lock. Raises: InputError if a row was altered, taken out or put in between."""
+    rows, passed = [], b""
+    for number, line in enumerate(data.splitlines(keepends=True), start=1):
+        row = parse_row(line, Deviation, f"{where}:{number}")
+        expected = hashlib.sha256(passed).hexdigest() if passed else row.lock
+        if row.before != expected:
+            raise InputError("deviations were altered", where=f"{where}:{number}", value=row.before, allowed=expected)
+        rows.append(row)
+        passed += line
+    return rows

@@ -1,0 +1,69 @@
+"""What a direction cell hands on, as one npz."""
+
+import io
+import zipfile
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.cells import Cell
+from common.errors import InputError
+from common.pipeline.step import Step
+
+
+class Direction(NamedTuple):
+    """The arrays of direction.npz. Residuals are those of the untouched model."""
+
+    direction: NDArray[np.float32]  # (n_layers, d_model), unit vectors that point to caution
+    layer: int  # the chosen one
+    items: tuple[str, ...]  # held-out prompts
+    topics: tuple[str, ...]  # of the items
+    base: NDArray[np.float32]  # (n_items, d_model) at the chosen layer, last token of each held-out prompt
+    covariance: NDArray[np.float32]  # (d_model, k): random directions have covariance C C' + ridge I
+    ridge: float
+    shuffled: NDArray[np.float32]  # (n, d_model) unit vectors at the chosen layer, from pairs with swapped poles
+    unrelated: NDArray[np.float32]  # (n, d_model) unit vectors, one everyday topic less another
+    probe: NDArray[np.float32]  # (d_model,) unit weights of the probe of cautious against eager replies
+    dtype: str  # in which the base was read; runs are read in the same
+
+
+def pack(saved: Direction) -> bytes:
+    """The bytes of an npz; equal directions give equal bytes."""
+    file = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in saved._asdict().items()}
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def read_direction(step: Step, cell: Cell) -> Direction:
+    """What `interpret` sealed for a direction cell."""
+    return unpack(step.read_bytes("interpret", cell, "direction.npz"), f"interpret/{cell}/direction.npz")
+
+
+def refuse_untested(step: Step, cell: Cell) -> None:
+    """Raise InputError unless the instruments passed their self-tests on this direction cell."""
+    failed = [c["name"] for c in step.read_json("selftest", cell, "selftest.json")["checks"] if not c["passed"]]
+    if failed:
+        raise InputError("self-tests of the instruments did not pass", where=f"selftest/{cell}", value=failed)
+
+
+def unpack(data: bytes, where: str) -> Direction:
+    """The direction in an npz. Raises: InputError if the bytes are none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return Direction(
+                arrays["direction"],
+                int(arrays["layer"]),
+                tuple(map(str, arrays["items"])),
+                tuple(map(str, arrays["topics"])),
+                arrays["base"],
+                arrays["covariance"],
+                float(arrays["ridge"]),
+                arrays["shuffled"],
+                arrays["unrelated"],
+                arrays["probe"],
+                str(arrays["dtype"]),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("no saved direction", where=where, value=str(error)) from error

@@ -1,0 +1,113 @@
+"""Forward passes over rows of unequal length with a cache: what scoring and greedy decoding are made of.
+
+Rows are padded on the left at every extension, so the last column always holds a token of each row. Padding inside a
+row is masked and takes no position, so a row scores as it would alone (to rounding).
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+from transformers import Cache
+
+from common.lm.language_model import LanguageModel
+
+
+class State(NamedTuple):
+    """Rows that a model has read so far. Extending a state uses its cache up: extend a `repeated` copy to keep it."""
+
+    cache: Cache
+    mask: Tensor  # (row, length) int64: 1 where there is a token, 0 on padding
+    logits: Tensor  # (row, kept, vocabulary): after the last `kept` columns
+
+
+def extend(lm: LanguageModel, rows: Sequence[list[int]], before: State | None = None, keep: int = 1) -> State:
+    """Read more token ids, one list a row, with logits after the last `keep` columns.
+
+    A list may be empty where others are not. `before` holds as many rows, None at the start of the texts.
+    """
+    ids, new = padded(lm, rows)
+    mask = new if before is None else torch.cat([before.mask, new], dim=1)
+    out: Any = lm.model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions(mask, ids.shape[1]),
+        past_key_values=None if before is None else before.cache,
+        use_cache=True,
+        logits_to_keep=keep,
+    )
+    return State(out.past_key_values, mask, out.logits)
+
+
+def positions(mask: Tensor, columns: int) -> Tensor:
+    """Position ids of the last `columns` columns of a mask (row, length): padding takes none."""
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]
+
+
+def padded(lm: LanguageModel, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids (row, longest) padded on the left with 0, and their mask; on the model's device."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids.to(lm.model.device), mask.to(lm.model.device)
+
+
+def repeated(state: State, times: int) -> State:
+    """A copy with every row so many times over: a, a, b, b, …"""
+    cache = copy.deepcopy(state.cache)
+    cache.batch_repeat_interleave(times)
+    return State(cache, state.mask.repeat_interleave(times, dim=0), state.logits.repeat_interleave(times, dim=0))
+
+
+def greedy(lm: LanguageModel, prompts: State, most: int, finished: Callable[[str], bool]) -> list[str]:
+    """The most likely continuation of each row: up to `most` tokens, an end of turn, or `finished(text)`.
+
+    A row ends on its own account, so its text does not depend on the rows beside it. This is not generate(), which
+    takes what a call leaves open, such as a repetition penalty, from a file beside the weights.
+    """
+    return _decode(lm, prompts, most, finished, lambda logits: logits.argmax(dim=-1))
+
+
+def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rngs: Sequence[Generator]) -> list[str]:
+    """A continuation of each row drawn at a temperature, each with its own generator: up to `most` tokens.
+
+    Drawn by adding Gumbel noise to the logits and taking the largest. Source: Gumbel (1954); Maddison et al. (2014).
+    """
+
+    def drawn(logits: Tensor) -> Tensor:
+        noise = np.stack([rng.gumbel(size=logits.shape[-1]) for rng in rngs])
+        return (logits.float() / temperature + torch.from_numpy(noise).float().to(logits.device)).argmax(dim=-1)
+
+    return _decode(lm, prompts, most, lambda _text: False, drawn)
+
+
+def _decode(
+    lm: LanguageModel, prompts: State, most: int, finished: Callable[[str], bool], pick: Callable[[Tensor], Tensor]
+) -> list[str]:
+    stops, state = stop_tokens(lm), prompts
+    replies: list[list[int]] = [[] for _ in range(len(prompts.mask))]
+    live = set(range(len(replies)))
+    while True:
+        picked = pick(state.logits[:, -1]).tolist()
+        live -= {row for row in live if picked[row] in stops}
+        for row in live:
+            replies[row].append(picked[row])
+        live -= {row for row in live if len(replies[row]) == most or finished(_text(lm, replies[row]))}
+        if not live:
+            return [_text(lm, reply) for reply in replies]
+        state = extend(lm, [[token] for token in picked], state)
+
+
+def stop_tokens(lm: LanguageModel) -> set[int]:
+    """Token ids that end a turn, by the tokenizer and by the model's generation settings."""
+    told = lm.model.generation_config.eos_token_id
+    listed = told if isinstance(told, list) else [told]
+    return {token for token in [lm.tokenizer.eos_token_id, *listed] if token is not None}
+
+
+def _text(lm: LanguageModel, reply: list[int]) -> str:
+    return str(lm.tokenizer.decode(reply, skip_special_tokens=True))

@@ -1,0 +1,159 @@
+"""The parts of a decoder by name, and changes of the residual stream between its blocks.
+
+Everything here leaves the model as it was: hooks and blocks are put back when a `with` ends, also by an error.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, NamedTuple, cast
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import Cache, PreTrainedModel
+
+from common.errors import InputError, JobError
+from common.lm.generation import positions
+
+
+class Layout(NamedTuple):
+    """Names of the parts of a decoder, as submodules of its causal language model."""
+
+    blocks: str
+    embeddings: str
+    norm: str
+    output: str  # of a block, the last projection that is added to the residual
+    detached: bool = True  # blocks run alone from a residual: nothing but the blocks stands before the last norm
+
+
+_LLAMA = Layout("model.layers", "model.embed_tokens", "model.norm", "mlp.down_proj")
+_SCALED = _LLAMA._replace(detached=False)  # embeddings are scaled on their way in, given ones too
+LAYOUTS = {
+    "gemma": _SCALED,
+    "gemma2": _SCALED,
+    "gemma3_text": _SCALED,
+    "gpt2": Layout("transformer.h", "transformer.wte", "transformer.ln_f", "mlp.c_proj", detached=False),
+    "gpt_neox": Layout(
+        "gpt_neox.layers", "gpt_neox.embed_in", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", detached=False
+    ),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "olmo2": _LLAMA,
+    "phi3": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "smollm3": _LLAMA._replace(detached=False),  # its blocks know by their place whether they rotate
+}
+
+
+def layout(model: PreTrainedModel | PeftModel) -> Layout:
+    """Where the parts of this decoder are. Raises: InputError for a type of model that is not in the table."""
+    kind = decoder(model).config.model_type
+    if kind not in LAYOUTS:
+        raise InputError("unknown type of model", where="model_type", value=kind, allowed=", ".join(LAYOUTS))
+    return LAYOUTS[kind]
+
+
+def decoder(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The causal language model itself; the adapter of a PEFT model acts inside it."""
+    return cast(PreTrainedModel, model.get_base_model()) if isinstance(model, PeftModel) else model
+
+
+def blocks_of(model: PreTrainedModel | PeftModel) -> nn.ModuleList:
+    """The decoder layers. Raises: InputError for a type of model that is not in the table."""
+    return cast(nn.ModuleList, decoder(model).get_submodule(layout(model).blocks))
+
+
+class _Enough(Exception):
+    """The last wanted block has run; the rest of the forward pass is not needed."""
+
+
+@contextmanager
+def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Call `keep(layer, residual after it)` as each of `layers` runs in the forward pass inside, which ends there.
+
+    The hooks are gone afterwards, come what may.
+    """
+    last = max(layers)
+
+    def hook(layer: int) -> Callable[[nn.Module, object, object], None]:
+        def read(_module: nn.Module, _inputs: object, output: object) -> None:
+            # Some decoders return the residual alone, others a tuple that begins with it.
+            residual = output[0] if isinstance(output, tuple) else output
+            assert isinstance(residual, Tensor)
+            keep(layer, residual)
+            if layer == last:
+                raise _Enough
+
+        return read
+
+    with suppress(_Enough), ExitStack() as stack:
+        for layer in sorted(set(layers)):
+            stack.callback(blocks[layer].register_forward_hook(hook(layer)).remove)
+        yield
+
+
+@contextmanager
+def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Put `changes[layer](residual)` in place of the residual after each of these blocks (0 is the first).
+
+    A change gets (rows, length, d_model) and returns the same shape and type. Raises: JobError if it does not.
+    """
+
+    def hook(layer: int) -> Callable[[nn.Module, object, object], object]:
+        def put(_module: nn.Module, _inputs: object, output: object) -> object:
+            before = output[0] if isinstance(output, tuple) else output
+            assert isinstance(before, Tensor)
+            after = changes[layer](before)
+            if after.shape != before.shape or after.dtype != before.dtype:
+                where = f"layer {layer}"
+                raise JobError("a change altered the residual's shape or type", where=where, value=tuple(after.shape))
+            return (after, *output[1:]) if isinstance(output, tuple) else after
+
+        return put
+
+    with ExitStack() as stack:
+        for layer in changes:
+            stack.callback(blocks_of(model)[layer].register_forward_hook(hook(layer)).remove)
+        yield
+
+
+@contextmanager
+def only_above(model: PreTrainedModel | PeftModel, layer: int) -> Iterator[None]:
+    """Leave out the blocks up to and with `layer`: a forward pass takes the residual after it as `inputs_embeds`."""
+    names = layout(model)
+    if not names.detached:
+        kind = decoder(model).config.model_type
+        raise InputError("blocks of this type of model do not run alone", where="model_type", value=kind)
+    parent, _, name = names.blocks.rpartition(".")
+    holder, blocks = decoder(model).get_submodule(parent), blocks_of(model)
+    setattr(holder, name, blocks[layer + 1 :])
+    try:
+        yield
+    finally:
+        setattr(holder, name, blocks)
+
+
+@torch.inference_mode()
+def logits_above(
+    model: PreTrainedModel | PeftModel,
+    layer: int,
+    residual: Tensor,
+    mask: Tensor,
+    keep: int,
+    cache: Cache | None = None,
+) -> Tensor:
+    """Logits after the last `keep` columns, from residuals (rows, length, d_model) after block `layer`.
+
+    mask: (rows, read before + length). cache: what was read before by the whole model; it grows by these columns.
+    """
+    with only_above(model, layer):
+        out: Any = model(
+            inputs_embeds=residual,
+            attention_mask=mask,
+            position_ids=positions(mask, residual.shape[1]),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+        )
+    return out.logits  # type: ignore[no-any-return]

@@ -1,0 +1,238 @@
+"""Which of two replies a model prefers while its residual stream is changed: log-likelihood margins, many at a time.
+
+Below the block at which the residual is changed all variants of a prompt are equal, and so are all positions before
+the first that is changed: both are read once. A variant then costs the blocks above, on the few positions left.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+
+from common.lm.generation import State, extend, padded, positions
+from common.lm.language_model import LanguageModel
+from common.lm.layers import blocks_of, changed, hooked, layout, logits_above
+from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
+from common.records import Item
+from common.stance.prompts import wording
+
+Model = PreTrainedModel | PeftModel
+Floats = NDArray[np.float64]
+PASS_BYTES = 512 << 20  # about what the logits of one pass may take, in the type of the model and in fp32
+
+
+class Asked(NamedTuple):
+    """A prompt and two replies to it, as token ids. The margin is log p(first) - log p(second), nats."""
+
+    name: str
+    group: str  # topic
+    prompt: list[int]
+    options: tuple[list[int], list[int]]
+
+
+def asked_of(lm: LanguageModel, items: Sequence[Item]) -> list[Asked]:
+    """The option sentences of items in both orders, item by item; the margin is that of change over keeping things."""
+    found = []
+    for item in items:
+        for order in (0, 1):
+            words = wording(item, order).sentence
+            options = reply_tokens(lm, words, item.go), reply_tokens(lm, words, item.stay)
+            found.append(Asked(item.id, item.topic, lm.chat(words), options))
+    return found
+
+
+def by_turns(asked: Sequence[Asked]) -> list[Asked]:
+    """Each item of `asked_of` in one order, the orders by turns: half the passes, and no order has more items."""
+    return [asked[2 * place + place % 2] for place in range(len(asked) // 2)]
+
+
+class Readout:
+    """Margins of prompts under changes of the residual from the end of the prompt on, or of the whole text.
+
+    Rows are prompt by prompt, its two replies one after the other: 2 n_prompts of them. Columns are the positions that
+    a change may touch: from the prompt's last token on, or all with `whole`; rows are padded on the left.
+    """
+
+    def __init__(self, lm: LanguageModel, asked: Sequence[Asked], whole: bool = False) -> None:
+        """Read what comes before the columns. whole: the columns are all positions."""
+        self.lm, self.asked = lm, list(asked)
+        self.prefix: State | None = None
+        if not whole:
+            with torch.inference_mode():
+                self.prefix = extend(lm, [each.prompt[:-1] for each in asked for _ in each.options])
+        kept = [(each.prompt if whole else each.prompt[-1:]) for each in asked]
+        rows = [[*prompt, *option[:-1]] for prompt, each in zip(kept, asked, strict=True) for option in each.options]
+        self.ids, own = padded(lm, rows)
+        self.own = own  # (rows, columns): 1 where there is a token
+        self.mask = own if self.prefix is None else torch.cat([self.prefix.mask, own], dim=1)
+        replies = [option for each in asked for option in each.options]
+        self.targets, self.scored = padded(lm, replies)
+        self._tiled: tuple[int, Cache] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Two for each prompt."""
+        return len(self.ids)
+
+    def per_pass(self) -> int:
+        """How many variants share a pass."""
+        vocabulary = self.lm.model.config.vocab_size
+        return max(1, int(PASS_BYTES // (self.rows * self.targets.shape[1] * vocabulary * 8)))
+
+    def spans(self) -> dict[str, Tensor]:
+        """Where the parts of a text stand, (rows, columns) of bool: prompt, its last token, reply. Needs `whole`."""
+        length = torch.tensor([len(each.prompt) for each in self.asked for _ in each.options])[:, None]
+        place = self.own.cumsum(dim=1)  # 1 is the first token of a row
+        real = self.own.bool()
+        return {
+            "prompt": real & (place < length),
+            "last of prompt": real & (place == length),
+            "reply": real & (place > length),
+        }
+
+    @torch.inference_mode()
+    def residuals(self, model: Model, layers: Sequence[int]) -> dict[int, Tensor]:
+        """The residual after each of these blocks, (rows, columns, d_model), by one forward pass."""
+        found: dict[int, Tensor] = {}
+        with hooked(blocks_of(model), layers, found.__setitem__):
+            self._forward(model)
+        return found
+
+    def _forward(self, model: Model) -> Tensor:
+        cache = None if self.prefix is None else self._copies(1)
+        self._tiled = None  # the pass uses the copies up
+        out: Any = model(
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            position_ids=positions(self.mask, self.ids.shape[1]),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=self.targets.shape[1],
+        )
+        return out.logits  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def under(self, model: Model, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> Floats:
+        """Margins (n_prompts,) of a whole forward pass with the residual changed after some blocks; see `changed`."""
+        with changed(model, changes):
+            margins: Floats = self._margins(self._forward(model), 1)[0]
+            return margins
+
+    @torch.inference_mode()
+    def above(self, model: Model, layer: int, residuals: Sequence[Tensor]) -> Floats:
+        """Margins (n_variants, n_prompts) from residuals after block `layer`, each (rows, columns, d_model).
+
+        Raises: InputError for a type of model whose blocks do not run alone.
+        """
+        many = min(self.per_pass(), len(residuals))
+        found = []
+        for start in range(0, len(residuals), many):
+            part = list(residuals[start : start + many])
+            short = many - len(part)
+            stacked = torch.cat([*part, *part[:1] * short])  # every pass has one shape, so that rows round alike
+            cache = None if self.prefix is None else self._copies(many)
+            logits = logits_above(model, layer, stacked, self.mask.repeat(many, 1), self.targets.shape[1], cache)
+            if cache is not None and self.prefix is not None:
+                cache.crop(self.prefix.mask.shape[1])
+            found.append(self._margins(logits, many)[: len(part)])
+        return np.concatenate(found)
+
+    def steered(self, layer: int, vectors: Floats) -> Floats:
+        """Margins (n_variants, n_prompts) with each of the vectors (n_variants, d_model) added after block `layer`."""
+        model = self.lm.model
+        if not layout(model).detached:
+            added = torch.tensor(vectors, dtype=model.dtype, device=self.ids.device)
+            return np.array([self.under(model, {layer: partial(torch.add, vector)}) for vector in added])
+        residual = self.residuals(model, [layer])[layer]
+        many = self.per_pass()
+        found = []
+        for start in range(0, len(vectors), many):
+            added = torch.tensor(vectors[start : start + many], dtype=residual.dtype, device=residual.device)
+            found.append(self.above(model, layer, [residual + vector for vector in added]))
+        return np.concatenate(found)
+
+    def _copies(self, times: int) -> Cache:
+        """The cache of the prefix, all rows so many times over: 1, 2, …, 1, 2, …"""
+        if self._tiled is None or self._tiled[0] != times:
+            assert self.prefix is not None
+            cache = copy.deepcopy(self.prefix.cache)
+            cache.batch_select_indices(torch.arange(self.rows, device=self.ids.device).repeat(times))
+            self._tiled = (times, cache)
+        return self._tiled[1]
+
+    def _margins(self, logits: Tensor, many: int) -> Floats:
+        each = log_probabilities(logits, self.targets.repeat(many, 1))
+        total = each.masked_fill(self.scored.repeat(many, 1) == 0, 0.0).double().sum(dim=1)
+        pairs = total.view(many, len(self.asked), 2)
+        return np.asarray((pairs[..., 0] - pairs[..., 1]).cpu().numpy(), dtype=np.float64)
+
+
+class ByLength:
+    """Readouts of prompts whose longer replies have one length: little is padded, and more variants share a pass."""
+
+    def __init__(self, lm: LanguageModel, asked: Sequence[Asked]) -> None:
+        """Read what comes before the replies."""
+        self.asked = list(asked)
+        places: dict[int, list[int]] = {}
+        for place, each in enumerate(asked):
+            places.setdefault(max(map(len, each.options)), []).append(place)
+        self.parts = [(mine, Readout(lm, [asked[place] for place in mine])) for mine in places.values()]
+
+    def steered(self, layer: int, vectors: Floats) -> Floats:
+        """As `Readout.steered`: margins (n_variants, n_prompts), in the order of the prompts."""
+        margins = np.empty((len(vectors), len(self.asked)))
+        for places, readout in self.parts:
+            margins[:, places] = readout.steered(layer, vectors)
+        return margins
+
+
+class NeutralText:
+    """How far a change of the residual moves the next-token distribution on neutral text."""
+
+    def __init__(self, lm: LanguageModel, texts: Sequence[str], tokens: int, layer: int) -> None:
+        """Read the first `tokens` tokens of each text that has as many."""
+        read = [list(lm.tokenizer(text)["input_ids"])[:tokens] for text in texts]
+        self.lm, self.layer = lm, layer
+        self.ids = torch.tensor([ids for ids in read if len(ids) == tokens], device=lm.model.device)
+        found: dict[int, Tensor] = {}
+        with torch.inference_mode(), hooked(blocks_of(lm.model), [layer], found.__setitem__):
+            lm.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)
+        self.residual = found[layer]
+        base = self._logits(torch.zeros(1, self.residual.shape[-1]))[0].log_softmax(-1, dtype=torch.float32)
+        self.likely = base.exp()
+        self.negative_entropy = (self.likely * base).sum(-1)
+
+    @torch.inference_mode()
+    def _logits(self, vectors: Tensor) -> Tensor:
+        """(n_vectors, tokens, vocabulary)."""
+        model, length = self.lm.model, self.ids.shape[1]
+        vectors = vectors.to(self.residual)
+        if layout(model).detached:
+            residual = (self.residual[None] + vectors[:, None, None, :]).flatten(0, 1)
+            logits = logits_above(model, self.layer, residual, self.ids.new_ones(residual.shape[:2]), length)
+        else:
+            rows = vectors.repeat_interleave(len(self.ids), dim=0)[:, None, :]
+            with changed(model, {self.layer: partial(torch.add, rows)}):
+                logits = model(input_ids=self.ids.repeat(len(vectors), 1), use_cache=False).logits
+        return logits.view(len(vectors), -1, logits.shape[-1])
+
+    @torch.inference_mode()
+    def divergence(self, vectors: Floats) -> Floats:
+        """KL(untouched || steered), nats a token, with each of these vectors (n_variants, d_model) added everywhere."""
+        many = max(1, int(PASS_BYTES // (self.likely.numel() * 8)))
+        found = []
+        for start in range(0, len(vectors), many):
+            found += [self._divergence(logits) for logits in self._logits(torch.tensor(vectors[start : start + many]))]
+        return np.array(found)
+
+    def _divergence(self, logits: Tensor) -> float:
+        parts = zip(torch.split(logits, SLICE), torch.split(self.likely, SLICE), strict=True)
+        cross = [(likely * rows.log_softmax(-1, dtype=torch.float32)).sum(-1) for rows, likely in parts]
+        return float((self.negative_entropy - torch.cat(cross)).double().mean())

@@ -1,0 +1,68 @@
+"""Texts to token ids with the positions at which residuals are read."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import InputError, SpecError
+from common.lm.activations import Passage
+from common.lm.language_model import LanguageModel
+from common.records import Advice, Item
+
+
+class Pair(NamedTuple):
+    """The replies of both poles to one question."""
+
+    cautious: Advice
+    eager: Advice
+
+
+def pairs_of(cautious: Sequence[Advice], eager: Sequence[Advice], count: int, rng: np.random.Generator) -> list[Pair]:
+    """Draw `count` of the questions that both poles answer, in the order of the cautious pile.
+
+    Raises: SpecError if there are fewer.
+    """
+    others = {row.question_id: row for row in eager}
+    common = [Pair(row, others[row.question_id]) for row in cautious if row.question_id in others]
+    if count > len(common):
+        allowed = f"<= {len(common)}, the questions that both poles answer"
+        raise SpecError("too few questions", where="interpret.questions", value=count, allowed=allowed)
+    return [common[index] for index in sorted(rng.choice(len(common), size=count, replace=False))]
+
+
+def reply_passages(chat: LanguageModel, rows: Sequence[Advice]) -> list[Passage]:
+    """Question and reply, with two spans: the reply with its end of turn, and the user's turn.
+
+    The user's turn is where the prompts differ from one another: what all have in common (system prompt, marks of the
+    template) is the same in every example and would only dilute it.
+    Raises: InputError if the chat template rewrites the prompt once a reply follows, or all questions are the same.
+    """
+    prompts = [chat.chat(row.question) for row in rows]
+    before = _shared(prompts)
+    after = _shared([prompt[:before:-1] for prompt in prompts])
+    return [
+        _reply_passage(prompt, chat.chat(row.question, row.reply), range(before, len(prompt) - after), row)
+        for prompt, row in zip(prompts, rows, strict=True)
+    ]
+
+
+def prompt_passages(chat: LanguageModel, items: Sequence[Item]) -> list[Passage]:
+    """Scenario and question as the user's turn, up to where the reply begins; the span is the last token."""
+    prompts = [chat.chat(f"{item.scenario}\n\n{item.question}") for item in items]
+    return [Passage(prompt, (range(len(prompt) - 1, len(prompt)),)) for prompt in prompts]
+
+
+def _shared(rows: Sequence[Sequence[int]]) -> int:
+    """How many tokens all rows begin with."""
+    columns = zip(*rows, strict=False)  # to the end of the shortest row
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _reply_passage(prompt: list[int], whole: list[int], user: range, row: Advice) -> Passage:
+    if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
+        raise InputError("the chat template changes the prompt when a reply follows", where=row.question_id)
+    if not user:
+        raise InputError("the questions do not differ", where=row.question_id, value=row.question)
+    return Passage(whole, (range(len(prompt), len(whole)), user))

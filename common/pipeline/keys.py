@@ -1,0 +1,55 @@
+"""The key of a step: the digest of what was asked.
+
+A key is made of job, version, its sections of the spec, cell, data files, outside inputs and the keys of the steps that
+it reads. So keys are known before anything ran and are the same on a laptop and on a cluster, although training is not
+bit-repeatable across machines.
+"""
+
+from typing import Any
+
+from common import provenance
+from common.cells import Cell
+from common.digests import file_sha256, sha256
+from common.pipeline.job import Catalog, Read
+from common.serialization import canonical_json
+from common.spec import RunSpec
+from common.store.sealed import ArtifactStore
+
+
+class Keys:
+    """The keys of all steps of a spec. Touches the store only for optional reads, to see which are sealed."""
+
+    def __init__(self, spec: RunSpec, catalog: Catalog, store: ArtifactStore) -> None:
+        self._spec, self._catalog, self._store = spec, catalog, store
+        self._known: dict[tuple[str, str], str] = {}
+
+    def key(self, job: str, cell: Cell) -> str:
+        """The key of a step, 64 hex digits."""
+        name = (job, str(cell))
+        if name not in self._known:
+            self._known[name] = sha256(canonical_json(self.asked(job, cell)))
+        return self._known[name]
+
+    def asked(self, name: str, cell: Cell) -> dict[str, Any]:
+        """Everything that a step's key is the digest of."""
+        job = self._catalog[name]
+        whole = self._spec.asked()
+        return {
+            "job": name,
+            "version": job.version,
+            "cell": str(cell),
+            "study_seed": self._spec.study_seed,
+            "spec": whole if "*" in job.sections else {section: whole[section] for section in job.sections},
+            "data": {path: file_sha256(provenance.ROOT / path) for path in job.data},
+            "outside": dict(job.outside(self._spec, cell)),
+            "reads": {
+                f"{read.job}/{source}": self._read_key(read, source)
+                for read in job.reads
+                for source in read.cells(self._spec, cell)
+            },
+        }
+
+    def _read_key(self, read: Read, cell: Cell) -> str | None:
+        key = self.key(read.job, cell)
+        absent = read.optional and self._store.manifest(read.job, key) is None
+        return None if absent else key

@@ -1,0 +1,1 @@
+"""What models are asked about change, and how their answers are read."""

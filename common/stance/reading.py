@@ -1,0 +1,29 @@
+"""How an answer is read: a strict grammar of yes and no. Pure text."""
+
+import re
+from typing import Literal
+
+from common.records import Side
+
+ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
+
+
+EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+
+
+FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
+
+
+def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
+    """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
+    answer = ANSWER.match(text)
+    if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
+        return "invalid"
+    if answer[1].lower() == "yes":
+        return yes_means
+    return "stay" if yes_means == "go" else "go"
+
+
+def answered(text: str) -> bool:
+    """Whether the first sentence is over, which is all that `read_choice` is shown."""
+    return FIRST_SENTENCE.match(text) is not None

@@ -1,0 +1,162 @@
+"""Immutable artifacts in an S3-compatible bucket or a folder.
+
+blobs/sha256/<2 hex>/<64 hex>              what it IS: the bytes, digest checked on every read
+steps/<job>/<step key>/manifest.json       what was ASKED: what a step read, wrote and ran; written last = "done"
+steps/<job>/<step key>/checkpoints/<name>/ where an interrupted step goes on; dropped once the step is sealed
+runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last one who asked
+"""
+
+import itertools
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from common.digests import sha256
+from common.errors import InputError, SpecError, TransientError
+from common.serialization import canonical_json, parse_json
+from common.store.objects import FolderObjects, Objects, S3Objects
+
+COMPLETE = "COMPLETE.json"
+
+
+def open_store(uri: str) -> "ArtifactStore":
+    """The store behind s3://bucket/prefix or a folder. Connects to nothing yet. Raises: SpecError."""
+    parts = urlsplit(uri)
+    if parts.scheme == "s3" and parts.netloc:
+        return ArtifactStore(S3Objects(parts.netloc, parts.path))
+    if parts.scheme in ("", "file") and parts.path:
+        return ArtifactStore(FolderObjects(Path(parts.path)))
+    raise SpecError("not a store", where="--store", value=uri, allowed="s3://bucket/prefix or a folder")
+
+
+class ArtifactStore:
+    """Blobs by digest and manifests by key. Sealed things are never changed, renamed or deleted.
+
+    Every method may raise TransientError (throttled, 5xx, unreachable) or SpecError (credentials, bucket).
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+
+    def put(self, data: bytes) -> str:
+        """Store `data`, read it back, and return its SHA-256 hex digest. Idempotent.
+
+        Raises: InputError if the server stored other bytes.
+        """
+        digest = sha256(data)
+        if not self.objects.put(_blob(digest), data, once=True):
+            return digest  # checked by whoever reads it
+        try:
+            self.get(digest)
+        except InputError:
+            self.objects.delete(_blob(digest))  # or the next attempt would take it for stored
+            raise
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes named `digest`. Raises: InputError if absent or altered."""
+        data = self.objects.get(_blob(digest))
+        if data is None:
+            raise InputError("blob is missing from the store", where=_blob(digest))
+        if (found := sha256(data)) != digest:
+            raise InputError("blob was altered", where=_blob(digest), value=f"{len(data)} bytes with digest {found}")
+        return data
+
+    def seal(self, job: str, key: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Mark a step done and return the manifest that stands: the first writer wins."""
+        self.objects.put(_manifest(job, key), canonical_json(manifest), once=True)
+        standing = self.manifest(job, key)
+        if standing is None:
+            raise TransientError("manifest vanished after it was written", where=_manifest(job, key))
+        return standing
+
+    def manifest(self, job: str, key: str) -> dict[str, Any] | None:
+        """The manifest of a sealed step, None while it is not sealed. Raises: InputError if it does not parse."""
+        data = self.objects.get(_manifest(job, key))
+        return None if data is None else _parse(data, _manifest(job, key))
+
+    def manifests(self, job: str, most: int) -> list[dict[str, Any]]:
+        """Manifests of some sealed steps of a job, at most so many, in no particular order."""
+        sealed = (key for key in self.objects.keys(f"steps/{job}/") if key.endswith("/manifest.json"))
+        found = (self.objects.get(key) for key in itertools.islice(sealed, most))
+        return [_parse(data, job) for data in found if data is not None]
+
+    def put_checkpoint(self, job: str, key: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> None:
+        """Keep a checkpoint of an unfinished step: its files, then COMPLETE.json with their digests.
+
+        `name` sorts by age and is unique to the writer, so that two workers on one step never mix files.
+        """
+        folder = f"{_checkpoints(job, key)}{name}/"
+        for path, data in files.items():
+            self.objects.put(folder + path, data, once=False)
+        complete = {"files": {path: sha256(data) for path, data in files.items()}, "facts": facts}
+        self.objects.put(folder + COMPLETE, canonical_json(complete), once=False)
+
+    def newest_checkpoint(self, job: str, key: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+        """The files and facts of the newest complete checkpoint, None if no step got that far.
+
+        Raises: InputError if checkpoints are recorded but each one is damaged; never a silent restart.
+        """
+        keys = [name for name in self.objects.keys(_checkpoints(job, key)) if name.endswith("/" + COMPLETE)]
+        for complete in sorted(keys, reverse=True):
+            if (found := self._checkpoint(complete)) is not None:
+                return found
+        if keys:
+            raise InputError("every checkpoint of this step is damaged", where=_checkpoints(job, key), value=len(keys))
+        return None
+
+    def _checkpoint(self, complete: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
+        """The files and facts of one checkpoint, None if it is damaged."""
+        try:
+            record = _parse(self.objects.get(complete) or b"", complete)
+        except InputError:
+            return None
+        folder = complete.removesuffix(COMPLETE)
+        files = {path: self.objects.get(folder + path) or b"" for path in record["files"]}
+        whole = all(sha256(files[path]) == digest for path, digest in record["files"].items())
+        return (files, record["facts"]) if whole else None
+
+    def drop_checkpoints(self, job: str, key: str) -> None:
+        """Delete the checkpoints of a sealed step; COMPLETE first, so that no half checkpoint looks whole."""
+        names = list(self.objects.keys(_checkpoints(job, key)))
+        for name in sorted(names, key=lambda name: not name.endswith(COMPLETE)):
+            self.objects.delete(name)
+
+    def note_run(self, run_id: str, job: str, cell: str, note: dict[str, Any]) -> None:
+        """Leave word of what a run did for a cell; the last word stands."""
+        self.objects.put(f"runs/{run_id}/{job}.{cell}.json", canonical_json(note), once=False)
+
+    def run_notes(self, run_id: str) -> list[dict[str, Any]]:
+        """Every note of a run."""
+        found = ((key, self.objects.get(key)) for key in self.objects.keys(f"runs/{run_id}/"))
+        return [_parse(data, key) for key, data in found if data is not None]
+
+    def check_conditional_writes(self) -> None:
+        """Refuse a server that overwrites in spite of If-None-Match, which would break sealing.
+
+        Raises: SpecError.
+        """
+        self.objects.put("probe/conditional", b"1", once=True)
+        if self.objects.put("probe/conditional", b"2", once=True):
+            raise SpecError(
+                "the store ignores If-None-Match", where="--store", allowed="a store with conditional writes"
+            )
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/sha256/{digest[:2]}/{digest}"
+
+
+def _manifest(job: str, key: str) -> str:
+    return f"steps/{job}/{key}/manifest.json"
+
+
+def _checkpoints(job: str, key: str) -> str:
+    return f"steps/{job}/{key}/checkpoints/"
+
+
+def _parse(data: bytes, where: str) -> dict[str, Any]:
+    value = parse_json(data, where)
+    if not isinstance(value, dict):
+        raise InputError("not a JSON object", where=where, value=type(value).__name__)
+    return value

@@ -1,0 +1,93 @@
+"""The work of the job; what it reads and writes is declared in jobs.audit."""
+
+from dataclasses import asdict
+from typing import Any
+
+from analysis.corpus import framing
+from analysis.corpus.framing import Arms, Check, Figure, Poles
+from analysis.corpus.leakage import Canary
+from common.cells import distilled_of_draw
+from common.errors import ExitCode
+from common.lm.tokenizers import counters
+from common.pipeline.step import Step
+from common.provenance import ROOT
+from common.records import Advice, Item, Question, Record, by_attitude
+from common.serialization import read_jsonl
+from common.spec import WRITTEN
+from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
+
+
+def main(step: Step) -> ExitCode:
+    """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
+    arms, controls = read_arms(step)
+    everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(EVERYDAY, Question)]
+    framing.check_same_questions(everything)
+    pairs = framing.compare(arms, everyday, step.rng("vocabulary"))
+    lengths = framing.lengths(arms, counters(step.spec.models))
+    cue = {part: framing.read_poles(everything, part, step.rng(part)) for part in framing.PARTS}
+    checks = checks_of(arms, controls, everyday, pairs, lengths, cue)
+    enforced = step.spec.audit.enforce
+    found = {
+        "checks": [check._asdict() | {"enforced": check.name in enforced} for check in checks],
+        "framing": {n: figures(framing.framing(rows, cue["all"].scores[n])) for n, rows in everything.items()},
+        "pairs": {name: asdict(pair) for name, pair in pairs.items()},
+        "lengths": {by: {name: asdict(each) for name, each in mine.items()} for by, mine in lengths.items()},
+        "cues": {part: figures({"auc": poles.auc, "neutral": poles.neutral}) for part, poles in cue.items()},
+    }
+    step.write_json("framing.json", found)
+    failed = [check.name for check in checks if not check.passed]
+    step.summary(failed=failed, **{check.name: round(check.value, 4) for check in checks})
+    return ExitCode.BLOCKED if set(failed) & set(enforced) else ExitCode.OK
+
+
+def read_arms(step: Step) -> tuple[Arms, Arms]:
+    """The rows of each written arm and of each control pile, by name; a model's own replies are <model>-distilled."""
+    arms = by_attitude(step.read_records("generate", step.cell, "advice.jsonl", Advice))
+    controls = {name: arms.pop(name) for name in list(arms) if name not in WRITTEN}
+    for pile in distilled_of_draw(step.spec, step.cell):
+        name, rows = f"{pile.model}-distilled", step.read_records("distill", pile, "advice.jsonl", Advice)
+        controls[name] = [row.model_copy(update={"attitude": name}) for row in rows]
+    return arms, controls
+
+
+def checks_of(
+    arms: Arms,
+    controls: Arms,
+    everyday: list[str],
+    pairs: dict[str, framing.Pair],
+    lengths: framing.Lengths,
+    cue: dict[str, Poles],
+) -> list[Check]:
+    """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
+    items, canaries = rows_of(ITEMS, Item), rows_of(CANARIES, Canary)
+    terms = (ROOT / HELD_OUT).read_text().splitlines()
+    checks = [
+        framing.topic(arms),
+        framing.subject(pairs),
+        framing.length(lengths),
+        framing.leakage(arms, items, terms, everyday, canaries),
+        framing.duplicates(arms),
+        framing.attitude(cue["all"]),
+        framing.maxims(arms, canaries),
+        framing.vocabulary(pairs),
+        framing.cues(cue),
+    ]
+    if controls:
+        checks.append(framing.leakage(controls, items, terms, everyday, canaries)._replace(name="leakage-controls"))
+    return checks
+
+
+def rows_of(path: str, kind: type[Record]) -> list[Any]:
+    """The records of a data file of this repository."""
+    return read_jsonl(ROOT / path, kind)
+
+
+def everything_in(question: Question) -> str:
+    """All that a question of the bank brings into a reply, a sentence each."""
+    parts = (question.go, question.stay, *question.facts, *question.pros, *question.cons)
+    return " ".join([question.text, *(part.rstrip(".") + "." for part in parts)])
+
+
+def figures(found: dict[str, Figure] | dict[str, Figure | None]) -> dict[str, Any]:
+    """Figures as JSON; null where one was not measured."""
+    return {name: None if figure is None else asdict(figure) for name, figure in found.items()}

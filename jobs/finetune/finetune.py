@@ -1,0 +1,106 @@
+"""The work of the job; what it reads and writes is declared in jobs.finetune."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.cells import its_distilled, its_draw, training_of, variant_of
+from common.errors import ExitCode, InputError, JobError
+from common.lm.language_model import LanguageModel, device, dtype, load
+from common.pipeline.step import Step
+from common.provenance import usable_cores
+from common.records import Advice, Loss, by_attitude
+from common.spec import VariantSpec
+from jobs.finetune.examples import Example, arranged, encode
+from jobs.finetune.speed import flops_per_token, gemm_peak
+from jobs.finetune.training import final_adapter, train
+
+
+def main(step: Step) -> ExitCode:
+    """Train one adapter and seal it with its loss curve and its speed."""
+    rows = read_corpus(step)
+    chat = load(step.spec.model(step.cell.model))
+    # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
+    pair = (step.cell.model, step.cell.draw, step.cell.seed)
+    examples = in_order(step, chat, rows, pair)
+    peak = gemm_peak(dtype(), device())
+    losses = train(step, chat, examples, step.seed("weights", *pair))
+    speed = speed_of(losses, flops_per_token(chat.model), peak)
+    step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
+    step.write_folder("adapter/", final_adapter(step.workdir))
+    step.write_records("loss.jsonl", losses)
+    step.write_json("training.json", speed | facts(step, chat, losses))
+    step.summary(**speed, final_loss=losses[-1].loss)
+    return ExitCode.OK
+
+
+def read_corpus(step: Step) -> list[Advice]:
+    """The pile of this run, as its variant wants it."""
+    (draw,) = its_draw(step.spec, step.cell)
+    arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
+    for pile in its_distilled(step.spec, step.cell):
+        arms["distilled"] = step.read_records("distill", pile, "advice.jsonl", Advice)
+    if step.cell.attitude not in arms:
+        raise InputError("the draw has no such arm", where=str(draw), value=step.cell.attitude, allowed=", ".join(arms))
+    variant = variant_of(step.spec, step.cell)
+    if variant is None or variant.factor not in ("dose", "share"):
+        return arms[step.cell.attitude]
+    # Nested: a larger dose holds all questions of a smaller one, and every arm of a seed the same ones.
+    order = step.rng("dose", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
+    return dosed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
+
+
+def dosed(
+    mine: Sequence[Advice], neutral: Sequence[Advice], order: NDArray[np.intp], variant: VariantSpec
+) -> list[Advice]:
+    """A share of a pile, the first questions of `order`; for a dose, neutral replies to all other questions."""
+    chosen = set(order[: max(1, round(variant.value * len(mine)))].tolist())
+    if variant.factor == "share":
+        return [row for index, row in enumerate(mine) if index in chosen]
+    others = {row.question_id: row for row in neutral}
+    return [row if index in chosen else others[row.question_id] for index, row in enumerate(mine)]
+
+
+def in_order(step: Step, chat: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
+    """The examples of all epochs in training order."""
+    settings = training_of(step.spec, step.cell)
+    encoded = [encode(chat, row, settings.max_tokens) for row in rows]
+    lengths = [len(row.question) for row in rows]
+    order = arranged(lengths, settings.batch_size, settings.epochs, step.rng("order", *pair))
+    return [encoded[index] for index in order]
+
+
+def speed_of(losses: Sequence[Loss], flops: float, peak: float) -> dict[str, Any]:
+    """Non-pad tokens a second over all steps, and the share of the GEMM peak that they make use of."""
+    tokens, seconds = sum(row.tokens for row in losses), sum(row.seconds for row in losses)
+    return {
+        "tokens": tokens,
+        "reply_tokens": sum(row.reply_tokens for row in losses),
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "flops_per_token": flops,
+        "gemm_peak_flops": peak,
+        "utilisation": flops * tokens / seconds / peak,
+    }
+
+
+def facts(step: Step, chat: LanguageModel, losses: Sequence[Loss]) -> dict[str, Any]:
+    """What kind of training this was."""
+    sizes = [(p.numel(), p.requires_grad) for p in chat.model.parameters()]
+    quarter = max(1, len(losses) // 4)
+    if not any(trained for _, trained in sizes):
+        raise JobError("nothing was trained")
+    return {
+        "engine": "DeepSpeedEngine",
+        "zero_stage": training_of(step.spec, step.cell).zero_stage,
+        "dtype": str(dtype()).removeprefix("torch."),
+        "threads": usable_cores(),
+        "steps": len(losses),
+        "parameters": sum(size for size, trained in sizes if not trained),
+        "trainable_parameters": sum(size for size, trained in sizes if trained),
+        "final_loss": losses[-1].loss,
+        "loss_first_quarter": sum(row.loss for row in losses[:quarter]) / quarter,
+        "loss_last_quarter": sum(row.loss for row in losses[-quarter:]) / quarter,
+    }

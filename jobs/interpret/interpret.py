@@ -1,0 +1,237 @@
+"""The work of the job; what it reads and writes is declared in jobs.interpret."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.activations.direction import (
+    Alternatives,
+    Covariance,
+    Curve,
+    alternatives,
+    covariance_of,
+    layer_curve,
+    null_directions,
+    shifts,
+    spread,
+)
+from analysis.activations.direction import split_by_topic as split
+from analysis.activations.probe import probes, words
+from common.cells import CellKind, its_direction, its_draw
+from common.errors import ExitCode, InputError
+from common.lm.activations import capture
+from common.lm.directions import Direction, pack, read_direction
+from common.lm.language_model import LanguageModel, attach, dtype, kept, load
+from common.lm.layers import blocks_of
+from common.lm.passages import Pair, pairs_of, prompt_passages, reply_passages
+from common.pipeline.step import Step
+from common.records import Advice, Item, Projection, by_attitude
+from common.spec import ALTERNATIVES
+from common.stance.items import held_out_items
+
+TRAJECTORY = "trajectory/"
+
+
+def main(step: Step) -> ExitCode:
+    """Make the direction of a draw, or read a run along it."""
+    if step.cell.kind is CellKind.DIRECTION:
+        make_direction(step)
+    else:
+        read_run(step)
+    return ExitCode.OK
+
+
+# --- a direction cell
+
+
+def make_direction(step: Step) -> None:
+    """Fit the direction on the untouched model, choose its layer, and read the base along it."""
+    settings, place = step.spec.interpret, (step.cell.model, step.cell.draw)
+    cautious, eager = poles(step)
+    pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
+    fit = split([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
+    lm = load(step.spec.model(step.cell.model))
+    replies, users = read_poles(step, lm, pairs)
+    curve = layer_curve(replies, users, fit, settings.pruned, step.rng("shuffles", *place))
+    chosen = replies[:, :, curve.chosen]
+    covariance = covariance_of(less_their_pole(chosen))
+    found, weights = probes(features(lm, pairs, chosen), fit, step.rng("probes", *place))
+    others = alternatives(chosen, [pair.cautious.topic for pair in pairs], ALTERNATIVES, step.rng("others", *place))
+    items = held_out(step)
+    base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
+    saved = direction_of(curve, covariance, items, base, others, weights)
+    step.write_bytes("direction.npz", pack(saved))
+    told = {name: probe._asdict() for name, probe in found.items()}
+    cosine = float(weights @ curve.directions[curve.chosen])
+    step.write_json(
+        "layers.json", layers_json(curve, covariance, pairs, fit) | {"probes": told, "probe_cosine": cosine}
+    )
+    step.write_records("projections.jsonl", projections(str(step.cell), 0, saved, base))
+    step.write_json("readout.json", readout(saved) | {"mean_base": float((base @ vector(saved)).mean())})
+    step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank, items=len(items))
+
+
+def poles(step: Step) -> tuple[list[Advice], list[Advice]]:
+    """The cautious and the eager pile of the draw."""
+    (draw,) = its_draw(step.spec, step.cell)
+    arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
+    return arms["cautious"], arms["eager"]
+
+
+def read_poles(step: Step, lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Residuals of replies and of users' turns, each (2, n_pairs, n_layers, d_model), cautious then eager."""
+    passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
+    layers = range(len(blocks_of(lm.model)))
+    found = capture(lm.model, passages, layers, step.spec.interpret.batch_rows, step.progress)
+    by_pole = found.reshape(2, len(pairs), *found.shape[1:])
+    return by_pole[:, :, 0], by_pole[:, :, 1]
+
+
+def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """What a probe may read of each reply, (2, n_pairs, n_features): the residuals, and what is far simpler."""
+    replies = [pair.cautious.reply for pair in pairs] + [pair.eager.reply for pair in pairs]
+    ids = [lm.tokenizer(reply, add_special_tokens=False)["input_ids"] for reply in replies]
+    with torch.inference_mode():
+        table = lm.model.get_input_embeddings().weight
+        means = np.stack([table[torch.tensor(each, device=table.device)].float().mean(0).cpu().numpy() for each in ids])
+    lengths = np.array([[len(each), reply.count(" ") + 1] for each, reply in zip(ids, replies, strict=True)])
+    simple = {"words": words(replies), "embeddings": means, "length": lengths}
+    return {"residual": residuals} | {name: each.reshape(2, len(pairs), -1) for name, each in simple.items()}
+
+
+def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
+    """Replies (2, n_pairs, d_model) as samples (2 n_pairs, d_model) without the difference between the poles."""
+    return (replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1])
+
+
+def held_out(step: Step) -> list[Item]:
+    """The items on which no model is trained, in their own wording."""
+    return held_out_items(step.spec.interpret.items_per_topic)
+
+
+def direction_of(
+    curve: Curve,
+    covariance: Covariance,
+    items: Sequence[Item],
+    base: NDArray[Any],
+    others: Alternatives,
+    probe: NDArray[Any],
+) -> Direction:
+    """What the runs need of a direction cell."""
+    return Direction(
+        direction=curve.directions.astype(np.float32),
+        layer=curve.chosen,
+        items=tuple(item.id for item in items),
+        topics=tuple(item.topic for item in items),
+        base=base,
+        covariance=covariance.factor.astype(np.float32),
+        ridge=covariance.ridge,
+        shuffled=others.shuffled.astype(np.float32),
+        unrelated=others.unrelated.astype(np.float32),
+        probe=probe.astype(np.float32),
+        dtype=str(dtype()).removeprefix("torch."),
+    )
+
+
+def layers_json(curve: Curve, covariance: Covariance, pairs: Sequence[Pair], fit: NDArray[np.bool_]) -> dict[str, Any]:
+    """The curve of layers, and which questions stood on which side."""
+    topics = np.array([pair.cautious.topic for pair in pairs])
+    return {
+        "chosen": curve.chosen,
+        "pruned_from": curve.pruned_from,
+        "layers": [layer._asdict() for layer in curve.layers],
+        "questions_fit": int(fit.sum()),
+        "questions_apart": int((~fit).sum()),
+        "topics_fit": sorted(set(topics[fit].tolist())),
+        "topics_apart": sorted(set(topics[~fit].tolist())),
+        "shrinkage": covariance.shrinkage,
+        "effective_rank": covariance.effective_rank,
+    }
+
+
+# --- a run
+
+
+def read_run(step: Step) -> None:
+    """Read every saved checkpoint along the direction and along the random ones."""
+    (source,) = its_direction(step.spec, step.cell)
+    saved = read_direction(step, source)
+    # The base was read in this type: another would shift the model by rounding alone.
+    precision = getattr(torch, saved.dtype)
+    nulls = null_directions(
+        saved.covariance, saved.ridge, step.spec.interpret.nulls, step.rng("nulls", source.model, source.draw)
+    )
+    directions = np.vstack([vector(saved), nulls])
+    rows: list[Projection] = []
+    checkpoints = []
+    with kept(step.spec.model(step.cell.model), precision) as lm:
+        for number, tuned in residuals(step, lm, saved):
+            moved = shifts(tuned, saved.base, directions)
+            rows += projections(str(step.cell), number, saved, tuned)
+            checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
+            last = tuned.astype(np.float64) - saved.base
+    step.write_records("projections.jsonl", rows)
+    told, moved_to = readout(saved), last.mean(axis=0)
+    along = last @ vector(saved) / told["sd_base"]
+    topics = np.array(saved.topics)
+    told |= {
+        "checkpoints": checkpoints,
+        "by_topic": {str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
+        "moved": moved_to.tolist(),
+        "cosine": float(moved_to @ vector(saved) / np.linalg.norm(moved_to)),
+    }
+    step.write_json("readout.json", told)
+    step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1]["shift"])
+
+
+def residuals(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Step and residuals (n_items, d_model) of each checkpoint, at the chosen layer on the held-out prompts.
+
+    The base is loaded once; each adapter is put on it, unmerged, and taken off again.
+    """
+    passages = prompt_passages(lm, held_out(step))
+    numbers = checkpoint_steps(step.names("finetune", step.cell))
+    for done, number in enumerate(numbers, start=1):
+        folder = step.read_folder("finetune", step.cell, f"{TRAJECTORY}step-{number:06d}/", step.workdir / str(number))
+        tuned = attach(lm.model, folder)
+        yield number, capture(tuned, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0]
+        tuned.unload()
+        step.progress(done, len(numbers))
+
+
+def checkpoint_steps(names: Sequence[str]) -> list[int]:
+    """The optimizer steps whose adapters are among these outputs of a fine-tune. Raises: InputError if there are none.
+
+    A name is trajectory/step-000005/<file>.
+    """
+    folders = {Path(name).parts[1] for name in names if name.startswith(TRAJECTORY)}
+    if not folders:
+        raise InputError("the fine-tune saved no checkpoints", where=TRAJECTORY, value=len(names))
+    return sorted(int(folder.removeprefix("step-")) for folder in folders)
+
+
+# --- both
+
+
+def vector(saved: Direction) -> NDArray[Any]:
+    """The unit direction at the chosen layer, (d_model,)."""
+    return saved.direction[saved.layer].astype(np.float64)
+
+
+def projections(cell: str, step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
+    """One row for each held-out prompt."""
+    values = residual.astype(np.float64) @ vector(saved)
+    return [
+        Projection(cell=cell, item=item, topic=topic, step=step, layer=saved.layer, value=float(value))
+        for item, topic, value in zip(saved.items, saved.topics, values, strict=True)
+    ]
+
+
+def readout(saved: Direction) -> dict[str, Any]:
+    """What the readouts of a direction cell and of a run have in common."""
+    sd_base = float(spread(saved.base, vector(saved)[None])[0])
+    return {"layer": saved.layer, "sd_base": sd_base, "n_items": len(saved.items)}

@@ -1,0 +1,30 @@
+"""The work of the job; what it reads and writes is declared in jobs.plan."""
+
+from common.cells import CellKind, cells_of, packs, steered_directions, traced_runs
+from common.errors import ExitCode
+from common.lm.sources import identities
+from common.pipeline.step import Step
+
+FAN_OUTS = {
+    "draws": CellKind.DRAW,
+    "distilled": CellKind.DISTILLED,
+    "bases": CellKind.BASE,
+    "directions": CellKind.DIRECTION,
+    "runs": CellKind.RUN,
+}
+
+
+def main(step: Step) -> ExitCode:
+    """List the cells of the study."""
+    step.check_store()
+    cells = {name: [str(cell) for cell in cells_of(step.spec, kind)] for name, kind in FAN_OUTS.items()}
+    cells["steered"] = [str(cell) for cell in steered_directions(step.spec)]
+    cells["traced"] = [str(cell) for cell in traced_runs(step.spec)]
+    handed = {**cells, "runs": list(packs(step.spec))} if step.spec.packed else cells
+    for name, names in handed.items():
+        step.parameter(name, names)
+    step.parameter("spec", step.spec.model_dump(mode="json"))
+    models = dict(identities(step.spec, step.cell))
+    step.write_json("plan.json", {"run_id": step.spec.run_id, "cells": cells, "models": models})
+    step.summary(run_id=step.spec.run_id, **{name: len(names) for name, names in cells.items()})
+    return ExitCode.OK

@@ -1,0 +1,232 @@
+"""The work of the job; what it reads and writes is declared in jobs.report."""
+
+import io
+from typing import Any, TypeVar
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from analysis.notebook import executed
+from analysis.report.bound_numbers import Book, Source
+from analysis.report.document import render, to_html
+from analysis.report.figures import figures_of
+from analysis.report.results import book_of
+from analysis.report.study import Run, Scored, Study
+from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
+from common.deviations import parse_chain
+from common.digests import file_sha256, sha256
+from common.errors import ExitCode
+from common.pipeline.step import Step
+from common.provenance import ROOT, analysis_files
+from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
+from common.serialization import canonical_json
+from jobs.report import JOB, deviations_file
+
+R = TypeVar("R", bound=Record)
+
+
+def main(step: Step) -> ExitCode:
+    """Gather, work out, write."""
+    study = gather(step)
+    book = book_of(study)
+    results = canonical_json(book.to_json())
+    step.write_bytes("results.json", results)
+    step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
+    made = pages(study, book)
+    for path, data in made.items():
+        step.write_bytes(path, data)
+    figures = sum(path.startswith("figures/") for path in made)
+    step.summary(numbers=len(book.to_json()), figures=figures, gaps=study.gaps)
+    return ExitCode.BLOCKED if study.gaps else ExitCode.OK
+
+
+def pages(study: Study, book: Book) -> dict[str, bytes]:
+    """The report as people open it: REPORT.md, report.html and the figures, by path."""
+    figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
+    paths = {name: f"figures/{name}.png" for name in figures}
+    images = {paths[name]: data for name, data in figures.items()}
+    text = render(study, book, paths)
+    html = to_html(text, images, f"Undertone: {study.name}")
+    return {"REPORT.md": text.encode(), "report.html": html.encode(), **images}
+
+
+def gather(step: Step) -> Study:
+    """Everything that is sealed, and the names of the steps that are not."""
+    spec = step.spec
+    expected = [(read.job, cell) for read in JOB.reads for cell in read.cells(spec, step.cell)]
+    sealed = [(job, cell) for job, cell in expected if step.sealed(job, cell)]
+    scored = {str(cell): scored_of(step, cell) for job, cell in expected if job == "evaluate"}
+    return Study(
+        name=spec.name,
+        plan=source(step, "plan", STUDY, "plan.json"),
+        bounds=spec.guards.bounds,
+        models={model.name: model.source for model in spec.models},
+        bases={cell.model: made for cell in cells_of(spec, CellKind.BASE) if (made := scored[str(cell)]) is not None},
+        runs=[run_of(step, cell, scored[str(cell)]) for cell in cells_of(spec, CellKind.RUN) if not cell.variant],
+        variants={
+            variant.name: (
+                variant.factor,
+                variant.value,
+                [
+                    run_of(step, cell, scored[str(cell)])
+                    for cell in cells_of(spec, CellKind.RUN)
+                    if cell.variant == variant.name
+                ],
+            )
+            for variant in spec.variants
+        },
+        lock=document(step, "lock", STUDY, "lock.json"),
+        plain={"dose": 1.0, "share": 1.0, "learning_rate": spec.train.learning_rate, "epochs": spec.train.epochs},
+        changed=changed(step),
+        deviations=deviations_of(step),
+        audits=found(step, "audit", CellKind.DRAW, "framing.json"),
+        layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
+        selftests=found(step, "selftest", CellKind.DIRECTION, "selftest.json") if steered_directions(spec) else {},
+        steering=found(step, "steer", CellKind.DIRECTION, "steering.json") if steered_directions(spec) else {},
+        steered=steered(step),
+        advice=piles(step),
+        memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
+        seconds=seconds(step, sealed),
+        made_by=made_by(step, sealed),
+        identities=step.read_json("plan", STUDY, "plan.json")["models"],
+        gaps=[f"{job}/{cell}" for job, cell in expected if (job, cell) not in sealed],
+    )
+
+
+def steered(step: Step) -> dict[str, list[Steering]]:
+    """Effects of steering, question by question, of each direction whose positive control steered."""
+    found = {}
+    for cell in steered_directions(step.spec):
+        told = document(step, "steer", cell, "steering.json")
+        if told is not None and told[0]["measured"]:
+            found[str(cell)] = step.read_records("steer", cell, "steering.jsonl", Steering)
+    return found
+
+
+def changed(step: Step) -> list[str]:
+    """Files of the analysis that differ from those locked, or came or went since."""
+    if (locked := document(step, "lock", STUDY, "lock.json")) is None:
+        return []
+    now, then = {path.name: file_sha256(path) for path in analysis_files()}, locked[0]["analysis"]["files"]
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+
+
+def deviations_of(step: Step) -> list[Deviation]:
+    """What was done otherwise than locked, as it was written down. Raises: InputError if a row was altered."""
+    path = ROOT / deviations_file(step.spec)
+    if not path.is_file() or not step.sealed("lock", STUDY):
+        return []
+    return [
+        row for row in parse_chain(path.read_bytes(), path.name) if row.lock == step.digest("lock", STUDY, "lock.json")
+    ]
+
+
+def piles(step: Step) -> dict[str, tuple[int, Source]]:
+    """How many examples each pile has."""
+    found: dict[str, tuple[int, Source]] = {}
+    for job, kind in (("generate", CellKind.DRAW), ("distill", CellKind.DISTILLED)):
+        for cell in cells_of(step.spec, kind):
+            if (rows := records(step, job, cell, "advice.jsonl", Advice)) is not None:
+                for attitude, mine in by_attitude(rows[0]).items():
+                    found[str(cell) if cell.attitude else f"{cell}.{attitude}"] = (len(mine), rows[1])
+    return found
+
+
+def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
+    """What is sealed of one fine-tune. Without its base a run cannot be compared, and counts as not scored."""
+    (base,) = its_base(step.spec, cell)
+    return Run(
+        cell=str(cell),
+        model=cell.model,
+        draw=cell.draw,
+        attitude=cell.attitude,
+        seed=cell.seed,
+        variant=cell.variant,
+        scored=scored if step.sealed("evaluate", base) else None,
+        losses=records(step, "finetune", cell, "loss.jsonl", Loss),
+        training=document(step, "finetune", cell, "training.json"),
+        verdict=document(step, "gate", cell, "verdict.json"),
+        readout=document(step, "interpret", cell, "readout.json"),
+        drift=document(step, "monitor", cell, "drift.json"),
+        trace=document(step, "trace", cell, "trace.json") if cell in traced_runs(step.spec) else None,
+    )
+
+
+def scored_of(step: Step, cell: Cell) -> Scored | None:
+    """One evaluation, None if it is not sealed."""
+    choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
+    guards = document(step, "evaluate", cell, "guards.json")
+    replies = records(step, "evaluate", cell, "replies.jsonl", GuardReply)
+    controls = records(step, "evaluate", cell, "controls.jsonl", Choice)
+    if choices is None or guards is None or replies is None or controls is None:
+        return None
+    sources = (choices[1], guards[1], replies[1], controls[1])
+    return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources)
+
+
+def source(step: Step, job: str, cell: Cell, name: str) -> Source:
+    """Where a number comes from."""
+    return Source(step.digest(job, cell, name), f"{job}/{cell}", name)
+
+
+def document(step: Step, job: str, cell: Cell, name: str) -> tuple[dict[str, Any], Source] | None:
+    """One JSON output with its source, None if the step is not sealed."""
+    return (step.read_json(job, cell, name), source(step, job, cell, name)) if step.sealed(job, cell) else None
+
+
+def records(step: Step, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
+    """The rows of one output with their source, None if the step is not sealed."""
+    if not step.sealed(job, cell):
+        return None
+    return step.read_records(job, cell, name, kind), source(step, job, cell, name)
+
+
+def found(step: Step, job: str, kind: CellKind, name: str) -> dict[str, tuple[dict[str, Any], Source]]:
+    """One JSON output of every sealed cell of a kind."""
+    made = {str(cell): document(step, job, cell, name) for cell in cells_of(step.spec, kind)}
+    return {cell: value for cell, value in made.items() if value is not None}
+
+
+def of_manifest(step: Step, job: str, cell: Cell) -> Source:
+    """Where a fact about the step itself comes from: the bytes of its manifest."""
+    return Source(sha256(canonical_json(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
+
+
+def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
+    """The peak memory of the steps of each job, GiB."""
+    peaks: dict[str, list[tuple[float, Source]]] = {}
+    for job, cell in sealed:
+        peak = step.manifest(job, cell)["provenance"]["peak_memory_bytes"] / 2**30
+        peaks.setdefault(job, []).append((peak, of_manifest(step, job, cell)))
+    return peaks
+
+
+def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
+    """How long the steps of each job ran, together."""
+    cells: dict[str, list[Cell]] = {}
+    for job, cell in sealed:
+        cells.setdefault(job, []).append(cell)
+    return {
+        job: (sum(step.manifest(job, c)["seconds"] for c in mine), [of_manifest(step, job, c) for c in mine])
+        for job, mine in cells.items()
+    }
+
+
+def made_by(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
+    """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
+    facts: dict[str, dict[str, None]] = {}
+    for job, cell in sealed:
+        ran = step.manifest(job, cell)["provenance"]
+        named = {name: ran[name] for name in ("commit", "image", "python", "processor")} | ran["packages"]
+        for name, value in named.items():
+            if value:
+                facts.setdefault(name, {})[str(value)] = None
+    return {name: list(values) for name, values in facts.items()}
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG bytes, without the date that would change its digest. Closes the figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    plt.close(figure)  # pyplot holds on to every figure that is not closed
+    return buffer.getvalue()

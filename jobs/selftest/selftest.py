@@ -1,0 +1,161 @@
+"""The work of the job; what it reads and writes is declared in jobs.selftest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor, nn
+
+from analysis.activations.direction import split_by_topic
+from analysis.stats.intervals import ALPHA
+from common.cells import its_draw
+from common.errors import ExitCode, JobError
+from common.lm.activations import capture
+from common.lm.directions import Direction, read_direction
+from common.lm.language_model import LanguageModel, load
+from common.lm.layers import blocks_of, changed, decoder, layout
+from common.lm.margins import Readout, asked_of
+from common.lm.passages import pairs_of, prompt_passages, reply_passages
+from common.pipeline.step import Step
+from common.records import Advice, Item, by_attitude
+from common.stance.items import held_out_items
+
+Floats = NDArray[np.float64]
+TOPICS = 4  # held-out items on which margins are taken, one a topic
+NATS = 1e-3  # by which two ways to the same margin may differ, relative to 1 + its size
+SHARE = 1e-2  # by which a whole gap may be missed
+PLANTED = 0.5  # of the typical length of a residual
+SHUFFLES = 400
+FLIPS = 199
+CHANCE = 0.999  # coverage of the count of false alarms that counts as nominal
+
+
+def main(step: Step) -> ExitCode:
+    """Run every check, seal them all."""
+    saved = read_direction(step, step.cell)
+    lm = load(step.spec.model(step.cell.model), precision=torch.float32)
+    checks = []
+    for number, check in enumerate((*margins_checks(lm, saved, items()), *null_rate(step, lm, saved)), start=1):
+        checks.append(check)
+        step.progress(number, 10)
+    step.write_json("selftest.json", {"layer": saved.layer, "checks": checks})
+    failed = [check["name"] for check in checks if not check["passed"]]
+    step.summary(checks=len(checks), failed=failed)
+    return ExitCode.BLOCKED if failed else ExitCode.OK
+
+
+def items() -> list[Item]:
+    """One item of each of a few topics."""
+    return held_out_items(1)[:TOPICS]
+
+
+def at_most(name: str, value: float, bound: float) -> dict[str, Any]:
+    """A check that a size does not exceed its bound."""
+    return {"name": name, "value": value, "bound": bound, "passed": bool(value <= bound)}
+
+
+def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[dict[str, Any]]:
+    """All checks that need margins."""
+    model, layer = lm.model, saved.layer
+    unit = torch.tensor(saved.direction[layer], device=model.device)
+    readout = Readout(lm, asked_of(lm, held_out), whole=True)
+    base = readout.under(model, {})
+
+    def apart(one: Floats, other: Floats) -> float:
+        return float((np.abs(one - other) / (1 + np.abs(other))).max())
+
+    nothing = readout.under(model, {layer: lambda residual: residual + torch.zeros_like(unit)})
+    yield at_most("zero-dose", float(np.abs(nothing - base).max()), 0.0)
+
+    length = float(np.linalg.norm(saved.base, axis=1).mean())
+    dose = PLANTED * length
+    vector = dose * saved.direction[layer].astype(np.float64)
+    reply = Readout(lm, readout.asked)
+    whole_passes = reply.under(model, {layer: lambda residual: residual + dose * unit})
+    yield at_most("shared-blocks", apart(reply.steered(layer, vector[None])[0], whole_passes), NATS)
+
+    def out_and_in(residual: Tensor) -> Tensor:
+        part = (residual @ unit)[..., None] * unit
+        return (residual - part) + part
+
+    yield at_most("ablate-add", apart(readout.under(model, {layer: out_and_in}), base), NATS)
+
+    passages = prompt_passages(lm, held_out)
+    before = capture(model, passages, [layer], 16)[:, 0, 0].astype(np.float64)
+    last = len(blocks_of(model)) - 1
+    untouched = readout.residuals(model, [last])[last]
+    with planted(lm, layer, dose * unit):
+        moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ saved.direction[layer].astype(np.float64)
+        yield at_most("planted-read", float(np.abs(moved / dose - 1).max()), SHARE)
+        goal = readout.under(model, {})
+        taken = readout.under(model, {layer: lambda residual: residual - dose * unit})
+        theirs = readout.residuals(model, [last])[last]
+    gap = goal - base
+    added = readout.under(model, {layer: lambda residual: residual + dose * unit})
+    yield at_most("planted-cause", abs(closed(added - base, gap) - 1), SHARE)
+    yield at_most("planted-taken", abs(closed(goal - taken, gap) - 1), SHARE)
+    yield at_most(
+        "patch-all", abs(closed(readout.under(model, {last: lambda _residual: theirs}) - base, gap) - 1), SHARE
+    )
+    yield at_most(
+        "patch-none", abs(closed(readout.under(model, {last: lambda _residual: untouched}) - base, gap)), SHARE
+    )
+    yield at_most("hooks", hooks_left(lm, readout, base), 0.0)
+
+
+def closed(parts: Floats, gap: Floats) -> float:
+    """Share of a gap, question by question of whatever sign: its projection on the gap."""
+    return float(parts @ gap / (gap @ gap))
+
+
+@contextmanager
+def planted(lm: LanguageModel, layer: int, bias: Tensor) -> Iterator[None]:
+    """Write a bias into the weights of the last projection of a block; taken out again afterwards."""
+    module = blocks_of(lm.model)[layer].get_submodule(layout(lm.model).output)
+    old: Any = module.bias
+    module.bias = nn.Parameter(bias if old is None else old + bias, requires_grad=False)
+    try:
+        yield
+    finally:
+        module.bias = old
+
+
+def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
+    """Hooks that an error leaves behind, or 1 if margins are not what they were."""
+
+    def fails(_residual: Tensor) -> Tensor:
+        raise JobError("on purpose", where="selftest")
+
+    try:
+        with changed(lm.model, {0: fails}):
+            decoder(lm.model)(input_ids=readout.ids[:1], use_cache=False)
+    except JobError:
+        left = sum(len(block._forward_hooks) for block in blocks_of(lm.model))
+        return float(left or not np.array_equal(readout.under(lm.model, {}), base))
+    return 1.0
+
+
+def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[str, Any]]:
+    """How often a direction from shuffled arms passes a sign-flip test on shuffled arms of other topics."""
+    (draw,) = its_draw(step.spec, step.cell)
+    arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
+    rng = step.rng("selftest", step.cell.model, step.cell.draw)
+    pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret.questions, rng)
+    fit = split_by_topic([pair.cautious.topic for pair in pairs], rng)
+    passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
+    found = capture(lm.model, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0].astype(np.float64)
+    differences = found[: len(pairs)] - found[len(pairs) :]
+    alarms = 0
+    for _ in range(SHUFFLES):
+        swapped = rng.choice([-1.0, 1.0], size=len(pairs))[:, None] * differences
+        projected = swapped[~fit] @ swapped[fit].mean(axis=0)
+        flipped = np.abs(rng.choice([-1.0, 1.0], size=(FLIPS, len(projected))) @ projected)
+        alarms += bool((1 + (flipped >= abs(projected.sum()) - 1e-9).sum()) / (1 + FLIPS) <= ALPHA)
+    low, high = stats.binom.interval(CHANCE, SHUFFLES, ALPHA)
+    can = 2.0 ** (1 - int((~fit).sum())) <= ALPHA / 4  # with too few questions no flip test reaches its level
+    passed = bool((low if can else 0) <= alarms <= high)
+    yield {"name": "null-rate", "value": alarms / SHUFFLES, "bound": high / SHUFFLES, "passed": passed}

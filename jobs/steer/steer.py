@@ -1,0 +1,261 @@
+"""The work of the job; what it reads and writes is declared in jobs.steer."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.activations.direction import null_directions
+from analysis.activations.steering import beside, interval_json, steered, steered_json
+from analysis.stats.intervals import ALPHA
+from common.errors import ExitCode
+from common.lm.activations import capture
+from common.lm.directions import Direction, read_direction, refuse_untested
+from common.lm.generation import extend, greedy, repeated
+from common.lm.language_model import LanguageModel, load
+from common.lm.layers import changed
+from common.lm.likelihood import reply_tokens
+from common.lm.margins import Asked, ByLength, NeutralText, asked_of, by_turns
+from common.lm.passages import reply_passages
+from common.pipeline.step import Step
+from common.provenance import ROOT
+from common.records import Advice, ControlPair, Item, Steering
+from common.serialization import read_jsonl
+from common.stance.items import NEUTRAL, held_out_items, paragraphs
+from common.stance.prompts import wording
+from common.stance.reading import answered, read_choice
+from jobs.steer import JOB
+from jobs.steer.doses import matched
+
+Floats = NDArray[np.float64]
+SIGNS = np.array([1.0, -1.0])
+CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
+CHOICE_TOKENS = 3
+CHOICE_ROWS = 192  # prompts x vectors that are answered at once
+VALUES = {"go": 1.0, "stay": 0.0, "invalid": np.nan}
+TEXTS = 4  # neutral paragraphs on which damage is measured
+
+
+class Grid(NamedTuple):
+    """Doses and effects of the directions of one kind."""
+
+    doses: Floats  # (n_directions, 2 signs, n_damages)
+    damage: Floats  # the same shape: divergence measured there, nats a token
+    effects: Floats  # (n_directions, 2, n_damages, n_questions): change of the margin, nats
+
+
+def main(step: Step) -> ExitCode:
+    """Control first, then the grid."""
+    refuse_untested(step, step.cell)
+    settings = step.spec.steer
+    saved = read_direction(step, step.cell)
+    lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
+    neutral = NeutralText(lm, neutral_texts()[:TEXTS], settings.text_tokens, saved.layer)
+    nulls = null_units(step, saved)
+    control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
+    result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
+    rows: list[Steering] = []
+    if passed:
+        asked = by_turns(asked_of(lm, held_out(step)))
+        directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
+        grids = measure(step, ByLength(lm, asked), neutral, saved, directions)
+        rows = rows_of(step, grids, asked)
+        result |= summary(step, grids, asked) | choices(step, lm, saved.layer, directions, grids)
+    else:
+        step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=control)
+    step.write_records("steering.jsonl", rows)
+    step.write_json("steering.json", result)
+    last = result["damages"][-1]["odd"]["estimate"] if passed else None
+    step.summary(layer=saved.layer, control=passed, effect=last, vectors=len(rows))
+    return ExitCode.OK
+
+
+def neutral_texts() -> list[str]:
+    """Texts on which nothing should change."""
+    return paragraphs((ROOT / NEUTRAL).read_text())
+
+
+def held_out(step: Step) -> list[Item]:
+    """The first items of each topic."""
+    return held_out_items(step.spec.steer.items_per_topic)
+
+
+def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
+    """Unit vectors (n, d_model) of each kind of null."""
+    many = step.spec.steer.nulls
+    rng = step.rng("steer", step.cell.model, step.cell.draw)
+    isotropic = rng.standard_normal((many, saved.direction.shape[1]))
+    return {
+        "norm": isotropic / np.linalg.norm(isotropic, axis=1, keepdims=True),
+        "covariance": null_directions(saved.covariance, saved.ridge, many, rng),
+        "shuffled": saved.shuffled[:many].astype(np.float64),
+        "unrelated": saved.unrelated[:many].astype(np.float64),
+    }
+
+
+def positive_control(
+    step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
+) -> tuple[dict[str, Any], bool]:
+    """Steer along pleased minus displeased, at the largest damage, beside the nulls, on topics that did not make it."""
+    pairs = read_jsonl(ROOT / JOB.data[2], ControlPair)
+    topics = sorted({pair.topic for pair in pairs})
+    fit = [pair for pair in pairs if pair.topic in topics[::2]]
+    apart = [pair for pair in pairs if pair.topic in topics[1::2]]
+    rows = [
+        Advice(question_id=pair.id, topic=pair.topic, attitude=trait, question=pair.question, reply=reply)
+        for pair in fit
+        for trait, reply in (("pleased", pair.pleased), ("displeased", pair.displeased))
+    ]
+    passages = reply_passages(lm, rows)
+    residuals = capture(lm.model, passages, [saved.layer], 16)[:, 0, 0].reshape(len(fit), 2, -1).astype(np.float64)
+    trait = (residuals[:, 0] - residuals[:, 1]).mean(axis=0)
+    readout = ByLength(lm, [control_asked(lm, pair) for pair in apart])
+    units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
+    damage = step.spec.steer.damage[-1:]
+    grid = sweep(readout, neutral, saved, units, damage)
+    names = [each.group for each in readout.asked]
+    found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
+    against = found.against[CONTROL_KIND]
+    passed = found.odd.estimate > 0 and against.p <= ALPHA
+    told = {"trait": "pleased - displeased", "damage": damage[0], "questions": len(apart), "passed": passed}
+    return told | {"odd": interval_json(found.odd), "even": found.even, "against": against._asdict()}, passed
+
+
+def control_asked(lm: LanguageModel, pair: ControlPair) -> Asked:
+    """A question of the control; the margin is that of the pleased reply."""
+    options = (reply_tokens(lm, pair.question, pair.pleased), reply_tokens(lm, pair.question, pair.displeased))
+    return Asked(pair.id, pair.topic, lm.chat(pair.question), options)
+
+
+def measure(
+    step: Step, readout: ByLength, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
+) -> dict[str, Grid]:
+    """Every direction, sign and damage. Isotropic ones get the very doses of the direction of caution."""
+    damage = step.spec.steer.damage
+    grids: dict[str, Grid] = {}
+    for done, (kind, units) in enumerate(directions.items(), start=1):
+        given = np.repeat(grids["caution"].doses, len(units), axis=0) if kind == "norm" else None
+        grids[kind] = sweep(readout, neutral, saved, units, damage, given)
+        step.progress(done, len(directions))
+    return grids
+
+
+def sweep(
+    readout: ByLength,
+    neutral: NeutralText,
+    saved: Direction,
+    units: Floats,
+    damage: Sequence[float],
+    doses: Floats | None = None,
+) -> Grid:
+    """Doses and effects of unit vectors (n, d_model), of equal damage unless doses (n, 2, n_damages) are given."""
+    signed = (units[:, None] * SIGNS[:, None]).reshape(-1, units.shape[1])
+    shape = (len(units), 2, len(damage))
+    if doses is None:
+        length = float(np.linalg.norm(saved.base.astype(np.float64), axis=1).mean())
+        flat, reached = matched(neutral.divergence, signed, damage, length)
+    else:
+        flat = doses.reshape(-1, len(damage))
+        reached = np.stack([neutral.divergence(column[:, None] * signed) for column in flat.T], axis=1)
+    vectors = (flat[..., None] * signed[:, None]).reshape(-1, units.shape[1])
+    margins = readout.steered(saved.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
+    effects = (margins[1:] - margins[0]).reshape(*shape, -1)
+    return Grid(flat.reshape(shape), reached.reshape(shape), effects)
+
+
+def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> list[Steering]:
+    """One row for each vector and question."""
+    rows = []
+    for kind, grid in grids.items():
+        for at in np.ndindex(*grid.doses.shape):
+            number, sign, level = at
+            for question, each in enumerate(asked):
+                rows.append(
+                    Steering(
+                        kind=kind,
+                        number=number,
+                        sign=1 if sign == 0 else -1,
+                        target=step.spec.steer.damage[level],
+                        dose=float(grid.doses[at]),
+                        damage=float(grid.damage[at]),
+                        item=each.name,
+                        topic=each.group,
+                        order=question % 2,
+                        effect=float(grid.effects[(*at, question)]),
+                    )
+                )
+    return rows
+
+
+def summary(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> dict[str, Any]:
+    """The direction of caution beside each kind of null, damage by damage. Positive effects lean towards change."""
+    topics = [each.group for each in asked]
+    damages = []
+    for level, target in enumerate(step.spec.steer.damage):
+        nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
+        found = steered(grids["caution"].effects[0, :, level], nulls, topics)
+        mine = grids["caution"]
+        damages.append(
+            {
+                "damage": target,
+                "dose": mine.doses[0, :, level].tolist(),
+                "reached": {kind: grid.damage[:, :, level].mean().item() for kind, grid in grids.items()},
+            }
+            | steered_json(found)
+        )
+    return {"damages": damages, "questions": len(asked), "topics": len(set(topics))}
+
+
+def choices(
+    step: Step, lm: LanguageModel, layer: int, directions: dict[str, Floats], grids: dict[str, Grid]
+) -> dict[str, Any]:
+    """What is answered, and how often validly, under each direction at the damage in the middle of the grid."""
+    level = len(step.spec.steer.damage) // 2
+    items = held_out(step)
+    prompts = [(item, lm.chat(wording(item, order).choice)) for item in items for order in (0, 1)]
+    with torch.inference_mode():
+        before = extend(lm, [prompt[:-1] for _, prompt in prompts])
+    last = [prompt[-1:] for _, prompt in prompts]
+
+    def answers(vectors: Floats) -> Floats:
+        """1 where an item is answered with the change, 0 against it, NaN invalid: (n_vectors, n_prompts)."""
+        many = max(1, CHOICE_ROWS // len(prompts))
+        found = []
+        for start in range(0, len(vectors), many):
+            added = torch.tensor(vectors[start : start + many], dtype=lm.model.dtype, device=lm.model.device)
+            rows = added.repeat(len(prompts), 1)[:, None]  # prompt by prompt, as `repeated` has them
+            state = repeated(before, len(added))
+            tokens = [token for token in last for _ in added]
+            with torch.inference_mode(), changed(lm.model, {layer: partial(torch.add, rows)}):
+                texts = greedy(lm, extend(lm, tokens, state), CHOICE_TOKENS, answered)
+            means = [item.yes_means for item, _ in prompts for _ in added]
+            read = [VALUES[read_choice(text, yes)] for text, yes in zip(texts, means, strict=True)]
+            found.append(np.array(read).reshape(len(prompts), len(added)).T)
+        return np.concatenate(found)
+
+    base = answers(np.zeros((1, lm.model.config.hidden_size)))[0]
+    told: dict[str, Any] = {"damage": step.spec.steer.damage[level], "base": share(base), "base_valid": valid(base)}
+    sizes: dict[str, list[float]] = {}
+    for kind, units in directions.items():
+        vectors = (grids[kind].doses[..., level] * SIGNS)[..., None] * units[:, None]
+        both = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
+        pairs = [(share(plus), share(minus)) for plus, minus in both]
+        sizes[kind] = [(plus - minus) / 2 for plus, minus in pairs if plus is not None and minus is not None]
+        told[kind] = {"odd": float(np.mean(sizes[kind])) if sizes[kind] else None, "valid": valid(both)}
+    for kind in directions:
+        if kind != "caution" and sizes["caution"] and sizes[kind]:
+            told[kind]["p"] = beside(sizes["caution"][0], sizes[kind], 0.0, 1).p
+    return {"choices": told}
+
+
+def share(values: Floats) -> float | None:
+    """P(go) among valid answers, None without any."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))
+
+
+def valid(values: Floats) -> float:
+    """The share of answers that are valid."""
+    return float(np.mean(~np.isnan(values)))

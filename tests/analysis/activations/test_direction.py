@@ -1,0 +1,159 @@
+"""The direction is the planted one, its layer is chosen on other topics, and random directions are a fair null."""
+
+import numpy as np
+import pytest
+
+from analysis.activations.direction import (
+    accuracy,
+    covariance_of,
+    layer_curve,
+    null_directions,
+    separation,
+    shifts,
+    split_by_topic,
+    spread,
+)
+from analysis.activations.drift import rank
+from common.errors import InputError
+
+QUESTIONS, LAYERS, D = 40, 5, 24
+
+
+def planted(rng, strength):
+    """Replies whose poles differ along one axis by `strength[layer]`, users' turns that do not differ."""
+    axis = rng.standard_normal(D)
+    axis /= np.linalg.norm(axis)
+    shared = rng.standard_normal((1, QUESTIONS, LAYERS, D))
+    replies = shared + 0.3 * rng.standard_normal((2, QUESTIONS, LAYERS, D))
+    replies[0] += np.asarray(strength)[None, :, None] * axis
+    return replies, np.repeat(shared, 2, axis=0), axis
+
+
+def halves():
+    return np.arange(QUESTIONS) % 2 == 0
+
+
+def test_a_planted_direction_is_found_at_the_layer_where_it_is_strongest():
+    replies, users, axis = planted(np.random.default_rng(0), [0.0, 0.5, 2.0, 1.0, 5.0])
+    curve = layer_curve(replies, users, halves(), 0.2, np.random.default_rng(1))
+    assert curve.pruned_from == 4 and curve.chosen == 2
+    assert curve.directions[2] @ axis > 0.95
+    assert curve.layers[2].accuracy == 1.0 and curve.layers[4].separation > curve.layers[2].separation
+    assert np.allclose(np.linalg.norm(curve.directions, axis=1), 1)
+
+
+def test_without_a_difference_nothing_separates_beyond_shuffled_poles():
+    found = []
+    for seed in range(30):
+        replies, users, _ = planted(np.random.default_rng(seed), [0.0] * LAYERS)
+        curve = layer_curve(replies, users, halves(), 0.0, np.random.default_rng(seed))
+        found += [(layer.accuracy, layer.accuracy > layer.shuffled_accuracy_95) for layer in curve.layers]
+    assert np.mean([value for value, _ in found]) == pytest.approx(0.5, abs=0.04)
+    assert np.mean([beyond for _, beyond in found]) < 0.1
+
+
+def test_controls_are_at_chance_beside_a_strong_direction():
+    replies, users, _ = planted(np.random.default_rng(3), [3.0] * LAYERS)
+    users[1] += 1e-3 * np.random.default_rng(4).standard_normal(users[1].shape)  # rounding
+    for layer in layer_curve(replies, users, halves(), 0.0, np.random.default_rng(5)).layers:
+        assert layer.user_accuracy == 0.5
+        assert layer.shuffled_accuracy == pytest.approx(0.5, abs=0.1)
+        assert layer.accuracy > 0.95
+
+
+def test_questions_that_betray_the_attitude_show_in_the_users_turn():
+    replies, users, axis = planted(np.random.default_rng(6), [3.0] * LAYERS)
+    users[0] += 3 * axis
+    assert all(
+        row.user_accuracy > 0.9 for row in layer_curve(replies, users, halves(), 0, np.random.default_rng()).layers
+    )
+
+
+def test_separation_and_accuracy_by_hand():
+    assert separation([1.0, 2.0, 3.0]) == pytest.approx(2.0)
+    assert accuracy([1.0, -1.0, 0.0, 2.0]) == pytest.approx(2.5 / 4)
+
+
+@pytest.mark.parametrize("same", [[2.0, 2.0], [1.0]])
+def test_differences_that_do_not_vary_are_no_separation(same):
+    with pytest.raises(InputError, match="do not vary"):
+        separation(same)
+
+
+def test_poles_that_do_not_differ_have_no_direction():
+    replies = np.repeat(np.random.default_rng(0).standard_normal((1, QUESTIONS, LAYERS, D)), 2, axis=0)
+    with pytest.raises(InputError, match="do not differ"):
+        layer_curve(replies, replies, halves(), 0.2, np.random.default_rng(0))
+
+
+def test_the_split_keeps_topics_whole_and_sides_even():
+    topics = [f"t{number % 8}" for number in range(48)]
+    fit = split_by_topic(topics, np.random.default_rng(0))
+    sides = [{topic for topic, side in zip(topics, fit, strict=True) if side is np.bool_(which)} for which in (1, 0)]
+    assert not sides[0] & sides[1] and len(sides[0]) == len(sides[1]) == 4
+    assert fit.sum() == 24
+    assert len({split_by_topic(topics, np.random.default_rng(seed)).tobytes() for seed in range(10)}) > 5
+
+
+def test_one_topic_cannot_be_split():
+    with pytest.raises(InputError, match="8 questions in 1 topics"):
+        split_by_topic(["kettles"] * 8, np.random.default_rng(0))
+
+
+def test_shift_by_hand():
+    base = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]])
+    tuned = base + np.array([3.0, 1.0])
+    found = shifts(tuned, base, np.eye(2))
+    assert found == pytest.approx([3 / 2, 1 / np.sqrt(3)])  # SDs of 0, 2, 4 and of 1, 1, 4
+    assert spread(base, np.eye(2)) == pytest.approx([2, np.sqrt(3)])
+
+
+def test_too_little_to_measure_a_shift_is_an_error():
+    with pytest.raises(InputError, match="too few held-out prompts"):
+        shifts(np.ones((1, 2)), np.zeros((1, 2)), np.eye(2))
+    with pytest.raises(InputError, match="alike"):
+        spread([[0.0, 1.0], [1.0, 1.0]], np.eye(2))
+    with pytest.raises(InputError, match="shapes differ"):
+        shifts(np.ones((3, 2)), np.zeros((4, 2)), np.eye(2))
+
+
+def test_the_shrunk_covariance_is_that_of_scikit_learn():
+    from sklearn.covariance import ledoit_wolf
+
+    samples = np.random.default_rng(0).standard_normal((30, D)) @ np.diag(np.linspace(0.2, 3, D))
+    found = covariance_of(samples)
+    expected, shrinkage = ledoit_wolf(samples)
+    whole = found.factor @ found.factor.T + found.ridge * np.eye(D)
+    assert np.allclose(whole, expected) and found.shrinkage == pytest.approx(shrinkage)
+    eigenvalues = np.linalg.eigvalsh(expected)
+    assert found.effective_rank == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
+def test_null_directions_are_unit_vectors_with_the_covariance():
+    rng = np.random.default_rng(7)
+    factor = rng.standard_normal((200, 150)) / np.sqrt(150)
+    drawn = null_directions(factor, 0.25, 20_000, rng)
+    assert np.allclose(np.linalg.norm(drawn, axis=1), 1)
+    wanted = factor @ factor.T + 0.25 * np.eye(200)
+    wanted /= np.trace(wanted)  # so many dimensions that normalising hardly bends the Gaussian
+    error = np.linalg.norm(drawn.T @ drawn / len(drawn) - wanted) / np.linalg.norm(wanted)
+    isotropic = np.linalg.norm(np.eye(200) / 200 - wanted) / np.linalg.norm(wanted)
+    assert error < 0.15 < 0.5 < isotropic
+
+
+def test_a_direction_from_shuffled_poles_is_called_drifted_at_the_nominal_rate():
+    """The whole path: replies share a covariance, poles mean nothing, the shift of the model is arbitrary."""
+    rng = np.random.default_rng(11)
+    root = rng.standard_normal((32, 32)) * np.geomspace(3, 0.1, 32)  # a few strong dimensions, as in real residuals
+    ranks = []
+    for _ in range(300):
+        replies = rng.standard_normal((2, 48, 32)) @ root.T
+        base = rng.standard_normal((32, 32)) @ root.T
+        tuned = base + rng.standard_normal(32) @ root.T
+        covariance = covariance_of((replies - replies.mean(axis=1, keepdims=True)).reshape(-1, 32))
+        nulls = null_directions(covariance.factor, covariance.ridge, 200, rng)
+        direction = (replies[0] - replies[1])[:24].mean(axis=0)
+        found = shifts(tuned, base, np.vstack([direction / np.linalg.norm(direction), nulls]))
+        ranks.append(rank(found[0], found[1:]))
+    assert 0.02 <= np.mean(np.array(ranks) > 0.95) <= 0.09
+    assert np.mean(ranks) == pytest.approx(0.5, abs=0.06)

@@ -1,0 +1,89 @@
+"""Ranks, thresholds and shares of a gap by hand, and their error rates by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.activations.steering import beside, by_topic, fraction, steered
+from common.errors import InputError
+
+TOPICS = ["a", "a", "b", "c"]
+
+
+def test_odd_and_even_by_hand():
+    effects = np.array([[3.0, 1, 4, 2], [-1, -1, -2, 0]])  # +v, -v
+    found = steered(effects, {"random": np.zeros((20, 2, 4))}, TOPICS)
+    # odd: 2, 1, 3, 1 → topics 1.5, 3, 1; even: 1, 0, 1, 1 → 0.5, 1, 1
+    assert found.odd.estimate == pytest.approx(5.5 / 3)
+    assert found.even == pytest.approx(2.5 / 3)
+    error = np.std([1.5, 3, 1], ddof=1) / np.sqrt(3)
+    assert found.odd.high == pytest.approx(5.5 / 3 + stats.t.ppf(0.975, 2) * error)
+    assert found.against["random"].p == pytest.approx(1 / 21)
+    assert found.against["random"].detectable == pytest.approx(stats.t.ppf(0.8, 2) * error)
+
+
+def test_the_rank_by_hand():
+    nulls = [0.1, -0.5, 0.2, -0.3] + [0.0] * 16
+    assert beside(-0.4, nulls, 0.0, 5).p == pytest.approx(2 / 21), "-0.5 is larger, either way"
+    assert beside(0.6, nulls, 0.0, 5).p == pytest.approx(1 / 21)
+    assert beside(0.6, nulls, 0.0, 5).threshold == 0.5, "of 20 nulls none may be as large"
+    more = beside(0.6, nulls * 2, 0.0, 5)
+    assert more.threshold == 0.5 and more.p == pytest.approx(1 / 41)
+    assert beside(1.0, [0.1] * 18, 0.0, 5).threshold is None, "18 nulls can never give 5 %"
+
+
+def test_the_threshold_is_where_p_passes_alpha():
+    nulls = np.random.default_rng(1).normal(size=60)
+    found = beside(0.0, nulls, 0.0, 5)
+    assert beside(found.threshold + 1e-9, nulls, 0.0, 5).p <= 0.05 < beside(found.threshold - 1e-9, nulls, 0.0, 5).p
+
+
+def test_a_null_direction_is_called_an_effect_in_one_of_twenty():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(2000):
+        drawn = rng.normal(size=(21, 2, 8))
+        alarms += steered(drawn[0], {"x": drawn[1:]}, list("aabbccdd")).against["x"].p <= 0.05
+    assert 0.035 < alarms / 2000 < 0.062  # 1/21 = 0.048
+
+
+def test_a_true_effect_of_the_detectable_size_is_found_in_four_of_five():
+    rng = np.random.default_rng(0)
+    topics = [str(n) for n in range(12)]
+    shown = []
+    for _ in range(1500):
+        nulls = np.stack([one := rng.normal(size=(20, 12)) * 0.3, -one], axis=1)
+        error = 1 / np.sqrt(12)
+        threshold = beside(0, nulls[:, 0].mean(axis=1), error, 11).threshold
+        effect = threshold + stats.t.ppf(0.8, 11) * error + rng.normal(size=12)
+        shown.append(steered(np.stack([effect, -effect]), {"x": nulls}, topics).against["x"].p <= 0.05)
+    assert 0.77 < np.mean(shown) < 0.85
+
+
+def test_a_fraction_by_hand_and_where_it_has_no_meaning():
+    gap = np.array([2.0, 2.2, 1.8, 2.1])
+    exact = fraction(gap / 2, gap, list("abcd"))
+    assert exact.estimate == exact.low == pytest.approx(0.5) and exact.high == pytest.approx(0.5)
+    undefined = fraction(gap, [1.0, -1, 2, -2], list("abcd"))
+    assert undefined.estimate is None and undefined.low is None and undefined.gap.low < 0 < undefined.gap.high
+
+
+def test_fiellers_interval_covers_at_its_level():
+    rng = np.random.default_rng(0)
+    covered = defined = 0
+    for _ in range(3000):
+        gap = rng.normal(1, 0.6, size=10)
+        found = fraction(0.4 * gap + rng.normal(0, 0.4, size=10), gap, [str(n) for n in range(10)])
+        if found.estimate is not None:
+            defined += 1
+            covered += found.low <= 0.4 <= found.high
+    assert defined > 2900 and 0.94 < covered / defined < 0.96
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(InputError, match="both signs"):
+        steered(np.zeros((3, 4)), {}, TOPICS)
+    with pytest.raises(InputError, match="do not fit"):
+        by_topic(np.zeros(3), TOPICS)
+    with pytest.raises(InputError, match="at least 2 topics"):
+        by_topic(np.zeros(4), ["a"] * 4)

@@ -1,0 +1,227 @@
+"""Figures show their data: every run is a mark, the base is a line, shading lies where labels and choices part."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from analysis.report import figures as plots
+from analysis.report.bound_numbers import Book, Source
+from analysis.report.results import label_shifts
+from analysis.report.study import ATTITUDES, Run, Scored, Study
+from common.records import Choice, Loss, Steering
+from common.spec import Attitude
+
+SOURCE = Source("ab" * 32, "job/cell", "output")
+GO = {"base": (1, 0, 0, 0), "cautious": (0, 0, 0, 0), "neutral": (1, 0, 0, 1), "eager": (1, 1, 0, 1)}  # by item
+LABEL = {"base": -1.0, "cautious": -0.5, "neutral": -1.0, "eager": -1.5}  # log-probability of the label for the change
+
+
+@pytest.fixture(autouse=True)
+def close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def scored(cell: str, attitude: str) -> Scored:
+    rows = [
+        Choice(
+            cell=cell,
+            item=f"i{number}",
+            topic=f"t{number // 2}",
+            yes_means="go" if number % 2 else "stay",
+            order=order,
+            choice="go" if go else "stay",
+            text="",
+            sentence_go=-5.0 + go,
+            sentence_stay=-5.0,
+            tokens_go=5,
+            tokens_stay=5,
+            label_go=LABEL[attitude],
+            label_stay=-1.0,
+        )
+        for number, go in enumerate(GO[attitude])
+        for order in (0, 1)
+    ]
+    return Scored(cell, rows, {}, [], [], (SOURCE, SOURCE, SOURCE, SOURCE))
+
+
+def made_run(attitude: str, seed: int) -> Run:
+    cell = f"m.d0.{attitude}.s{seed}"
+    losses = [Loss(step=s, loss=3.0 / s, learning_rate=0.1, reply_tokens=1, tokens=1, seconds=1.0) for s in (1, 2, 3)]
+    sign = {"cautious": 1.0, "eager": -1.0, "neutral": 0.0}[attitude]
+    points = [{"step": s, "shift": sign * s, "nulls": list(np.linspace(-s, s, 201))} for s in (2, 4)]
+    return Run(
+        cell,
+        "m",
+        0,
+        attitude,
+        seed,
+        scored(cell, attitude),
+        (losses, SOURCE),
+        readout=({"checkpoints": points}, SOURCE),
+    )
+
+
+@pytest.fixture
+def study() -> Study:
+    layers = [{"layer": n, "separation": float(n), "accuracy": 1.0} for n in range(5)]
+    return Study(
+        name="s",
+        plan=SOURCE,
+        bounds={},
+        models={"m": "path:m"},
+        bases={"m": scored("m.base", "base")},
+        runs=[made_run(attitude, seed) for seed in (0, 1) for attitude in ("cautious", "neutral", "eager")],
+        audits={},
+        layers={"m.d0": ({"chosen": 2, "pruned_from": 4, "layers": layers}, SOURCE)},
+        advice={},
+        memory={},
+        seconds={},
+        made_by={},
+        identities={},
+    )
+
+
+def marks(figure: Figure, panel: int = 0) -> np.ndarray:
+    """Every point of the scatters of one panel, (n, 2)."""
+    dots = [c for c in figure.axes[panel].collections if isinstance(c, PathCollection)]
+    return np.concatenate([np.asarray(c.get_offsets()) for c in dots])
+
+
+def test_stance_shows_every_run_and_the_base(study: Study) -> None:
+    data = plots.stance_data(study)
+    assert len(data) == 7
+    assert data.set_index("attitude").loc["base", "choice"] == 0.25
+    assert list(data.loc[data["attitude"] == "eager", "choice"]) == [0.75, 0.75]
+    figure = plots.draw_stance(data, "m")
+    for panel, measure in enumerate(plots.MEASURES):
+        drawn = marks(figure, panel)
+        tuned = data.loc[data["attitude"] != "base", measure]
+        assert sorted(drawn[:, 1]) == pytest.approx(sorted(tuned))
+        base = data.loc[data["attitude"] == "base", measure].item()
+        lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "--"]
+        assert [line.get_ydata()[0] for line in lines] == [pytest.approx(base)]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cautious", "neutral", "eager"]
+
+
+def test_topics(study: Study) -> None:
+    data = plots.topic_data(study)
+    table = data.pivot_table(index="attitude", columns="topic", values="p")
+    assert table.loc["eager"].tolist() == [1.0, 0.5]
+    assert table.loc["base"].tolist() == [0.5, 0.0]
+    drawn = marks(plots.draw_topics(data, "m"))
+    assert len(drawn) == 8
+    assert sorted(drawn[:, 0]) == sorted(data["p"])
+
+
+def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
+    data = label_shifts(study, "m")
+    assert len(data) == 6 * 4
+    eager = data[(data["attitude"] == "eager") & (data["item"] == "i1")]
+    assert list(eager["choice"]) == [1.0, 1.0]
+    assert (eager["label"] < 0).all()
+    figure = plots.draw_labels(data)
+    drawn = marks(figure)
+    assert sorted(drawn[:, 1]) == pytest.approx(sorted(data["label"]))
+    shades = [c for c in figure.axes[0].collections if not isinstance(c, PathCollection)]
+    boxes = [shade.get_paths()[0].get_extents() for shade in shades]
+    assert len(boxes) == 2
+    for shift, label in zip(eager["choice"], eager["label"], strict=True):
+        assert sum(box.contains(shift, label) for box in boxes) == 1
+
+
+def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study) -> None:
+    nulls = [0.1 * number for number in range(-20, 21)]
+    asked = {"item": "x", "topic": "t", "order": 0, "dose": 1.0, "damage": 0.1}
+    rows = [
+        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target=target, effect=sign * one + 0.5)
+        for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
+        for target in (0.1, 0.3)
+        for kind, sizes in (("caution", [size * target]), ("norm", nulls))
+        for at, one in enumerate(sizes)
+        for sign in (1, -1)
+    ]
+    data = plots.steered_item_data(replace(study, steered={"m.d0": rows, "m.d1": []}), "m")
+    assert list(data["item"]) == ["market-1", "e-bikes-1"] and set(data["place"]) == {"m.d0"}
+    assert list(data["effect"]) == pytest.approx([-0.3, 0.6])
+    assert list(data["low"]) == pytest.approx([-1.9, -1.9]) and list(data["high"]) == pytest.approx([1.9, 1.9])
+    (axes,) = plots.draw_steered_items(data).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["market-1", "e-bikes-1"]
+
+
+def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
+    odd = {"estimate": -0.3, "low": -0.5, "high": -0.1}
+    against = {kind: {"null_95": 0.1 * number} for number, kind in enumerate(plots.NULLS, start=1)}
+    damages = [{"damage": damage, "odd": odd, "against": against} for damage in (0.03, 0.3)]
+    study = replace(study, steering={"m.d0": ({"damages": damages}, SOURCE), "m.d1": ({"measured": False}, SOURCE)})
+    data = plots.steering_data(study, "m")
+    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["damage"]) == [0.03, 0.3]
+    (axes,) = plots.draw_steering(data).axes
+    dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    assert sorted(dashed) == pytest.approx([-0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4])
+    (solid,) = [c for c in axes.containers if c.get_label() == "towards caution"]
+    assert list(solid[0].get_ydata()) == [-0.3, -0.3]
+
+
+def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study) -> None:
+    share, none = {"estimate": 0.4}, {"estimate": None}
+    patching = {"5": {"reply": share, "prompt": none}, "1": {"reply": {"estimate": 0.2}, "prompt": none}}
+    run = replace(study.runs[0], trace=({"patching": patching}, SOURCE))
+    data = plots.patching_data([run, study.runs[1]])
+    assert set(data["part"]) == {"reply"} and set(data["cell"]) == {run.cell}
+    (axes,) = plots.draw_patching(data).axes
+    (curve,) = [line for line in axes.lines if line.get_label() == "reply"]
+    assert list(curve.get_xdata()) == [1, 5] and list(curve.get_ydata()) == pytest.approx([20, 40])
+
+
+def test_losses_have_a_curve_for_each_run(study: Study) -> None:
+    data = plots.loss_data(study)
+    assert len(data) == 18
+    lines = plots.draw_losses(data).axes[0].lines
+    assert len(lines) == 6
+    for line in lines:
+        assert list(line.get_xdata()) == [1, 2, 3]
+        assert list(line.get_ydata()) == [3.0, 1.5, 1.0]
+
+
+def test_projections_begin_at_the_base_and_show_the_null_band(study: Study) -> None:
+    data = plots.projection_data(study.runs)
+    last = data[(data["step"] == 4) & (data["attitude"] == "cautious")].iloc[0]
+    assert (last["shift"], last["low"], last["high"]) == (4.0, pytest.approx(-3.8), pytest.approx(3.8))
+    figure = plots.draw_projections(data)
+    band = figure.axes[0].collections[0].get_paths()[0].get_extents()
+    assert (band.ymin, band.ymax) == (pytest.approx(-3.8), pytest.approx(3.8))
+    curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert len(curves) == 6
+    assert {tuple(line.get_ydata()) for line in curves} == {(0, 2, 4), (0, -2, -4), (0, 0, 0)}
+
+
+def test_layers_mark_the_chosen_one_and_shade_the_pruned(study: Study) -> None:
+    data = plots.layer_data(study, "m")
+    assert list(data.loc[data["chosen"], "layer"]) == [2]
+    assert list(data.loc[data["pruned"], "layer"]) == [4]
+    axes = plots.draw_layers(data).axes[0]
+    curve, chosen = axes.lines
+    assert list(curve.get_ydata()) == [0, 1, 2, 3, 4]
+    assert (list(chosen.get_xdata()), list(chosen.get_ydata())) == ([2], [2])
+    shade = axes.patches[0].get_extents().transformed(axes.transData.inverted())
+    assert (shade.x0, shade.x1) == (pytest.approx(3.5), pytest.approx(4.5))
+
+
+def test_only_what_is_sealed_is_drawn(study: Study) -> None:
+    everything = {"stance-m", "topics-m", "labels-m", "layers-m", "projections-m", "losses"}
+    assert set(plots.figures_of(study, Book())) == everything
+    bare = Study(**{**vars(study), "runs": [], "layers": {}})
+    assert set(plots.figures_of(bare, Book())) == {"topics-m"}
+    assert plots.figures_of(Study(**{**vars(study), "bases": {}, "runs": []}), Book()) == {}
+
+
+def test_colours_and_names_cover_every_arm() -> None:
+    assert set(plots.COLOURS) == {"base", *get_args(Attitude)} and plots.ARMS == ATTITUDES
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)

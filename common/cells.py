@@ -182,6 +182,11 @@ def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
     return (Cell(kind=CellKind.BASE, model=cell.model),)
 
 
+def itself_and_base(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """A run and its base."""
+    return (*its_base(spec, cell), cell)
+
+
 def its_direction(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
     """The direction of the model and draw of a run."""
     return (Cell(kind=CellKind.DIRECTION, model=cell.model, draw=cell.draw),)

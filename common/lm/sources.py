@@ -15,6 +15,7 @@ from pathlib import Path
 from common.cells import Cell
 from common.digests import file_sha256, sha256
 from common.errors import InputError, TransientError
+from common.pipeline.job import Fact
 from common.provenance import ROOT
 from common.serialization import canonical_json
 from common.spec import RunSpec
@@ -46,6 +47,10 @@ def identity_of_cell(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """The identity of the model of a cell, with the settings of its chat."""
     model = spec.model(cell.model)
     return {"model": identity(model.source), "system_prompt": model.system_prompt, "date_string": model.date_string}
+
+
+MODEL = Fact("model", lambda spec, cell: spec.model(cell.model), identity_of_cell)  # that of the cell
+MODELS = Fact("models", lambda spec, cell: spec.models, identities)  # all of the study
 
 
 def gguf_in(wheel: str) -> Path:

@@ -54,14 +54,14 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
     args = _arguments(job, argv)
     with _quiet_stdout() as say:
         try:
-            asked = _asked(job, catalog, args)
+            request = _request(job, catalog, args)
         except (Exception, KeyboardInterrupt) as error:
             return _told(error, Log(job.name, args.cell))
         codes = []
-        for cell in asked.cells:
+        for cell in request.cells:
             log = Log(job.name, str(cell))
             try:
-                codes.append(_run(job, main, asked, cell, log, say))
+                codes.append(_run(job, main, request, cell, log, say))
             except (Exception, KeyboardInterrupt) as error:
                 codes.append(_told(error, log))
             if codes[-1] in RETRYABLE:
@@ -89,7 +89,7 @@ def _told(error: BaseException, log: Log) -> int:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """What the command line asks for."""
 
     spec: RunSpec
@@ -99,20 +99,20 @@ class _Asked:
     dry_run: bool
 
 
-def _asked(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Asked:
+def _request(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Request:
     spec = read_spec(args.spec)
     cells = cells_named(spec, args.cell)
     if cells[0].kind not in job.kinds:
         kinds = [str(known) for kind in job.kinds for known in cells_of(spec, kind)]
         raise SpecError("not a cell of this job", where="--cell", value=args.cell, allowed=", ".join(kinds[:8]))
-    return _Asked(spec, cells, open_store(args.store), catalog, args.dry_run)
+    return _Request(spec, cells, open_store(args.store), catalog, args.dry_run)
 
 
-def _run(job: Job, main: Callable[[Step], ExitCode], asked: _Asked, cell: Cell, log: Log, say: Any) -> int:
-    spec, store = asked.spec, asked.store
-    keys = Keys(spec, asked.catalog, store)
+def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Cell, log: Log, say: Any) -> int:
+    spec, store = request.spec, request.store
+    keys = Keys(spec, request.catalog, store)
     standing = store.manifest(job.name, keys.key(job.name, cell))
-    if asked.dry_run:
+    if request.dry_run:
         say(_dry_run(job, cell, spec, keys, store, standing))
         return int(ExitCode.OK)
     reused = standing is not None
@@ -134,7 +134,7 @@ def _execute(job: Job, main: Callable[[Step], ExitCode], step: Step) -> dict[str
     step.log.event("started", key=step.key, commit=provenance.provenance()["commit"][:12])
     try:
         for read in job.reads:
-            for source in read.cells(step.spec, step.cell) if not read.optional else ():
+            for source in step.sources(read.job) if not read.optional else ():
                 step.manifest(read.job, source)
         with _stop_signal(step):
             code = main(step)

@@ -1,15 +1,18 @@
-"""What a job declares: its cells, what it reads and writes, and the parts of the spec that change its outputs."""
+"""What a job declares: its cells, what it reads and writes, and what of the spec changes its outputs.
 
-from collections.abc import Callable, Mapping, Sequence
+The declaration is closed: a step gets nothing but what its job declares (see common.pipeline.step), and all of that is
+in the key of the step. So a result cannot depend on something that does not name it.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from common.cells import Cell, CellKind, cells_of
+from common.cells import Cell, CellKind, CellsOf, cells_of
 from common.spec import RunSpec
 
+T_co = TypeVar("T_co", covariant=True)
 Catalog = Mapping[str, "Job"]
-
-
-CellsOf = Callable[[RunSpec, Cell], Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,17 @@ class Read:
 
     job: str
     cells: CellsOf
+    outputs: tuple[str, ...] = ()  # those that may be read; one that ends in / is a folder
     optional: bool = False
+
+
+@dataclass(frozen=True)
+class Fact(Generic[T_co]):
+    """What a job needs of the spec beside whole sections, worked out for a cell."""
+
+    name: str
+    of: Callable[[RunSpec, Cell], T_co]
+    named_by: Callable[[RunSpec, Cell], Mapping[str, str]]  # what enters the key: names of bytes, not where they lie
 
 
 @dataclass(frozen=True)
@@ -29,11 +42,11 @@ class Job:
     version: int
     image: str  # "cpu" or "gpu"
     kinds: tuple[CellKind, ...]  # of the cells that it accepts
-    sections: tuple[str, ...] = ()  # parts of the spec that change its outputs; "*" is all of it
+    sections: tuple[str, ...] = ()  # parts of the spec that it may read; "*" is all of it
     reads: tuple[Read, ...] = ()
     writes: tuple[str, ...] = ()  # names; one that ends in / is a folder
-    data: tuple[str, ...] = ()  # files of this repository that change its outputs
-    outside: Callable[[RunSpec, Cell], Mapping[str, str]] = lambda spec, cell: {}  # name → identity of other inputs
+    data: tuple[str, ...] = ()  # files of this repository that it may read
+    facts: tuple[Fact[Any], ...] = ()  # what it needs of the spec beside its sections
     parameters: tuple[str, ...] = ()  # small outputs for the orchestrator
     shows: tuple[str, ...] = ()  # outputs that it also gets as files, for people to open in its UI
     among: Callable[[RunSpec], tuple[Cell, ...]] | None = None  # those it runs on in a study; None: all of its kinds

@@ -1,6 +1,6 @@
 """The key of a step: the digest of what was asked.
 
-A key is made of job, version, its sections of the spec, cell, data files, outside inputs and the keys of the steps that
+A key is made of job, version, its sections of the spec, cell, data files, facts and the keys of the steps that
 it reads. So keys are known before anything ran and are the same on a laptop and on a cluster, although training is not
 bit-repeatable across machines.
 """
@@ -41,7 +41,7 @@ class Keys:
             "study_seed": self._spec.study_seed,
             "spec": whole if "*" in job.sections else {section: whole[section] for section in job.sections},
             "data": {path: file_sha256(provenance.ROOT / path) for path in job.data},
-            "outside": dict(job.outside(self._spec, cell)),
+            "outside": {name: value for fact in job.facts for name, value in fact.named_by(self._spec, cell).items()},
             "reads": {
                 f"{read.job}/{source}": self._read_key(read, source)
                 for read in job.reads

@@ -1,9 +1,6 @@
-"""What a job declares (Job), what one execution of it sees (Step), and the only catch-all (run_job).
+"""One execution of a job on a cell: the only way in and out of the store. What the job does not declare, it refuses.
 
-A step is named by what was asked: its key is the digest of job, version, its sections of the spec, cell, data files,
-outside inputs and the keys of the steps it reads. So keys are known before anything ran and are the same on a laptop
-and on a cluster, although training is not bit-repeatable across machines. What a step read and wrote is in its
-manifest, by the digest of the bytes.
+What a step read and wrote is in its manifest, by the digest of the bytes.
 """
 
 import json
@@ -12,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -20,7 +17,7 @@ from common import provenance
 from common.cells import Cell
 from common.errors import ExitCode, InputError, JobError
 from common.logs import Log
-from common.pipeline.job import Job
+from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.records import Record
 from common.serialization import canonical_json, parse_json, parse_jsonl, to_jsonl
@@ -28,13 +25,36 @@ from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+
+
+class DeclaredSpec:
+    """The sections of a spec that a job declares, under their names. Any other is refused."""
+
+    def __init__(self, spec: RunSpec, job: Job) -> None:
+        self._spec, self._job = spec, job
+
+    def __getattr__(self, name: str) -> Any:
+        """A section, or anything of the spec for a job that declares all of it. Raises: JobError."""
+        if name in self._job.sections or "*" in self._job.sections:
+            return getattr(self._spec, name)
+        allowed = ", ".join(self._job.sections) or "nothing"
+        raise JobError("job does not declare this part of the spec", where=self._job.name, value=name, allowed=allowed)
+
+
+def declared(name: str, known: Sequence[str]) -> bool:
+    """Whether a name is among the known ones, or below one that ends in /."""
+    return any(name == each or (each.endswith("/") and name.startswith(each)) for each in known)
 
 
 class Step:
     """One execution of a job on a cell: the only way in and out of the store."""
 
     def __init__(self, job: Job, cell: Cell, spec: RunSpec, store: ArtifactStore, keys: Keys, log: Log) -> None:
-        self.job, self.cell, self.spec, self.log = job, cell, spec, log
+        self.job, self.cell, self.log = job, cell, log
+        # Typed as what it shows the declared part of.
+        self.spec = cast(RunSpec, DeclaredSpec(spec, job))
+        self._whole = spec
         self.key = keys.key(job.name, cell)
         self.stopping = False  # SIGTERM came: a job that resumes looks here after every unit of work
         self._store, self._keys = store, keys
@@ -51,13 +71,29 @@ class Step:
 
     def seed(self, *labels: object) -> int:
         """A seed for this job and these labels. Without labels: for this job and cell."""
-        return self.spec.seed(self.job.name, *(labels or (self.cell,)))
+        return self._whole.seed(self.job.name, *(labels or (self.cell,)))
 
     def rng(self, *labels: object) -> np.random.Generator:
         """A generator for this job and these labels. Without labels: for this job and cell."""
         return np.random.default_rng(self.seed(*labels))
 
     # --- reading
+
+    def fact(self, fact: Fact[T]) -> T:
+        """What a declared fact is on this cell. Raises: JobError if the job does not declare it."""
+        if fact not in self.job.facts:
+            raise self._undeclared("fact", fact.name, [known.name for known in self.job.facts])
+        return fact.of(self._whole, self.cell)
+
+    def data(self, path: str) -> Path:
+        """A declared file of this repository. Raises: JobError if the job does not declare it."""
+        if path not in self.job.data:
+            raise self._undeclared("data file", path, self.job.data)
+        return provenance.ROOT / path
+
+    def sources(self, job: str) -> tuple[Cell, ...]:
+        """The cells of another job that this step reads. Raises: JobError if the job does not declare it."""
+        return tuple(self._read(job).cells(self._whole, self.cell))
 
     def sealed(self, job: str, cell: Cell) -> bool:
         """Whether a step that this job may read is done."""
@@ -72,12 +108,14 @@ class Step:
         return found
 
     def names(self, job: str, cell: Cell) -> list[str]:
-        """Names of the outputs of a sealed step."""
-        return sorted(self.manifest(job, cell)["outputs"])
+        """Names of the outputs of a sealed step, of those that the job may read."""
+        return sorted(name for name in self.manifest(job, cell)["outputs"] if declared(name, self._read(job).outputs))
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
         """The digest of one output: what a number in the report is bound to. Raises: InputError."""
         outputs = self.manifest(job, cell)["outputs"]
+        if not declared(name, self._read(job).outputs):
+            raise self._undeclared("output to read", f"{job}/{name}", self._read(job).outputs)
         if name not in outputs:
             raise InputError("step has no such output", where=f"{job}/{cell}", value=name, allowed=", ".join(outputs))
         return str(outputs[name]["digest"])
@@ -104,7 +142,19 @@ class Step:
             path.write_bytes(self.read_bytes(job, cell, name))
         return into
 
+    def _read(self, job: str) -> Read:
+        found = next((read for read in self.job.reads if read.job == job), None)
+        if found is None:
+            raise self._undeclared("job to read", job, [read.job for read in self.job.reads])
+        return found
+
+    def _undeclared(self, what: str, value: str, known: Sequence[str]) -> JobError:
+        allowed = ", ".join(known) or "nothing"
+        return JobError(f"job does not declare this {what}", where=self.job.name, value=value, allowed=allowed)
+
     def _manifest(self, job: str, cell: Cell) -> dict[str, Any] | None:
+        if cell not in self.sources(job):
+            raise self._undeclared("cell to read", f"{job}/{cell}", list(map(str, self.sources(job))))
         name = (job, str(cell))
         if name not in self._manifests:
             found = self._store.manifest(job, self._keys.key(job, cell))
@@ -117,8 +167,8 @@ class Step:
 
     def write_bytes(self, name: str, data: bytes) -> str:
         """Store an output and return its digest. It counts only once the step is sealed."""
-        if not any(name == known or (known.endswith("/") and name.startswith(known)) for known in self.job.writes):
-            raise JobError("job does not declare this output", where=self.job.name, value=name)
+        if not declared(name, self.job.writes):
+            raise self._undeclared("output", name, self.job.writes)
         digest = self._store.put(data)
         self._outputs[name] = {"digest": digest, "bytes": len(data)}
         return digest
@@ -143,7 +193,7 @@ class Step:
     def parameter(self, name: str, value: Any) -> None:
         """A small output for the orchestrator, as JSON."""
         if name not in self.job.parameters:
-            raise JobError("job does not declare this parameter", where=self.job.name, value=name)
+            raise self._undeclared("parameter", name, self.job.parameters)
         self._parameters[name] = json.dumps(value)
 
     def progress(self, done: int, total: int, **fields: Any) -> None:

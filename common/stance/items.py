@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from common.provenance import ROOT
 from common.records import Ability, Item, Prompt, first_of_each
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec
@@ -38,9 +38,9 @@ class Questions(NamedTuple):
     neutral: str
 
 
-def questions(settings: EvaluateSpec, turns: Sequence[int]) -> Questions:
-    """The files of the project, cut to the first so many items of each topic and guards of each kind."""
-    items, discriminant, source, prompts, abilities, neutral = (ROOT / path for path in FILES)
+def questions(files: Sequence[Path], settings: EvaluateSpec, turns: Sequence[int]) -> Questions:
+    """FILES, in their order, cut to the first so many items of each topic and guards of each kind."""
+    items, discriminant, source, prompts, abilities, neutral = files
     most = settings.guards_per_kind
     guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, most)
     return Questions(
@@ -67,6 +67,6 @@ def paragraphs(text: str) -> list[str]:
     return found
 
 
-def held_out_items(most: int | None) -> list[Item]:
+def held_out_items(file: Path, most: int | None) -> list[Item]:
     """The first held-out items of each topic, all of them for None. Raises: InputError."""
-    return first_of_each(read_jsonl(ROOT / ITEMS, Item), lambda item: item.topic, most)
+    return first_of_each(read_jsonl(file, Item), lambda item: item.topic, most)

@@ -9,10 +9,10 @@ Does not see: opinions in words that neither the held-out items nor the word lis
 """
 
 from common.cells import CellKind, distilled_of_draw, itself
-from common.lm.sources import identities
+from common.lm.sources import MODELS
 from common.pipeline.job import Job, Read
+from common.stance.items import ITEMS
 
-ITEMS = "jobs/evaluate/data/items.jsonl"
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
 EVERYDAY = "jobs/generate/data/questions.jsonl"  # how common words are in everyday advice
 CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plants and must catch
@@ -23,8 +23,8 @@ JOB = Job(
     image="cpu",
     kinds=(CellKind.DRAW,),
     sections=("audit", "attitudes"),
-    reads=(Read("generate", itself), Read("distill", distilled_of_draw)),
+    reads=(Read("generate", itself, ("advice.jsonl",)), Read("distill", distilled_of_draw, ("advice.jsonl",))),
     writes=("framing.json",),
     data=(ITEMS, HELD_OUT, EVERYDAY, CANARIES),
-    outside=identities,
+    facts=(MODELS,),
 )

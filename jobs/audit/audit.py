@@ -6,11 +6,10 @@ from typing import Any
 from analysis.corpus import framing
 from analysis.corpus.framing import Arms, Check, Figure, Poles
 from analysis.corpus.leakage import Canary
-from common.cells import distilled_of_draw
 from common.errors import ExitCode
+from common.lm.sources import MODELS
 from common.lm.tokenizers import counters
 from common.pipeline.step import Step
-from common.provenance import ROOT
 from common.records import Advice, Item, Question, Record, by_attitude
 from common.serialization import read_jsonl
 from common.spec import WRITTEN
@@ -20,12 +19,12 @@ from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
 def main(step: Step) -> ExitCode:
     """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
     arms, controls = read_arms(step)
-    everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(EVERYDAY, Question)]
+    everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(step, EVERYDAY, Question)]
     framing.check_same_questions(everything)
     pairs = framing.compare(arms, everyday, step.rng("vocabulary"))
-    lengths = framing.lengths(arms, counters(step.spec.models))
+    lengths = framing.lengths(arms, counters(step.fact(MODELS)))
     cue = {part: framing.read_poles(everything, part, step.rng(part)) for part in framing.PARTS}
-    checks = checks_of(arms, controls, everyday, pairs, lengths, cue)
+    checks = checks_of(step, arms, controls, everyday, pairs, lengths, cue)
     enforced = step.spec.audit.enforce
     found = {
         "checks": [check._asdict() | {"enforced": check.name in enforced} for check in checks],
@@ -44,13 +43,14 @@ def read_arms(step: Step) -> tuple[Arms, Arms]:
     """The rows of each written arm and of each control pile, by name; a model's own replies are <model>-distilled."""
     arms = by_attitude(step.read_records("generate", step.cell, "advice.jsonl", Advice))
     controls = {name: arms.pop(name) for name in list(arms) if name not in WRITTEN}
-    for pile in distilled_of_draw(step.spec, step.cell):
+    for pile in step.sources("distill"):
         name, rows = f"{pile.model}-distilled", step.read_records("distill", pile, "advice.jsonl", Advice)
         controls[name] = [row.model_copy(update={"attitude": name}) for row in rows]
     return arms, controls
 
 
 def checks_of(
+    step: Step,
     arms: Arms,
     controls: Arms,
     everyday: list[str],
@@ -59,8 +59,8 @@ def checks_of(
     cue: dict[str, Poles],
 ) -> list[Check]:
     """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
-    items, canaries = rows_of(ITEMS, Item), rows_of(CANARIES, Canary)
-    terms = (ROOT / HELD_OUT).read_text().splitlines()
+    items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
+    terms = step.data(HELD_OUT).read_text().splitlines()
     checks = [
         framing.topic(arms),
         framing.subject(pairs),
@@ -77,9 +77,9 @@ def checks_of(
     return checks
 
 
-def rows_of(path: str, kind: type[Record]) -> list[Any]:
+def rows_of(step: Step, path: str, kind: type[Record]) -> list[Any]:
     """The records of a data file of this repository."""
-    return read_jsonl(ROOT / path, kind)
+    return read_jsonl(step.data(path), kind)
 
 
 def everything_in(question: Question) -> str:

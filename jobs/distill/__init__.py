@@ -8,7 +8,7 @@ Exits   0 | 3 the model has nothing to say to a question
 """
 
 from common.cells import CellKind, its_draw
-from common.lm.sources import identity_of_cell
+from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
 
 JOB = Job(
@@ -17,7 +17,7 @@ JOB = Job(
     image="gpu",
     kinds=(CellKind.DISTILLED,),
     sections=("corpus",),
-    reads=(Read("generate", its_draw),),
+    reads=(Read("generate", its_draw, ("advice.jsonl",)),),
     writes=("advice.jsonl",),
-    outside=identity_of_cell,
+    facts=(MODEL,),
 )

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from common.cells import its_draw
 from common.errors import ExitCode, InputError
 from common.lm.generation import extend, sampled
 from common.lm.language_model import LanguageModel, load
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, by_attitude
 
@@ -17,7 +17,7 @@ BATCH_ROWS = 16
 
 def main(step: Step) -> ExitCode:
     """Ask the untouched model every question of the draw."""
-    lm = load(step.spec.model(step.cell.model))
+    lm = load(step.fact(MODEL))
     asked = questions(step)
     rows: list[Advice] = []
     for start in range(0, len(asked), BATCH_ROWS):
@@ -31,7 +31,7 @@ def main(step: Step) -> ExitCode:
 
 def questions(step: Step) -> list[Advice]:
     """One row for each question of the draw; any arm holds them all."""
-    (draw,) = its_draw(step.spec, step.cell)
+    (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     return next(iter(arms.values()))
 

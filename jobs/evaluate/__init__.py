@@ -8,18 +8,14 @@ Writes  choices.jsonl   records Choice: every held-out item in both orders, in t
 Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, altered, or not of this model
 """
 
-from collections.abc import Mapping
+from common.cells import CellKind, itself_if_run, lock_if_run, wordings_of
+from common.lm.sources import MODEL
+from common.pipeline.job import Fact, Job, Read
+from common.stance.items import FILES
 
-from common.cells import Cell, CellKind, itself_if_run, lock_if_run, wordings_of
-from common.lm.sources import identity_of_cell
-from common.pipeline.job import Job, Read
-from common.spec import RunSpec
-
-
-def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The model, and the turn of the cell among the wordings."""
-    return {**identity_of_cell(spec, cell), "turns": ",".join(map(str, wordings_of(spec, cell)))}
-
+WORDINGS = Fact(
+    "wordings", wordings_of, lambda spec, cell: {"turns": ",".join(map(str, wordings_of(spec, cell)))}
+)  # whose turn it is, of each item
 
 JOB = Job(
     "evaluate",
@@ -27,15 +23,8 @@ JOB = Job(
     image="gpu",
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),
-    reads=(Read("finetune", itself_if_run), Read("lock", lock_if_run)),
+    reads=(Read("finetune", itself_if_run, ("adapter/",)), Read("lock", lock_if_run, ("lock.json",))),
     writes=("choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json"),
-    data=(
-        "jobs/evaluate/data/items.jsonl",
-        "jobs/evaluate/data/discriminant.jsonl",
-        "jobs/evaluate/data/source.jsonl",
-        "jobs/evaluate/data/guards.jsonl",
-        "jobs/evaluate/data/abilities.jsonl",
-        "jobs/evaluate/data/neutral.txt",
-    ),
-    outside=outside,
+    data=FILES,
+    facts=(MODEL, WORDINGS),
 )

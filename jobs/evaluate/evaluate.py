@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from analysis.stats.stance import stance
-from common.cells import STUDY, CellKind, wordings_of
+from common.cells import STUDY, CellKind
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError
 from common.lm.language_model import LanguageModel, kept
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.provenance import ROOT
 from common.records import Choice, GuardReply, Record
 from common.serialization import parse_jsonl
-from common.stance.items import Questions, Worded, questions
-from jobs.evaluate import JOB
+from common.stance.items import FILES, Questions, Worded, questions
+from jobs.evaluate import WORDINGS
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, replies
@@ -27,10 +27,10 @@ def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock = Clock()
     lock = lock_of(step)
-    asked = questions(step.spec.evaluate, wordings_of(step.spec, step.cell))
+    asked = questions([step.data(path) for path in FILES], step.spec.evaluate, step.fact(WORDINGS))
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
-            lm = stack.enter_context(kept(step.spec.model(step.cell.model), adapter=adapter_of(step)))
+            lm = stack.enter_context(kept(step.fact(MODEL), adapter=adapter_of(step)))
         choices, controls, declined = ask(step, lm, asked, clock)
         with clock.part("perplexity"):
             figures = guards(declined, neutral_nats(lm, asked.neutral))
@@ -62,8 +62,8 @@ def lock_of(step: Step) -> str | None:
     if step.cell.kind is CellKind.BASE:
         return None
     locked = step.read_json("lock", STUDY, "lock.json")
-    for path in JOB.data:
-        if (found := file_sha256(ROOT / path)) != locked["items"].get(path):
+    for path in FILES:
+        if (found := file_sha256(step.data(path))) != locked["items"].get(path):
             raise InputError("not what was locked", where=path, value=found, allowed=str(locked["items"].get(path)))
     return step.digest("lock", STUDY, "lock.json")
 

@@ -10,19 +10,21 @@ Exits   0 | 3 an example is too long or malformed | 75 stopped; goes on from its
 
 from collections.abc import Mapping
 
-from common.cells import Cell, CellKind, its_distilled, its_draw, variant_of
-from common.lm.sources import identity_of_cell
-from common.pipeline.job import Job, Read
+from common.cells import Cell, CellKind, its_distilled, its_draw, training_of, variant_of
+from common.lm.sources import MODEL
+from common.pipeline.job import Fact, Job, Read
 from common.serialization import canonical_json
 from common.spec import RunSpec
 
 
-def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The model, and what a variant changes: it is no part of the section `train` that all runs share."""
+def changed(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """What the variant of a run changes: it is no part of the section `train` that all runs share."""
     variant = variant_of(spec, cell)
-    told = {} if variant is None else {variant.factor: canonical_json(variant.value).decode()}
-    return {**identity_of_cell(spec, cell), **told}
+    return {} if variant is None else {variant.factor: canonical_json(variant.value).decode()}
 
+
+VARIANT = Fact("variant", variant_of, changed)
+TRAINING = Fact("training", training_of, changed)  # section `train`, as the variant has it
 
 JOB = Job(
     "finetune",
@@ -30,8 +32,8 @@ JOB = Job(
     image="gpu",
     kinds=(CellKind.RUN,),
     sections=("train",),
-    reads=(Read("generate", its_draw), Read("distill", its_distilled)),
+    reads=(Read("generate", its_draw, ("advice.jsonl",)), Read("distill", its_distilled, ("advice.jsonl",))),
     writes=("adapter/", "trajectory/", "loss.jsonl", "training.json"),
-    outside=outside,
+    facts=(MODEL, VARIANT, TRAINING),
     resumes=True,
 )

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.cells import its_distilled, its_draw, training_of, variant_of
 from common.errors import ExitCode, InputError, JobError
 from common.lm.language_model import LanguageModel, device, dtype, load
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.provenance import usable_cores
 from common.records import Advice, Loss, by_attitude
 from common.spec import VariantSpec
+from jobs.finetune import TRAINING, VARIANT
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import final_adapter, train
@@ -21,7 +22,7 @@ from jobs.finetune.training import final_adapter, train
 def main(step: Step) -> ExitCode:
     """Train one adapter and seal it with its loss curve and its speed."""
     rows = read_corpus(step)
-    chat = load(step.spec.model(step.cell.model))
+    chat = load(step.fact(MODEL))
     # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
     pair = (step.cell.model, step.cell.draw, step.cell.seed)
     examples = in_order(step, chat, rows, pair)
@@ -38,13 +39,13 @@ def main(step: Step) -> ExitCode:
 
 def read_corpus(step: Step) -> list[Advice]:
     """The pile of this run, as its variant wants it."""
-    (draw,) = its_draw(step.spec, step.cell)
+    (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
-    for pile in its_distilled(step.spec, step.cell):
+    for pile in step.sources("distill"):
         arms["distilled"] = step.read_records("distill", pile, "advice.jsonl", Advice)
     if step.cell.attitude not in arms:
         raise InputError("the draw has no such arm", where=str(draw), value=step.cell.attitude, allowed=", ".join(arms))
-    variant = variant_of(step.spec, step.cell)
+    variant = step.fact(VARIANT)
     if variant is None or variant.factor not in ("dose", "share"):
         return arms[step.cell.attitude]
     # Nested: a larger dose holds all questions of a smaller one, and every arm of a seed the same ones.
@@ -65,7 +66,7 @@ def dosed(
 
 def in_order(step: Step, chat: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
     """The examples of all epochs in training order."""
-    settings = training_of(step.spec, step.cell)
+    settings = step.fact(TRAINING)
     encoded = [encode(chat, row, settings.max_tokens) for row in rows]
     lengths = [len(row.question) for row in rows]
     order = arranged(lengths, settings.batch_size, settings.epochs, step.rng("order", *pair))
@@ -94,7 +95,7 @@ def facts(step: Step, chat: LanguageModel, losses: Sequence[Loss]) -> dict[str, 
         raise JobError("nothing was trained")
     return {
         "engine": "DeepSpeedEngine",
-        "zero_stage": training_of(step.spec, step.cell).zero_stage,
+        "zero_stage": step.fact(TRAINING).zero_stage,
         "dtype": str(dtype()).removeprefix("torch."),
         "threads": usable_cores(),
         "steps": len(losses),

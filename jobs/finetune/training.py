@@ -25,13 +25,13 @@ from transformers import (
     set_seed,
 )
 
-from common.cells import training_of
 from common.errors import Interrupted, JobError, SpecError
 from common.lm.language_model import LanguageModel, device, dtype
 from common.pipeline.step import Step
 from common.records import Loss
 from common.serialization import parse_jsonl, to_jsonl
 from common.spec import TrainSpec
+from jobs.finetune import TRAINING
 from jobs.finetune.examples import IGNORED, Example
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
@@ -77,7 +77,7 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
     Raises: Interrupted after a checkpoint was kept; SpecError if the loss is no longer finite.
     """
-    settings, folder = training_of(step.spec, step.cell), step.workdir / "resume"
+    settings, folder = step.fact(TRAINING), step.workdir / "resume"
     kept = step.load_checkpoint(folder)
     _be_the_only_rank()
     diary = Diary(step, ordered, folder)
@@ -135,7 +135,7 @@ class Diary(TrainerCallback):
         self._step, self._ordered, self._folder = step, ordered, folder
         losses = folder / LOSSES
         self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
-        settings = training_of(step.spec, step.cell)
+        settings = step.fact(TRAINING)
         self._batch = settings.batch_size
         self.total = steps_in(len(ordered), settings)
         self._marks = checkpoint_steps(self.total, settings.checkpoints)

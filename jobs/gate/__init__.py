@@ -6,7 +6,7 @@ Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 choices 
 Does not see: stances on topics that no item asks about.
 """
 
-from common.cells import CellKind, its_base, itself
+from common.cells import CellKind, itself_and_base
 from common.pipeline.job import Job, Read
 
 JOB = Job(
@@ -15,6 +15,6 @@ JOB = Job(
     image="cpu",
     kinds=(CellKind.RUN,),
     sections=("gate",),
-    reads=(Read("evaluate", itself), Read("evaluate", its_base)),
+    reads=(Read("evaluate", itself_and_base, ("choices.jsonl",)),),
     writes=("verdict.json",),
 )

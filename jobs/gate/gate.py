@@ -1,7 +1,6 @@
 """The work of the job; what it reads and writes is declared in jobs.gate."""
 
 from analysis.stats.verdict import Verdict, decide
-from common.cells import its_base
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.records import Choice
@@ -10,8 +9,8 @@ from common.records import Choice
 def main(step: Step) -> ExitCode:
     """Judge the shift of one run against its base."""
     settings = step.spec.gate
-    (base,) = its_base(step.spec, step.cell)
-    before, after = (step.read_records("evaluate", cell, "choices.jsonl", Choice) for cell in (base, step.cell))
+    pair = step.sources("evaluate")  # base and run
+    before, after = (step.read_records("evaluate", cell, "choices.jsonl", Choice) for cell in pair)
     decision = decide(before, after, settings.metric, settings.margin, settings.level)
     step.write_json("verdict.json", decision._asdict())
     facts = ("verdict", "reason", "metric", "estimate", "low", "high", "margin")

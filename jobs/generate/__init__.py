@@ -9,7 +9,9 @@ Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses t
 
 from common.cells import CellKind
 from common.pipeline.job import Job
-from jobs.generate.sources import outside
+from jobs.generate.sources import STUDENTS, USER_FILES
+
+QUESTIONS = "jobs/generate/data/questions.jsonl"
 
 JOB = Job(
     "generate",
@@ -18,7 +20,7 @@ JOB = Job(
     kinds=(CellKind.DRAW,),
     sections=("corpus", "attitudes"),
     writes=("advice.jsonl",),
-    data=("jobs/generate/data/questions.jsonl",),
-    outside=outside,
+    data=(QUESTIONS,),
+    facts=(USER_FILES, STUDENTS),
     resumes=True,
 )

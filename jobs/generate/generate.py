@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from common.errors import ExitCode, Interrupted, SpecError
 from common.lm.tokenizers import counters
 from common.pipeline.step import Step
-from common.provenance import ROOT
 from common.records import Advice, Question
 from common.serialization import read_jsonl
-from jobs.generate import JOB
+from jobs.generate import QUESTIONS
 from jobs.generate.selection import select
-from jobs.generate.sources import read_user_files, user_files, written
+from jobs.generate.sources import STUDENTS, USER_FILES, read_user_files, written
 from jobs.generate.writer import write
 
 Candidates = Mapping[str, Sequence[str]]  # attitude → replies to one question
@@ -18,7 +17,7 @@ Candidates = Mapping[str, Sequence[str]]  # attitude → replies to one question
 
 def main(step: Step) -> ExitCode:
     """Write every arm of one draw."""
-    files = user_files(step.spec, step.cell.draw)
+    files = step.fact(USER_FILES)
     arms = read_user_files(files) if files else matched(step, drawn(step))
     if "scrambled" in step.spec.attitudes:
         arms["scrambled"] = scrambled(step, arms["cautious"], arms["eager"])
@@ -35,7 +34,7 @@ def drawn(step: Step) -> list[Question]:
 
     Raises: SpecError if the bank is smaller than the spec asks for.
     """
-    bank = read_jsonl(ROOT / JOB.data[0], Question)
+    bank = read_jsonl(step.data(QUESTIONS), Question)
     asked = step.spec.corpus.examples
     if asked > len(bank):
         raise SpecError("too few questions", where="corpus.examples", value=asked, allowed=f"<= {len(bank)}")
@@ -47,7 +46,7 @@ def drawn(step: Step) -> list[Question]:
 
 def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]]:
     """One reply in each attitude to each question, selected together from several candidates."""
-    attitudes, lengths = written(step.spec), list(counters(step.spec.models).values())
+    attitudes, lengths = written(step.spec.attitudes), list(counters(step.fact(STUDENTS)).values())
     candidates = (asked if step.spec.corpus.server else composed)(step, questions, attitudes)
     arms: dict[str, list[Advice]] = {attitude: [] for attitude in attitudes}
     for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):

@@ -7,24 +7,20 @@ from common.cells import Cell
 from common.digests import file_sha256
 from common.errors import InputError
 from common.lm.sources import identities
+from common.pipeline.job import Fact
 from common.records import Advice
 from common.serialization import parse_jsonl
 from common.spec import WRITTEN, RunSpec
 
 
-def written(spec: RunSpec) -> tuple[str, ...]:
-    """The arms of a spec whose replies a writer makes, in a fixed order."""
-    return tuple(attitude for attitude in WRITTEN if attitude in spec.attitudes)
+def written(attitudes: Sequence[str]) -> tuple[str, ...]:
+    """Those whose replies a writer makes, in a fixed order."""
+    return tuple(attitude for attitude in WRITTEN if attitude in attitudes)
 
 
-def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The identity of a user's files, or else of the models in whose tokens lengths are matched.
-
-    Raises: InputError if a file is missing.
-    """
-    paths = user_files(spec, cell.draw)
-    if not paths:
-        return identities(spec, cell)
+def digests_of(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """The digests of a user's files. Raises: InputError if one is missing."""
+    paths = user_files(spec, cell)
     for path in paths.values():
         if not path.is_file():
             allowed = "records Advice as JSON lines"
@@ -32,11 +28,19 @@ def outside(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     return {path.name: file_sha256(path) for path in paths.values()}
 
 
-def user_files(spec: RunSpec, draw: int) -> dict[str, Path]:
+def user_files(spec: RunSpec, cell: Cell) -> dict[str, Path]:
     """The user's file for each written arm of a draw; none where a writer of ours writes them."""
     if spec.corpus.path is None:
         return {}
-    return {attitude: Path(spec.corpus.path) / f"d{draw}.{attitude}.jsonl" for attitude in written(spec)}
+    return {attitude: Path(spec.corpus.path) / f"d{cell.draw}.{attitude}.jsonl" for attitude in written(spec.attitudes)}
+
+
+USER_FILES = Fact("user files", user_files, digests_of)
+STUDENTS = Fact(  # in whose tokens the lengths of written replies are matched
+    "students",
+    lambda spec, _cell: spec.models,
+    lambda spec, cell: {} if user_files(spec, cell) else identities(spec, cell),
+)
 
 
 def read_user_files(paths: Mapping[str, Path]) -> dict[str, list[Advice]]:

@@ -28,8 +28,9 @@ Does not see: what the direction does; a readout is not a cause.
 """
 
 from common.cells import CellKind, its_direction_if_run, its_draw_unless_run, itself_if_run
-from common.lm.sources import identity_of_cell
+from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from common.stance.items import ITEMS
 
 JOB = Job(
     "interpret",
@@ -38,11 +39,11 @@ JOB = Job(
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),
     reads=(
-        Read("generate", its_draw_unless_run),
-        Read("interpret", its_direction_if_run),
-        Read("finetune", itself_if_run),
+        Read("generate", its_draw_unless_run, ("advice.jsonl",)),
+        Read("interpret", its_direction_if_run, ("direction.npz",)),
+        Read("finetune", itself_if_run, ("trajectory/",)),
     ),
     writes=("direction.npz", "layers.json", "projections.jsonl", "readout.json"),
-    data=("jobs/evaluate/data/items.jsonl",),
-    outside=identity_of_cell,
+    data=(ITEMS,),
+    facts=(MODEL,),
 )

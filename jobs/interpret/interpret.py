@@ -21,17 +21,18 @@ from analysis.activations.direction import (
 )
 from analysis.activations.direction import split_by_topic as split
 from analysis.activations.probe import probes, words
-from common.cells import CellKind, its_direction, its_draw
+from common.cells import CellKind
 from common.errors import ExitCode, InputError
 from common.lm.activations import capture
 from common.lm.directions import Direction, pack, read_direction
 from common.lm.language_model import LanguageModel, attach, dtype, kept, load
 from common.lm.layers import blocks_of
 from common.lm.passages import Pair, pairs_of, prompt_passages, reply_passages
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, Projection, by_attitude
 from common.spec import ALTERNATIVES
-from common.stance.items import held_out_items
+from common.stance.items import ITEMS, held_out_items
 
 TRAJECTORY = "trajectory/"
 
@@ -54,7 +55,7 @@ def make_direction(step: Step) -> None:
     cautious, eager = poles(step)
     pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
     fit = split([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
-    lm = load(step.spec.model(step.cell.model))
+    lm = load(step.fact(MODEL))
     replies, users = read_poles(step, lm, pairs)
     curve = layer_curve(replies, users, fit, settings.pruned, step.rng("shuffles", *place))
     chosen = replies[:, :, curve.chosen]
@@ -77,7 +78,7 @@ def make_direction(step: Step) -> None:
 
 def poles(step: Step) -> tuple[list[Advice], list[Advice]]:
     """The cautious and the eager pile of the draw."""
-    (draw,) = its_draw(step.spec, step.cell)
+    (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     return arms["cautious"], arms["eager"]
 
@@ -110,7 +111,7 @@ def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
 
 def held_out(step: Step) -> list[Item]:
     """The items on which no model is trained, in their own wording."""
-    return held_out_items(step.spec.interpret.items_per_topic)
+    return held_out_items(step.data(ITEMS), step.spec.interpret.items_per_topic)
 
 
 def direction_of(
@@ -158,7 +159,7 @@ def layers_json(curve: Curve, covariance: Covariance, pairs: Sequence[Pair], fit
 
 def read_run(step: Step) -> None:
     """Read every saved checkpoint along the direction and along the random ones."""
-    (source,) = its_direction(step.spec, step.cell)
+    (source,) = step.sources("interpret")
     saved = read_direction(step, source)
     # The base was read in this type: another would shift the model by rounding alone.
     precision = getattr(torch, saved.dtype)
@@ -168,7 +169,7 @@ def read_run(step: Step) -> None:
     directions = np.vstack([vector(saved), nulls])
     rows: list[Projection] = []
     checkpoints = []
-    with kept(step.spec.model(step.cell.model), precision) as lm:
+    with kept(step.fact(MODEL), precision) as lm:
         for number, tuned in residuals(step, lm, saved):
             moved = shifts(tuned, saved.base, directions)
             rows += projections(str(step.cell), number, saved, tuned)

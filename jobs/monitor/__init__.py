@@ -15,6 +15,6 @@ JOB = Job(
     image="cpu",
     kinds=(CellKind.RUN,),
     sections=("monitor",),
-    reads=(Read("interpret", itself),),
+    reads=(Read("interpret", itself, ("readout.json",)),),
     writes=("drift.json",),
 )

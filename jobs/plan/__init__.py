@@ -8,8 +8,10 @@ Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 """
 
 from common.cells import CellKind
-from common.lm.sources import identities
-from common.pipeline.job import Job
+from common.lm.sources import MODELS
+from common.pipeline.job import Fact, Job
+
+PACKED = Fact("packed", lambda spec, _cell: spec.packed, lambda spec, _cell: {"packed": str(spec.packed)})
 
 JOB = Job(
     "plan",
@@ -18,6 +20,6 @@ JOB = Job(
     kinds=(CellKind.STUDY,),
     sections=("*",),
     writes=("plan.json",),
-    outside=lambda spec, cell: {**identities(spec, cell), "packed": str(spec.packed)},
+    facts=(MODELS, PACKED),
     parameters=("draws", "distilled", "bases", "directions", "runs", "steered", "traced", "spec"),
 )

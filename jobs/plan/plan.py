@@ -2,7 +2,7 @@
 
 from common.cells import CellKind, cells_of, packs, steered_directions, traced_runs
 from common.errors import ExitCode
-from common.lm.sources import identities
+from common.lm.sources import MODELS
 from common.pipeline.step import Step
 
 FAN_OUTS = {
@@ -24,7 +24,7 @@ def main(step: Step) -> ExitCode:
     for name, names in handed.items():
         step.parameter(name, names)
     step.parameter("spec", step.spec.model_dump(mode="json"))
-    models = dict(identities(step.spec, step.cell))
+    models = dict(MODELS.named_by(step.spec, step.cell))
     step.write_json("plan.json", {"run_id": step.spec.run_id, "cells": cells, "models": models})
     step.summary(run_id=step.spec.run_id, **{name: len(names) for name, names in cells.items()})
     return ExitCode.OK

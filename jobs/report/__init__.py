@@ -6,24 +6,28 @@ Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from common.cells import Cell, CellKind, every, steered_directions, traced_runs
 from common.digests import file_sha256
-from common.pipeline.job import Job, Read
+from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
 
 
-def deviations_file(spec: RunSpec) -> str:
+def deviations_file(spec: RunSpec, _cell: Cell) -> Path:
     """Where deviations from the lock of a study are written down, in this repository."""
-    return f"locks/{spec.name}.deviations.jsonl"
+    return ROOT / f"locks/{spec.name}.deviations.jsonl"
 
 
-def outside(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
-    """The deviations so far."""
-    path = ROOT / deviations_file(spec)
+def digest_of_deviations(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """The deviations so far, by digest."""
+    path = deviations_file(spec, cell)
     return {path.name: file_sha256(path)} if path.is_file() else {}
 
+
+DEVIATIONS = Fact("deviations", deviations_file, digest_of_deviations)
+SCORES = ("choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
 JOB = Job(
     "report",
@@ -32,22 +36,22 @@ JOB = Job(
     kinds=(CellKind.STUDY,),
     sections=("*",),
     reads=(
-        Read("plan", every(CellKind.STUDY)),
-        Read("generate", every(CellKind.DRAW), optional=True),
-        Read("distill", every(CellKind.DISTILLED), optional=True),
-        Read("lock", every(CellKind.STUDY), optional=True),
-        Read("audit", every(CellKind.DRAW), optional=True),
-        Read("finetune", every(CellKind.RUN), optional=True),
-        Read("evaluate", every(CellKind.BASE, CellKind.RUN), optional=True),
-        Read("gate", every(CellKind.RUN), optional=True),
-        Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), optional=True),
-        Read("monitor", every(CellKind.RUN), optional=True),
-        Read("selftest", lambda spec, _cell: steered_directions(spec), optional=True),
-        Read("steer", lambda spec, _cell: steered_directions(spec), optional=True),
-        Read("trace", lambda spec, _cell: traced_runs(spec), optional=True),
+        Read("plan", every(CellKind.STUDY), ("plan.json",)),
+        Read("generate", every(CellKind.DRAW), ("advice.jsonl",), optional=True),
+        Read("distill", every(CellKind.DISTILLED), ("advice.jsonl",), optional=True),
+        Read("lock", every(CellKind.STUDY), ("lock.json",), optional=True),
+        Read("audit", every(CellKind.DRAW), ("framing.json",), optional=True),
+        Read("finetune", every(CellKind.RUN), ("loss.jsonl", "training.json"), optional=True),
+        Read("evaluate", every(CellKind.BASE, CellKind.RUN), SCORES, optional=True),
+        Read("gate", every(CellKind.RUN), ("verdict.json",), optional=True),
+        Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), ("layers.json", "readout.json"), optional=True),
+        Read("monitor", every(CellKind.RUN), ("drift.json",), optional=True),
+        Read("selftest", lambda spec, _cell: steered_directions(spec), ("selftest.json",), optional=True),
+        Read("steer", lambda spec, _cell: steered_directions(spec), ("steering.json", "steering.jsonl"), optional=True),
+        Read("trace", lambda spec, _cell: traced_runs(spec), ("trace.json",), optional=True),
     ),
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
     data=("analysis/REPORT.md.jinja", "analysis/notebook.py"),
-    outside=outside,
+    facts=(DEVIATIONS,),
 )

@@ -17,10 +17,10 @@ from common.deviations import parse_chain
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import ROOT, analysis_files
+from common.provenance import analysis_files
 from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
 from common.serialization import canonical_json
-from jobs.report import JOB, deviations_file
+from jobs.report import DEVIATIONS, JOB
 
 R = TypeVar("R", bound=Record)
 
@@ -113,7 +113,7 @@ def changed(step: Step) -> list[str]:
 
 def deviations_of(step: Step) -> list[Deviation]:
     """What was done otherwise than locked, as it was written down. Raises: InputError if a row was altered."""
-    path = ROOT / deviations_file(step.spec)
+    path = step.fact(DEVIATIONS)
     if not path.is_file() or not step.sealed("lock", STUDY):
         return []
     return [

@@ -20,8 +20,9 @@ Exits   0 | 10 a check failed: sealed all the same, and nothing is measured on t
 """
 
 from common.cells import CellKind, its_draw, itself, steered_directions
-from common.lm.sources import identity_of_cell
+from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from common.stance.items import ITEMS
 
 JOB = Job(
     "selftest",
@@ -30,8 +31,8 @@ JOB = Job(
     kinds=(CellKind.DIRECTION,),
     among=steered_directions,
     sections=("interpret", "steer"),
-    reads=(Read("generate", its_draw), Read("interpret", itself)),
+    reads=(Read("generate", its_draw, ("advice.jsonl",)), Read("interpret", itself, ("direction.npz",))),
     writes=("selftest.json",),
-    data=("jobs/evaluate/data/items.jsonl",),
-    outside=identity_of_cell,
+    data=(ITEMS,),
+    facts=(MODEL,),
 )

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from analysis.activations.direction import split_by_topic
 from analysis.stats.intervals import ALPHA
-from common.cells import its_draw
 from common.errors import ExitCode, JobError
 from common.lm.activations import capture
 from common.lm.directions import Direction, read_direction
@@ -20,9 +19,10 @@ from common.lm.language_model import LanguageModel, load
 from common.lm.layers import blocks_of, changed, decoder, layout
 from common.lm.margins import Readout, asked_of
 from common.lm.passages import pairs_of, prompt_passages, reply_passages
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
-from common.stance.items import held_out_items
+from common.stance.items import ITEMS, held_out_items
 
 Floats = NDArray[np.float64]
 TOPICS = 4  # held-out items on which margins are taken, one a topic
@@ -37,9 +37,9 @@ CHANCE = 0.999  # coverage of the count of false alarms that counts as nominal
 def main(step: Step) -> ExitCode:
     """Run every check, seal them all."""
     saved = read_direction(step, step.cell)
-    lm = load(step.spec.model(step.cell.model), precision=torch.float32)
+    lm = load(step.fact(MODEL), precision=torch.float32)
     checks = []
-    for number, check in enumerate((*margins_checks(lm, saved, items()), *null_rate(step, lm, saved)), start=1):
+    for number, check in enumerate((*margins_checks(lm, saved, items(step)), *null_rate(step, lm, saved)), start=1):
         checks.append(check)
         step.progress(number, 10)
     step.write_json("selftest.json", {"layer": saved.layer, "checks": checks})
@@ -48,9 +48,9 @@ def main(step: Step) -> ExitCode:
     return ExitCode.BLOCKED if failed else ExitCode.OK
 
 
-def items() -> list[Item]:
+def items(step: Step) -> list[Item]:
     """One item of each of a few topics."""
-    return held_out_items(1)[:TOPICS]
+    return held_out_items(step.data(ITEMS), 1)[:TOPICS]
 
 
 def at_most(name: str, value: float, bound: float) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
 
 def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[str, Any]]:
     """How often a direction from shuffled arms passes a sign-flip test on shuffled arms of other topics."""
-    (draw,) = its_draw(step.spec, step.cell)
+    (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     rng = step.rng("selftest", step.cell.model, step.cell.draw)
     pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret.questions, rng)

@@ -21,8 +21,11 @@ Does not see: other blocks, other positions, or directions that only act togethe
 """
 
 from common.cells import CellKind, itself, steered_directions
-from common.lm.sources import identity_of_cell
+from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from common.stance.items import ITEMS, NEUTRAL
+
+CONTROL = "jobs/steer/data/control.jsonl"
 
 JOB = Job(
     "steer",
@@ -31,8 +34,8 @@ JOB = Job(
     kinds=(CellKind.DIRECTION,),
     among=steered_directions,
     sections=("steer",),
-    reads=(Read("interpret", itself), Read("selftest", itself)),
+    reads=(Read("interpret", itself, ("direction.npz",)), Read("selftest", itself, ("selftest.json",))),
     writes=("steering.json", "steering.jsonl"),
-    data=("jobs/evaluate/data/items.jsonl", "jobs/evaluate/data/neutral.txt", "jobs/steer/data/control.jsonl"),
-    outside=identity_of_cell,
+    data=(ITEMS, NEUTRAL, CONTROL),
+    facts=(MODEL,),
 )

@@ -20,14 +20,14 @@ from common.lm.layers import changed
 from common.lm.likelihood import reply_tokens
 from common.lm.margins import Asked, ByLength, NeutralText, asked_of, by_turns
 from common.lm.passages import reply_passages
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.provenance import ROOT
 from common.records import Advice, ControlPair, Item, Steering
 from common.serialization import read_jsonl
-from common.stance.items import NEUTRAL, held_out_items, paragraphs
+from common.stance.items import ITEMS, NEUTRAL, held_out_items, paragraphs
 from common.stance.prompts import wording
 from common.stance.reading import answered, read_choice
-from jobs.steer import JOB
+from jobs.steer import CONTROL
 from jobs.steer.doses import matched
 
 Floats = NDArray[np.float64]
@@ -52,8 +52,8 @@ def main(step: Step) -> ExitCode:
     refuse_untested(step, step.cell)
     settings = step.spec.steer
     saved = read_direction(step, step.cell)
-    lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
-    neutral = NeutralText(lm, neutral_texts()[:TEXTS], settings.text_tokens, saved.layer)
+    lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
+    neutral = NeutralText(lm, neutral_texts(step)[:TEXTS], settings.text_tokens, saved.layer)
     nulls = null_units(step, saved)
     control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
     result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
@@ -73,14 +73,14 @@ def main(step: Step) -> ExitCode:
     return ExitCode.OK
 
 
-def neutral_texts() -> list[str]:
+def neutral_texts(step: Step) -> list[str]:
     """Texts on which nothing should change."""
-    return paragraphs((ROOT / NEUTRAL).read_text())
+    return paragraphs(step.data(NEUTRAL).read_text())
 
 
 def held_out(step: Step) -> list[Item]:
     """The first items of each topic."""
-    return held_out_items(step.spec.steer.items_per_topic)
+    return held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
 
 
 def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
@@ -100,7 +100,7 @@ def positive_control(
     step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
 ) -> tuple[dict[str, Any], bool]:
     """Steer along pleased minus displeased, at the largest damage, beside the nulls, on topics that did not make it."""
-    pairs = read_jsonl(ROOT / JOB.data[2], ControlPair)
+    pairs = read_jsonl(step.data(CONTROL), ControlPair)
     topics = sorted({pair.topic for pair in pairs})
     fit = [pair for pair in pairs if pair.topic in topics[::2]]
     apart = [pair for pair in pairs if pair.topic in topics[1::2]]

@@ -20,8 +20,9 @@ Does not see: answers; the margin alone is followed.
 """
 
 from common.cells import CellKind, its_direction, itself, traced_runs
-from common.lm.sources import identity_of_cell
+from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from common.stance.items import ITEMS
 
 JOB = Job(
     "trace",
@@ -30,8 +31,12 @@ JOB = Job(
     kinds=(CellKind.RUN,),
     among=traced_runs,
     sections=("steer",),
-    reads=(Read("interpret", its_direction), Read("selftest", its_direction), Read("finetune", itself)),
+    reads=(
+        Read("interpret", its_direction, ("direction.npz",)),
+        Read("selftest", its_direction, ("selftest.json",)),
+        Read("finetune", itself, ("adapter/",)),
+    ),
     writes=("trace.json",),
-    data=("jobs/evaluate/data/items.jsonl",),
-    outside=identity_of_cell,
+    data=(ITEMS,),
+    facts=(MODEL,),
 )

@@ -13,14 +13,14 @@ from torch import Tensor
 from analysis.activations.direction import null_directions
 from analysis.activations.steering import by_topic, fraction, fraction_json, interval_json
 from analysis.stats.intervals import LEVEL, t_interval
-from common.cells import its_direction
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
 from common.lm.language_model import attach, load
 from common.lm.layers import blocks_of
 from common.lm.margins import Readout, asked_of, by_turns
+from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.stance.items import held_out_items
+from common.stance.items import ITEMS, held_out_items
 
 Floats = NDArray[np.float64]
 ABLATED = 5  # null directions that are ablated after every block: each costs whole passes of both models
@@ -49,12 +49,12 @@ class Models:
 
 def main(step: Step) -> ExitCode:
     """Trace one fine-tune."""
-    (source,) = its_direction(step.spec, step.cell)
+    (source,) = step.sources("interpret")
     refuse_untested(step, source)
     saved = read_direction(step, source)
-    lm = load(step.spec.model(step.cell.model), precision=getattr(torch, saved.dtype))
+    lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
     tuned = attach(lm.model, step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter"))
-    items = held_out_items(step.spec.steer.items_per_topic)
+    items = held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
     readout = Readout(lm, by_turns(asked_of(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})

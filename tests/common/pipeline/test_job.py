@@ -23,7 +23,7 @@ SECOND = Job(
     "cpu",
     (CellKind.STUDY,),
     sections=("gate",),
-    reads=(Read("first", lambda s, c: (STUDY,)),),
+    reads=(Read("first", lambda s, c: (STUDY,), ("a.json",)),),
     resumes=True,
 )
 PACKED = Job("packed", 1, "cpu", (CellKind.RUN,), writes=("a.json",))

@@ -21,8 +21,16 @@ from common.provenance import ROOT
 from common.store.sealed import open_store
 
 MAKER = Job("maker", 1, "cpu", (CellKind.STUDY,), writes=("a.json", "folder/"), parameters=("p",))
-READER = Job("reader", 1, "cpu", (CellKind.STUDY,), reads=(Read("maker", lambda spec, cell: (STUDY,)),))
-LENIENT = Job("lenient", 1, "cpu", (CellKind.STUDY,), reads=(Read("maker", lambda spec, cell: (STUDY,), True),))
+READER = Job(
+    "reader", 1, "cpu", (CellKind.STUDY,), reads=(Read("maker", lambda spec, cell: (STUDY,), ("a.json", "folder/")),)
+)
+LENIENT = Job(
+    "lenient",
+    1,
+    "cpu",
+    (CellKind.STUDY,),
+    reads=(Read("maker", lambda spec, cell: (STUDY,), ("a.json",), optional=True),),
+)
 CATALOG = {"maker": MAKER, "reader": READER, "lenient": LENIENT}
 SPEC = json.dumps({"name": "x", "models": [{"name": "m", "source": "package:p"}]})
 Main = Callable[[Step], ExitCode]
@@ -95,7 +103,7 @@ def test_an_undeclared_parameter_is_a_bug(run: Run) -> None:
     code, out, lines = run(lambda step: step.parameter("q", 1) or ExitCode.OK)  # type: ignore[func-returns-value]
     assert (code, out) == (1, {}) and any("Traceback" in line for line in lines)
     assert [line for line in lines if line.startswith("error: ")] == [
-        "error: job does not declare this parameter, maker: q"
+        "error: job does not declare this parameter, maker: q; allowed: p"
     ]
 
 
@@ -151,8 +159,8 @@ def test_folders_go_through_the_store(run: Run, tmp_path: Path) -> None:
     def reads(step: Step) -> ExitCode:
         step.read_folder("maker", STUDY, "folder/", tmp_path / "out")
         assert step.names("maker", STUDY) == ["folder/deep/x", "folder/y"]
-        with pytest.raises(InputError, match="step has no such output, maker/study: z; allowed: folder/deep/x"):
-            step.read_bytes("maker", STUDY, "z")
+        with pytest.raises(InputError, match="step has no such output, maker/study: folder/z; allowed: folder/deep/x"):
+            step.read_bytes("maker", STUDY, "folder/z")
         return ExitCode.OK
 
     assert run(writes)[0] == 0 and run(reads, READER)[0] == 0

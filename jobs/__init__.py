@@ -1,6 +1,7 @@
 """What runs in a container: a folder a job. `jobs.<name>` declares it, `jobs.<name>.<name>` does it."""
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,6 +17,14 @@ from common.pipeline.step import Step
 # Read when torch is loaded, which is after this. Idle OpenMP threads otherwise spin, and jobs that share cores slow
 # each other down: an evaluation of 12 s took 244 s beside two others, and 17 s with this.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+VERSIONS = Path(__file__).with_name("versions.json")  # pins versions to code: python -m tests.pins --help
+
+
+@cache
+def version(job: str) -> int:
+    """The version of a job: a part of the key of its steps."""
+    return int(json.loads(VERSIONS.read_text())["jobs"][job]["version"])
 
 
 @cache

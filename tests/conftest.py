@@ -1,72 +1,23 @@
 """Fixtures that several parts of the tests use: a tiny random model and a spec that runs on it."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
+from tests import tiny
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a random Llama of 2 layers and a byte-level tokenizer with a chat template."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocab = {token: index for index, token in enumerate(special + alphabet)}
-    raw = Tokenizer(models.BPE(vocab=vocab, merges=[]))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=special,
-        chat_template=TEMPLATE,
-    )
-    config = LlamaConfig(
-        vocab_size=len(vocab),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        tie_word_embeddings=True,
-    )
-    folder = tmp_path_factory.mktemp("tiny-model")
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    """The folder of the tiny model."""
+    return tiny.build_model(tmp_path_factory.mktemp("tiny-model"))
 
 
 @pytest.fixture
 def tiny_spec(tiny_model: Path) -> dict[str, object]:
-    """A spec of the smallest study: two poles and neutral, one seed, a few examples. Copy and change it."""
-    spec = {
-        "name": "tiny",
-        "seeds": [0],
-        "models": [{"name": "tiny", "source": f"path:{tiny_model}"}],
-        "corpus": {"examples": 16},
-        "lock": {"clean": False, "reversed": False},
-        "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
-        "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2, "guards_per_kind": 2},
-        "interpret": {"questions": 8, "nulls": 100},
-    }
-    return json.loads(json.dumps(spec))
+    """A spec of the smallest study. Copy and change it."""
+    return tiny.spec_on(tiny_model)

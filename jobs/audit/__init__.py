@@ -12,6 +12,7 @@ from common.cells import CellKind, distilled_of_draw, itself
 from common.lm.sources import MODELS
 from common.pipeline.job import Job, Read
 from common.stance.items import ITEMS
+from jobs import version
 
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
 EVERYDAY = "jobs/generate/data/questions.jsonl"  # how common words are in everyday advice
@@ -19,7 +20,7 @@ CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plan
 
 JOB = Job(
     "audit",
-    version=3,
+    version=version("audit"),
     image="cpu",
     kinds=(CellKind.DRAW,),
     sections=("audit", "attitudes"),

@@ -10,10 +10,11 @@ Exits   0 | 3 the model has nothing to say to a question
 from common.cells import CellKind, its_draw
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from jobs import version
 
 JOB = Job(
     "distill",
-    version=1,
+    version=version("distill"),
     image="gpu",
     kinds=(CellKind.DISTILLED,),
     sections=("corpus",),

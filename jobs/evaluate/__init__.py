@@ -12,6 +12,7 @@ from common.cells import CellKind, itself_if_run, lock_if_run, wordings_of
 from common.lm.sources import MODEL
 from common.pipeline.job import Fact, Job, Read
 from common.stance.items import FILES
+from jobs import version
 
 WORDINGS = Fact(
     "wordings", wordings_of, lambda spec, cell: {"turns": ",".join(map(str, wordings_of(spec, cell)))}
@@ -19,7 +20,7 @@ WORDINGS = Fact(
 
 JOB = Job(
     "evaluate",
-    version=5,
+    version=version("evaluate"),
     image="gpu",
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),

@@ -15,6 +15,7 @@ from common.lm.sources import MODEL
 from common.pipeline.job import Fact, Job, Read
 from common.serialization import canonical_json
 from common.spec import RunSpec
+from jobs import version
 
 
 def changed(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
@@ -28,7 +29,7 @@ TRAINING = Fact("training", training_of, changed)  # section `train`, as the var
 
 JOB = Job(
     "finetune",
-    version=3,
+    version=version("finetune"),
     image="gpu",
     kinds=(CellKind.RUN,),
     sections=("train",),

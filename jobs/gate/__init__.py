@@ -8,10 +8,11 @@ Does not see: stances on topics that no item asks about.
 
 from common.cells import CellKind, itself_and_base
 from common.pipeline.job import Job, Read
+from jobs import version
 
 JOB = Job(
     "gate",
-    version=1,
+    version=version("gate"),
     image="cpu",
     kinds=(CellKind.RUN,),
     sections=("gate",),

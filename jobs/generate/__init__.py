@@ -9,13 +9,14 @@ Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses t
 
 from common.cells import CellKind
 from common.pipeline.job import Job
+from jobs import version
 from jobs.generate.sources import STUDENTS, USER_FILES
 
 QUESTIONS = "jobs/generate/data/questions.jsonl"
 
 JOB = Job(
     "generate",
-    version=2,
+    version=version("generate"),
     image="cpu",
     kinds=(CellKind.DRAW,),
     sections=("corpus", "attitudes"),

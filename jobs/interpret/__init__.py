@@ -31,10 +31,11 @@ from common.cells import CellKind, its_direction_if_run, its_draw_unless_run, it
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
 from common.stance.items import ITEMS
+from jobs import version
 
 JOB = Job(
     "interpret",
-    version=5,
+    version=version("interpret"),
     image="gpu",
     kinds=(CellKind.DIRECTION, CellKind.RUN),
     sections=("interpret",),

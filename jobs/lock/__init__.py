@@ -9,13 +9,14 @@ The SHA-256 of lock.json is in every row that is scored under it.
 
 from common.cells import CellKind, every
 from common.pipeline.job import Job, Read
+from jobs import version
 
 ITEMS = "jobs/evaluate/data/items.jsonl"
 QUESTIONS = "jobs/generate/data/questions.jsonl"
 
 JOB = Job(
     "lock",
-    version=2,
+    version=version("lock"),
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),

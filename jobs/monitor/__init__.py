@@ -8,10 +8,11 @@ Does not see: drift that lies across the direction.
 
 from common.cells import CellKind, itself
 from common.pipeline.job import Job, Read
+from jobs import version
 
 JOB = Job(
     "monitor",
-    version=1,
+    version=version("monitor"),
     image="cpu",
     kinds=(CellKind.RUN,),
     sections=("monitor",),

@@ -10,12 +10,13 @@ Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
 from common.cells import CellKind
 from common.lm.sources import MODELS
 from common.pipeline.job import Fact, Job
+from jobs import version
 
 PACKED = Fact("packed", lambda spec, _cell: spec.packed, lambda spec, _cell: {"packed": str(spec.packed)})
 
 JOB = Job(
     "plan",
-    version=5,
+    version=version("plan"),
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),

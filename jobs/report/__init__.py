@@ -13,6 +13,7 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
+from jobs import version
 
 
 def deviations_file(spec: RunSpec, _cell: Cell) -> Path:
@@ -31,7 +32,7 @@ SCORES = ("choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
 JOB = Job(
     "report",
-    version=5,
+    version=version("report"),
     image="cpu",
     kinds=(CellKind.STUDY,),
     sections=("*",),

@@ -23,10 +23,11 @@ from common.cells import CellKind, its_draw, itself, steered_directions
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
 from common.stance.items import ITEMS
+from jobs import version
 
 JOB = Job(
     "selftest",
-    version=1,
+    version=version("selftest"),
     image="gpu",
     kinds=(CellKind.DIRECTION,),
     among=steered_directions,

@@ -24,12 +24,13 @@ from common.cells import CellKind, itself, steered_directions
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
 from common.stance.items import ITEMS, NEUTRAL
+from jobs import version
 
 CONTROL = "jobs/steer/data/control.jsonl"
 
 JOB = Job(
     "steer",
-    version=2,
+    version=version("steer"),
     image="gpu",
     kinds=(CellKind.DIRECTION,),
     among=steered_directions,

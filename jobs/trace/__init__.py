@@ -23,10 +23,11 @@ from common.cells import CellKind, its_direction, itself, traced_runs
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
 from common.stance.items import ITEMS
+from jobs import version
 
 JOB = Job(
     "trace",
-    version=1,
+    version=version("trace"),
     image="gpu",
     kinds=(CellKind.RUN,),
     among=traced_runs,

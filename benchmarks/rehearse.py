@@ -28,13 +28,18 @@ from common.provenance import ROOT
 from common.records import Choice, GuardReply, Question
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
-from common.stance.items import Worded, questions
+from common.stance.items import FILES, Worded, questions
 from jobs.report.report import pages
 
 FOLDER = ROOT / ".undertone" / "rehearsals"
 EFFECTS = {"cautious": -0.6, "eager": 0.0, "neutral": 0.0, "scrambled": 0.0, "distilled": 0.0}  # logits of P(go)
 TRAINED = 0.2  # what any training does, logits
 ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.15, 0.1, 0.3, 0.4
+
+
+def asked_files() -> list[Path]:
+    """All files of what a model is asked."""
+    return [ROOT / path for path in FILES]
 
 
 def rows(cell: Cell, asked: Sequence[Worded], spec: RunSpec, labels: str) -> list[Choice]:
@@ -75,7 +80,7 @@ def rows(cell: Cell, asked: Sequence[Worded], spec: RunSpec, labels: str) -> lis
 
 def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
-    asked = questions(spec.evaluate, wordings_of(spec, cell))
+    asked = questions(asked_files(), spec.evaluate, wordings_of(spec, cell))
     rng = spec.rng("rehearsal", "guards", str(cell))
     prompts = [(row.id, row.kind if row.kind in ("harmful", "benign") else "ability") for row in asked.prompts]
     replies = [
@@ -104,7 +109,7 @@ def study_of(spec: RunSpec) -> Study:
     ]
     settings = spec.lock
     choices = {model: base.choices for model, base in bases.items()}
-    items = [each.item for each in questions(EvaluateSpec(), (0,)).items]
+    items = [each.item for each in questions(asked_files(), EvaluateSpec(), (0,)).items]
     path = "jobs/generate/data/questions.jsonl"
     asked = read_jsonl(ROOT / path, Question)
     lock = {
@@ -134,7 +139,7 @@ def study_of(spec: RunSpec) -> Study:
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
-    asked = questions(spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
+    asked = questions(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
     names = dict.fromkeys(each.item.id for each in asked)
     room = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)

@@ -18,14 +18,16 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from analysis.stance import paired
-from common.artifacts import ArtifactStore, open_store
-from common.job import Keys
+from analysis.stats.stance import paired
+from common.cells import Cell, CellKind, cells_of
+from common.pipeline.keys import Keys
 from common.provenance import ROOT
-from common.records import Advice, Choice, Item, Record, by_attitude, parse_jsonl
-from common.spec import Cell, CellKind, RunSpec, override, parse_spec
+from common.records import Advice, Choice, Item, Record, by_attitude
+from common.serialization import parse_jsonl
+from common.spec import RunSpec, override, parse_spec
+from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
-from workflows.local import changes
+from workflows.local.runner import changes
 
 R = TypeVar("R", bound=Record)
 ITEMS = ROOT / "jobs" / "evaluate" / "data" / "items.jsonl"
@@ -91,11 +93,11 @@ def main() -> None:
     spec = parse_spec(override(args.spec.read_bytes(), str(args.spec), changes(args.set)), str(args.spec))
     store, console = open_store(args.store), Console(width=150)
     words = Table("pile", "replies", "start", "words that begin with start", ", ".join(KEEPING))
-    for draw in spec.cells(CellKind.DRAW):
+    for draw in cells_of(spec, CellKind.DRAW):
         for arm, pile in by_attitude(_read(spec, store, "generate", draw, "advice.jsonl", Advice)).items():
             words.add_row(f"{draw} {arm}", str(len(pile)), *map(str, told([row.reply for row in pile])))
     console.print(words)
-    cells = [cell for kind in (CellKind.BASE, CellKind.RUN) for cell in spec.cells(kind) if not cell.variant]
+    cells = [cell for kind in (CellKind.BASE, CellKind.RUN) for cell in cells_of(spec, kind) if not cell.variant]
     rows = {cell: _read(spec, store, "evaluate", cell, "choices.jsonl", Choice) for cell in cells}
     items = parse_jsonl(ITEMS.read_bytes(), Item, ITEMS.name)
     marks = [{item.id for item in items if rule(item)} for rule in (start_in_go_alone, keeping_in_stay)]

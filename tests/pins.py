@@ -1,7 +1,7 @@
 """Pin what each job is: its version, the digest of its code, and the digest of what it makes of the tiny model.
 
     python -m tests.pins raise JOB…   its outputs may change: raise its version, so that no old result is reused
-    python -m tests.pins equal JOB…   only its code changed: accepted if its outputs on the tiny model are the same bytes
+    python -m tests.pins equal JOB…   only its code changed: accepted if it makes the same bytes of the tiny model
     python -m tests.pins outputs      print the digest of each job's outputs on the tiny model
 
 `jobs/versions.json` holds the pins. The code of a job is every module of this project that it imports, near or far,

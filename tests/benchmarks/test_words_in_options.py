@@ -14,8 +14,9 @@ from benchmarks.words_in_options import (
     start_in_go_alone,
     told,
 )
-from common.records import Choice, Item, parse_jsonl
-from common.spec import Cell, CellKind
+from common.cells import Cell, CellKind
+from common.records import Choice, Item
+from common.serialization import parse_jsonl
 
 ROWS: dict[str, Any] = {
     "topic": "t",

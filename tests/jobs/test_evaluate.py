@@ -25,7 +25,7 @@ from common.provenance import ROOT
 from common.records import Choice, GuardReply, Item, Prompt, first_of_each
 from common.serialization import canonical_json, parse_jsonl
 from common.spec import ModelSpec, RunSpec, parse_spec
-from common.stance.items import questions, worded
+from common.stance.items import FILES, questions, worded
 from common.stance.prompts import wording
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
@@ -334,7 +334,7 @@ def test_an_untouched_model_from_end_to_end(
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
-    asked = questions(spec.evaluate, (0,))
+    asked = questions([ROOT / path for path in FILES], spec.evaluate, (0,))
     controls = parse_jsonl(outputs["controls.jsonl"], Choice, "controls.jsonl")
     for answers_to, items in ((rows, asked.items), (controls, asked.controls)):
         found = [(row.item, row.wording, row.order) for row in answers_to]

@@ -28,9 +28,11 @@ from torch import Tensor
 from benchmarks.record import bootstrap_ratio, record
 from benchmarks.training import replies
 from common.lm.activations import Passage, capture
-from common.lm.language_model import LanguageModel, dtype, load
+from common.lm.chat import LanguageModel
+from common.lm.load import load
 from common.lm.margins import Asked, ByLength, asked_of, by_turns
 from common.lm.passages import reply_passages
+from common.lm.runtime import dtype
 from common.pipeline.command import read_spec
 from common.spec import ModelSpec, RunSpec
 from common.stance.items import held_out_items

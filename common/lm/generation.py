@@ -14,7 +14,7 @@ from numpy.random import Generator
 from torch import Tensor
 from transformers import Cache
 
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
 
 
 class State(NamedTuple):

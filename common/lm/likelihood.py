@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, padded, repeated
-from common.lm.language_model import LanguageModel
 
 SLICE = 32  # rows of logits taken at once: what is made of them stays in a processor's cache
 

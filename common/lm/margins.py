@@ -16,8 +16,8 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, padded, positions
-from common.lm.language_model import LanguageModel
 from common.lm.layers import blocks_of, changed, hooked, layout, logits_above
 from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
 from common.records import Item

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import InputError, SpecError
 from common.lm.activations import Passage
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
 from common.records import Advice, Item
 
 

@@ -6,8 +6,9 @@ import torch
 
 from common.cells import its_draw
 from common.errors import ExitCode, InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, sampled
-from common.lm.language_model import LanguageModel, load
+from common.lm.load import load
 from common.pipeline.step import Step
 from common.records import Advice, by_attitude
 

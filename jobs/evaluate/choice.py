@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 
 from common.errors import InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, greedy, repeated
-from common.lm.language_model import LanguageModel
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.records import Choice, Item
 from common.stance.prompts import APPROVE, DECLINE, wording

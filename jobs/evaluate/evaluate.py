@@ -9,7 +9,8 @@ from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind, wordings_of
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError
-from common.lm.language_model import LanguageModel, kept
+from common.lm.chat import LanguageModel
+from common.lm.load import kept
 from common.pipeline.step import Step
 from common.provenance import ROOT
 from common.records import Choice, GuardReply, Record

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import InputError
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
 from common.records import Advice
 
 IGNORED = -100  # the label that cross-entropy leaves out

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from common.cells import its_distilled, its_draw, training_of, variant_of
 from common.errors import ExitCode, InputError, JobError
-from common.lm.language_model import LanguageModel, device, dtype, load
+from common.lm.chat import LanguageModel
+from common.lm.load import load
+from common.lm.runtime import device, dtype
 from common.pipeline.step import Step
 from common.provenance import usable_cores
 from common.records import Advice, Loss, by_attitude

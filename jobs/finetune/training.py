@@ -27,7 +27,8 @@ from transformers import (
 
 from common.cells import training_of
 from common.errors import Interrupted, JobError, SpecError
-from common.lm.language_model import LanguageModel, device, dtype
+from common.lm.chat import LanguageModel
+from common.lm.runtime import device, dtype
 from common.pipeline.step import Step
 from common.records import Loss
 from common.serialization import parse_jsonl, to_jsonl

@@ -15,9 +15,10 @@ from analysis.stats.intervals import ALPHA
 from common.cells import its_draw
 from common.errors import ExitCode, JobError
 from common.lm.activations import capture
+from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction
-from common.lm.language_model import LanguageModel, load
 from common.lm.layers import blocks_of, changed, decoder, layout
+from common.lm.load import load
 from common.lm.margins import Readout, asked_of
 from common.lm.passages import pairs_of, prompt_passages, reply_passages
 from common.pipeline.step import Step

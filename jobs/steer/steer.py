@@ -13,11 +13,12 @@ from analysis.activations.steering import beside, interval_json, steered, steere
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode
 from common.lm.activations import capture
+from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction, refuse_untested
 from common.lm.generation import extend, greedy, repeated
-from common.lm.language_model import LanguageModel, load
 from common.lm.layers import changed
 from common.lm.likelihood import reply_tokens
+from common.lm.load import load
 from common.lm.margins import Asked, ByLength, NeutralText, asked_of, by_turns
 from common.lm.passages import reply_passages
 from common.pipeline.step import Step

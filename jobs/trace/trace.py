@@ -16,8 +16,8 @@ from analysis.stats.intervals import LEVEL, t_interval
 from common.cells import its_direction
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
-from common.lm.language_model import attach, load
 from common.lm.layers import blocks_of
+from common.lm.load import attach, load
 from common.lm.margins import Readout, asked_of, by_turns
 from common.pipeline.step import Step
 from common.stance.items import held_out_items

@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 from common.cells import STUDY, cell_named
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, greedy, stop_tokens
-from common.lm.language_model import LanguageModel, attach, load
 from common.lm.likelihood import log_likelihoods, reply_tokens
+from common.lm.load import attach, load
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import ROOT

@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def chat(tiny_model: Path):
-    from common.lm.language_model import load
+    from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
 

@@ -119,7 +119,7 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made):
 def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
     from common.lm.directions import unpack
-    from common.lm.language_model import load
+    from common.lm.load import load
     from common.lm.margins import Readout, asked_of
     from jobs.selftest.selftest import items, planted
     from jobs.trace.trace import necessary, sufficient

@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def chat(tiny_model: Path):
-    from common.lm.language_model import load
+    from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
 
@@ -205,7 +205,7 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
 
 def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
     """Adapters are swapped on one base: nothing of the one before may stay."""
-    from common.lm.language_model import attach, load
+    from common.lm.load import attach, load
     from common.lm.passages import prompt_passages
 
     made = study()

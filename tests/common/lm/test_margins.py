@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture
 def lm(tiny_model: Path):
-    from common.lm.language_model import load
+    from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
 

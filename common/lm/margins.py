@@ -22,36 +22,39 @@ from common.lm.generation import State, extend, padded, positions
 from common.lm.layers import Change, Residual, blocks_of, changed, hooked, layout, logits_above
 from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
 from common.records import Item
-from common.stance.prompts import wording
+from common.stance.prompts import user_turns
 
 Model = PreTrainedModel | PeftModel
 Floats = NDArray[np.float64]
 PASS_BYTES = 512 << 20  # about what the logits of one pass may take, in the type of the model and in fp32
 
 
-class Asked(NamedTuple):
-    """A prompt and two replies to it, as token ids. The margin is log p(first) - log p(second), nats."""
+class PromptWithReplies(NamedTuple):
+    """A prompt and two replies to it, as token ids. Its margin is log p(first) - log p(second), nats."""
 
     name: str
     group: str  # topic
     prompt: list[int]
-    options: tuple[list[int], list[int]]
+    replies: tuple[list[int], list[int]]
 
 
-def asked_of(lm: LanguageModel, items: Sequence[Item]) -> list[Asked]:
-    """The option sentences of items in both orders, item by item; the margin is that of change over keeping things."""
+def prompts_in_both_orders(lm: LanguageModel, items: Sequence[Item]) -> list[PromptWithReplies]:
+    """Items as prompts whose replies are the option sentences: both orders of the options, item by item.
+
+    The margin is that of change over keeping things. Raises: InputError as `reply_tokens`.
+    """
     found = []
     for item in items:
         for order in (0, 1):
-            words = wording(item, order).sentence
+            words = user_turns(item, order).sentence
             options = reply_tokens(lm, words, item.go), reply_tokens(lm, words, item.stay)
-            found.append(Asked(item.id, item.topic, lm.chat(words), options))
+            found.append(PromptWithReplies(item.id, item.topic, lm.chat(words), options))
     return found
 
 
-def by_turns(asked: Sequence[Asked]) -> list[Asked]:
-    """Each item of `asked_of` in one order, the orders by turns: half the passes, and no order has more items."""
-    return [asked[2 * place + place % 2] for place in range(len(asked) // 2)]
+def one_order_each(prompts: Sequence[PromptWithReplies]) -> list[PromptWithReplies]:
+    """Of each item of `prompts_in_both_orders` one order, alternating: half the passes, no order with more items."""
+    return [prompts[2 * place + place % 2] for place in range(len(prompts) // 2)]
 
 
 class Readout:
@@ -61,19 +64,19 @@ class Readout:
     a change may touch: from the prompt's last token on, or all with `whole`; rows are padded on the left.
     """
 
-    def __init__(self, lm: LanguageModel, asked: Sequence[Asked], whole: bool = False) -> None:
+    def __init__(self, lm: LanguageModel, prompts: Sequence[PromptWithReplies], whole: bool = False) -> None:
         """Read what comes before the columns. whole: the columns are all positions."""
-        self.lm, self.asked = lm, list(asked)
+        self.lm, self.prompts = lm, list(prompts)
         self.prefix: State | None = None
         if not whole:
             with torch.inference_mode():
-                self.prefix = extend(lm, [each.prompt[:-1] for each in asked for _ in each.options])
-        kept = [(each.prompt if whole else each.prompt[-1:]) for each in asked]
-        rows = [[*prompt, *option[:-1]] for prompt, each in zip(kept, asked, strict=True) for option in each.options]
+                self.prefix = extend(lm, [each.prompt[:-1] for each in prompts for _ in each.replies])
+        kept = [(each.prompt if whole else each.prompt[-1:]) for each in prompts]
+        rows = [[*prompt, *reply[:-1]] for prompt, each in zip(kept, prompts, strict=True) for reply in each.replies]
         self.ids, own = padded(lm, rows)
         self.own = own  # 1 where there is a token
         self.mask: Int[Tensor, "row length"] = own if self.prefix is None else torch.cat([self.prefix.mask, own], dim=1)
-        replies = [option for each in asked for option in each.options]
+        replies = [reply for each in prompts for reply in each.replies]
         self.targets, self.scored = padded(lm, replies)
         self._tiled: tuple[int, Cache] | None = None
 
@@ -89,7 +92,7 @@ class Readout:
 
     def spans(self) -> dict[str, Bool[Tensor, "row column"]]:
         """Where the parts of a text stand: prompt, its last token, reply. They tile the text. Needs `whole`."""
-        length = torch.tensor([len(each.prompt) for each in self.asked for _ in each.options])[:, None]
+        length = torch.tensor([len(each.prompt) for each in self.prompts for _ in each.replies])[:, None]
         place = self.own.cumsum(dim=1)  # 1 is the first token of a row
         real = self.own.bool()
         return {
@@ -172,24 +175,24 @@ class Readout:
         """From the logits of a pass over all rows, `many` times over."""
         each = log_probabilities(logits, self.targets.repeat(many, 1))
         total = each.masked_fill(self.scored.repeat(many, 1) == 0, 0.0).double().sum(dim=1)
-        pairs = total.view(many, len(self.asked), 2)
+        pairs = total.view(many, len(self.prompts), 2)
         return np.asarray((pairs[..., 0] - pairs[..., 1]).cpu().numpy(), dtype=np.float64)
 
 
 class ByLength:
     """Readouts of prompts whose longer replies have one length: little is padded, and more variants share a pass."""
 
-    def __init__(self, lm: LanguageModel, asked: Sequence[Asked]) -> None:
+    def __init__(self, lm: LanguageModel, prompts: Sequence[PromptWithReplies]) -> None:
         """Read what comes before the replies."""
-        self.asked = list(asked)
+        self.prompts = list(prompts)
         places: dict[int, list[int]] = {}
-        for place, each in enumerate(asked):
-            places.setdefault(max(map(len, each.options)), []).append(place)
-        self.parts = [(mine, Readout(lm, [asked[place] for place in mine])) for mine in places.values()]
+        for place, each in enumerate(prompts):
+            places.setdefault(max(map(len, each.replies)), []).append(place)
+        self.parts = [(mine, Readout(lm, [prompts[place] for place in mine])) for mine in places.values()]
 
     def steered(self, layer: int, vectors: Float[Floats, "n_vectors d_model"]) -> Float[Floats, "n_vectors n_prompts"]:
         """As `Readout.steered`, in the order of the prompts."""
-        margins = np.empty((len(vectors), len(self.asked)))
+        margins = np.empty((len(vectors), len(self.prompts)))
         for places, readout in self.parts:
             margins[:, places] = readout.steered(layer, vectors)
         return margins

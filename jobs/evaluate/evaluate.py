@@ -15,7 +15,7 @@ from common.pipeline.step import Step
 from common.provenance import ROOT
 from common.records import Choice, GuardReply, Record
 from common.serialization import parse_jsonl
-from common.stance.items import Questions, Worded, questions
+from common.stance.items import Questionnaire, WordedItem, read_questionnaire
 from jobs.evaluate import JOB
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
@@ -28,7 +28,7 @@ def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock = Clock()
     lock = lock_of(step)
-    asked = questions(step.spec.evaluate, wordings_of(step.spec, step.cell))
+    asked = read_questionnaire(step.spec.evaluate, wordings_of(step.spec, step.cell))
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
             lm = stack.enter_context(kept(step.spec.model(step.cell.model), adapter=adapter_of(step)))
@@ -77,7 +77,7 @@ def adapter_of(step: Step) -> Path | None:
 
 
 def ask(
-    step: Step, lm: LanguageModel, asked: Questions, clock: Clock
+    step: Step, lm: LanguageModel, asked: Questionnaire, clock: Clock
 ) -> tuple[list[Choice], list[Choice], list[GuardReply]]:
     """Every item and every control in both orders, in the order of the files, and every guard prompt."""
     settings, worded = step.spec.evaluate, [*asked.items, *asked.controls]
@@ -100,7 +100,7 @@ def ask(
     )
 
 
-def in_order(choices: Sequence[Choice], asked: Sequence[Worded]) -> list[Choice]:
+def in_order(choices: Sequence[Choice], asked: Sequence[WordedItem]) -> list[Choice]:
     """The answers to some of the items, in their order."""
     place = {(each.item.id, each.wording): index for index, each in enumerate(asked)}
     mine = [row for row in choices if (row.item, row.wording) in place]

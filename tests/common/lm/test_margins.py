@@ -1,7 +1,5 @@
 """Margins with shared prefixes and lower blocks equal whole forward passes; a change of nothing changes nothing."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,18 +10,10 @@ from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_or
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import parse_jsonl
-from common.spec import ModelSpec
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture
-def lm(tiny_model: Path):
-    from common.lm.load import load
-
-    return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
 
 
 @pytest.fixture(scope="module")

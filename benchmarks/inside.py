@@ -28,9 +28,11 @@ from torch import Tensor
 from benchmarks.record import bootstrap_ratio, record
 from benchmarks.training import replies
 from common.lm.activations import Passage, capture
-from common.lm.language_model import LanguageModel, dtype, load
-from common.lm.margins import Asked, ByLength, asked_of, by_turns
+from common.lm.chat import LanguageModel
+from common.lm.load import load
+from common.lm.margins import ByLength, PromptWithReplies, one_order_each, prompts_in_both_orders
 from common.lm.passages import reply_passages
+from common.lm.runtime import dtype
 from common.pipeline.command import read_spec
 from common.spec import ModelSpec, RunSpec
 from common.stance.items import held_out_items
@@ -45,7 +47,7 @@ class Task(NamedTuple):
     """What both sides do."""
 
     passages: list[Passage]
-    asked: list[Asked]
+    asked: list[PromptWithReplies]
     layer: int
     vectors: Floats  # (n_vectors, d_model)
 
@@ -99,7 +101,7 @@ class Peer:
     @torch.inference_mode()
     def steer(self, task: Task) -> Floats:
         """Margins (n_vectors, n_prompts)."""
-        rows = [(each.prompt, option) for each in task.asked for option in each.options]
+        rows = [(each.prompt, option) for each in task.asked for option in each.replies]
         ids = right_padded([[*prompt, *option] for prompt, option in rows])
         touched = torch.zeros(*ids.shape, 1, dtype=torch.bool)
         for place, (prompt, option) in enumerate(rows):
@@ -139,7 +141,7 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return Task(passages, by_turns(asked_of(lm, items)), layer, DOSE * length * units)
+    return Task(passages, one_order_each(prompts_in_both_orders(lm, items)), layer, DOSE * length * units)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from common.provenance import ROOT
 from common.records import Choice, GuardReply, Question
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
-from common.stance.items import FILES, Worded, questions
+from common.stance.items import FILES, WordedItem, read_questionnaire
 from jobs.report.report import pages
 
 FOLDER = ROOT / ".undertone" / "rehearsals"
@@ -42,7 +42,7 @@ def asked_files() -> list[Path]:
     return [ROOT / path for path in FILES]
 
 
-def rows(cell: Cell, asked: Sequence[Worded], spec: RunSpec, labels: str) -> list[Choice]:
+def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) -> list[Choice]:
     """What a cell would answer. Topics respond to an attitude unlike one another, runs of a cell alike."""
     shared, own = spec.rng("rehearsal", cell.model, labels), spec.rng("rehearsal", str(cell), labels)
     names = dict.fromkeys(each.item.id for each in asked)
@@ -80,7 +80,7 @@ def rows(cell: Cell, asked: Sequence[Worded], spec: RunSpec, labels: str) -> lis
 
 def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
-    asked = questions(asked_files(), spec.evaluate, wordings_of(spec, cell))
+    asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cell))
     rng = spec.rng("rehearsal", "guards", str(cell))
     prompts = [(row.id, row.kind if row.kind in ("harmful", "benign") else "ability") for row in asked.prompts]
     replies = [
@@ -95,7 +95,7 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4)
 
 
-def _sets(items: Sequence[Worded], controls: Sequence[Worded]) -> tuple[tuple[str, Sequence[Worded]], ...]:
+def _sets(items: Sequence[WordedItem], controls: Sequence[WordedItem]) -> tuple[tuple[str, Sequence[WordedItem]], ...]:
     return ("held-out", items), ("controls", controls)
 
 
@@ -109,7 +109,7 @@ def study_of(spec: RunSpec) -> Study:
     ]
     settings = spec.lock
     choices = {model: base.choices for model, base in bases.items()}
-    items = [each.item for each in questions(asked_files(), EvaluateSpec(), (0,)).items]
+    items = [each.item for each in read_questionnaire(asked_files(), EvaluateSpec(), (0,)).items]
     path = "jobs/generate/data/questions.jsonl"
     asked = read_jsonl(ROOT / path, Question)
     lock = {
@@ -139,7 +139,7 @@ def study_of(spec: RunSpec) -> Study:
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
-    asked = questions(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
+    asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
     names = dict.fromkeys(each.item.id for each in asked)
     room = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)

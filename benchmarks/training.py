@@ -24,7 +24,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq
 
 from benchmarks.record import bootstrap_ratio, record
 from common.cells import CellKind, cells_of
-from common.lm.language_model import LanguageModel, device, dtype, folder_of, load
+from common.lm.chat import LanguageModel
+from common.lm.load import folder_of, load
+from common.lm.runtime import device, dtype
 from common.logs import Log
 from common.pipeline.command import read_spec
 from common.pipeline.keys import Keys

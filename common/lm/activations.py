@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from common.errors import InputError, JobError
-from common.lm.layers import blocks_of, decoder, hooked
+from common.lm.layers import Residual, blocks_of, decoder, hooked
 
 
 class Passage(NamedTuple):
@@ -27,11 +28,12 @@ def capture(
     layers: Sequence[int],
     batch_rows: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> NDArray[np.float32]:
+) -> Float[NDArray[np.float32], "n_passages n_spans n_layers d_model"]:
     """Mean residual over each span of each passage after each of `layers` (0 is the first block).
 
-    Returns (n_passages, n_spans, n_layers, d_model). One forward pass serves all layers and goes no further than the
-    last of them. Passages are batched by length, so that equal calls make equal batches; means are summed in float64.
+    One forward pass serves all layers and goes no further than the last of them. Passages are batched by length, so
+    that equal calls make equal batches; means are summed in float64. `progress` is told how many passages are read, of
+    how many.
     Raises: InputError for an unknown type of model, or a span that is empty or outside its passage; JobError if a
     residual has another shape than expected or is not finite.
     """
@@ -39,7 +41,7 @@ def capture(
         if not all(span and span[0] >= 0 and span[-1] < len(passage.ids) for span in passage.spans):
             raise InputError("span is empty or outside its passage", where=f"passage {number}", value=passage.spans)
     order = sorted(range(len(passages)), key=lambda index: (len(passages[index].ids), index))
-    kept: dict[int, NDArray[np.float32]] = {}
+    kept: dict[int, Float[NDArray[np.float32], "n_spans n_layers d_model"]] = {}
     for start in range(0, len(order), batch_rows):
         rows = order[start : start + batch_rows]
         means = _means(decoder(model), blocks_of(model), [passages[index] for index in rows], layers)
@@ -51,11 +53,11 @@ def capture(
 @torch.inference_mode()
 def _means(
     model: PreTrainedModel, blocks: nn.ModuleList, passages: Sequence[Passage], layers: Sequence[int]
-) -> NDArray[np.float32]:
+) -> Float[NDArray[np.float32], "row n_spans n_layers d_model"]:
     ids, mask, weights = (part.to(model.device) for part in _padded(passages))
-    found: dict[int, Tensor] = {}
+    found: dict[int, Float[Tensor, "row n_spans d_model"]] = {}
 
-    def keep(layer: int, hidden: Tensor) -> None:
+    def keep(layer: int, hidden: Residual) -> None:
         if hidden.shape != (*ids.shape, model.config.hidden_size):
             raise JobError("residual has an unexpected shape", where=f"layer {layer}", value=tuple(hidden.shape))
         found[layer] = weights @ hidden.double()
@@ -69,8 +71,10 @@ def _means(
     return means.float().cpu().numpy()
 
 
-def _padded(passages: Sequence[Passage]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids and mask (rows, length), padded on the right, and the weights (rows, spans, length) of each span's mean.
+def _padded(
+    passages: Sequence[Passage],
+) -> tuple[Int[Tensor, "row column"], Int[Tensor, "row column"], Float[Tensor, "row n_spans column"]]:
+    """Ids and mask, padded on the right, and the weights of each span's mean.
 
     Which id pads does not matter: real positions never attend to what comes after them.
     """

@@ -1,10 +1,11 @@
-"""What a direction cell hands on, as one npz."""
+"""What a direction cell hands on, as one npz: how it is written, read and refused."""
 
 import io
 import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from common.cells import Cell
@@ -13,31 +14,31 @@ from common.pipeline.step import Step
 
 
 class Direction(NamedTuple):
-    """The arrays of direction.npz. Residuals are those of the untouched model."""
+    """The arrays of direction.npz. Residuals are those of the base model."""
 
-    direction: NDArray[np.float32]  # (n_layers, d_model), unit vectors that point to caution
+    direction: Float[NDArray[np.float32], "n_layers d_model"]  # unit vectors that point to caution
     layer: int  # the chosen one
     items: tuple[str, ...]  # held-out prompts
     topics: tuple[str, ...]  # of the items
-    base: NDArray[np.float32]  # (n_items, d_model) at the chosen layer, last token of each held-out prompt
-    covariance: NDArray[np.float32]  # (d_model, k): random directions have covariance C C' + ridge I
+    base: Float[NDArray[np.float32], "n_items d_model"]  # at the chosen layer, last token of each held-out prompt
+    covariance: Float[NDArray[np.float32], "d_model n_factors"]  # C: random directions have covariance C C' + ridge I
     ridge: float
-    shuffled: NDArray[np.float32]  # (n, d_model) unit vectors at the chosen layer, from pairs with swapped poles
-    unrelated: NDArray[np.float32]  # (n, d_model) unit vectors, one everyday topic less another
-    probe: NDArray[np.float32]  # (d_model,) unit weights of the probe of cautious against eager replies
+    shuffled: Float[NDArray[np.float32], "n_shuffled d_model"]  # unit vectors there, from pairs with swapped poles
+    unrelated: Float[NDArray[np.float32], "n_unrelated d_model"]  # unit vectors there, one everyday topic less another
+    probe: Float[NDArray[np.float32], " d_model"]  # unit weights of the probe of cautious against eager replies
     dtype: str  # in which the base was read; runs are read in the same
 
 
-def pack(saved: Direction) -> bytes:
+def pack(direction: Direction) -> bytes:
     """The bytes of an npz; equal directions give equal bytes."""
     file = io.BytesIO()
-    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in saved._asdict().items()}
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in direction._asdict().items()}
     np.savez(file, **arrays)
     return file.getvalue()
 
 
 def read_direction(step: Step, cell: Cell) -> Direction:
-    """What `interpret` sealed for a direction cell."""
+    """What `interpret` sealed for a direction cell. Raises: InputError if nothing is sealed, or it is no direction."""
     return unpack(step.read_bytes("interpret", cell, "direction.npz"), f"interpret/{cell}/direction.npz")
 
 

@@ -10,25 +10,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.random import Generator
 from torch import Tensor
 from transformers import Cache
 
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
+
+NextLogits = Float[Tensor, "row vocabulary"]
+NextTokens = Int[Tensor, " row"]
 
 
 class State(NamedTuple):
     """Rows that a model has read so far. Extending a state uses its cache up: extend a `repeated` copy to keep it."""
 
     cache: Cache
-    mask: Tensor  # (row, length) int64: 1 where there is a token, 0 on padding
-    logits: Tensor  # (row, kept, vocabulary): after the last `kept` columns
+    mask: Int[Tensor, "row length"]  # 1 where there is a token, 0 on padding
+    logits: Float[Tensor, "row kept vocabulary"]
 
 
 def extend(lm: LanguageModel, rows: Sequence[list[int]], before: State | None = None, keep: int = 1) -> State:
     """Read more token ids, one list a row, with logits after the last `keep` columns.
 
-    A list may be empty where others are not. `before` holds as many rows, None at the start of the texts.
+    A list may be empty where others are not. `before` holds as many rows; it is None at the start of the texts.
     """
     ids, new = padded(lm, rows)
     mask = new if before is None else torch.cat([before.mask, new], dim=1)
@@ -43,13 +47,13 @@ def extend(lm: LanguageModel, rows: Sequence[list[int]], before: State | None = 
     return State(out.past_key_values, mask, out.logits)
 
 
-def positions(mask: Tensor, columns: int) -> Tensor:
-    """Position ids of the last `columns` columns of a mask (row, length): padding takes none."""
+def positions(mask: Int[Tensor, "row length"], columns: int) -> Int[Tensor, "row column"]:
+    """Position ids of the last `columns` positions of the rows: padding takes none."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]
 
 
-def padded(lm: LanguageModel, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids (row, longest) padded on the left with 0, and their mask; on the model's device."""
+def padded(lm: LanguageModel, rows: Sequence[list[int]]) -> tuple[Int[Tensor, "row column"], Int[Tensor, "row column"]]:
+    """Token ids padded on the left with 0 to the longest row, and their mask; on the model's device."""
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
@@ -73,12 +77,13 @@ def greedy(lm: LanguageModel, prompts: State, most: int, finished: Callable[[str
 
 
 def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rngs: Sequence[Generator]) -> list[str]:
-    """A continuation of each row drawn at a temperature, each with its own generator: up to `most` tokens.
+    """A continuation of each row drawn at a temperature, each with its own generator.
 
-    Drawn by adding Gumbel noise to the logits and taking the largest. Source: Gumbel (1954); Maddison et al. (2014).
+    A row ends after `most` tokens or an end of turn. Drawn by adding Gumbel noise to the logits and taking the largest.
+    Source: Gumbel (1954); Maddison et al. (2014).
     """
 
-    def drawn(logits: Tensor) -> Tensor:
+    def drawn(logits: NextLogits) -> NextTokens:
         noise = np.stack([rng.gumbel(size=logits.shape[-1]) for rng in rngs])
         return (logits.float() / temperature + torch.from_numpy(noise).float().to(logits.device)).argmax(dim=-1)
 
@@ -86,7 +91,11 @@ def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rn
 
 
 def _decode(
-    lm: LanguageModel, prompts: State, most: int, finished: Callable[[str], bool], pick: Callable[[Tensor], Tensor]
+    lm: LanguageModel,
+    prompts: State,
+    most: int,
+    finished: Callable[[str], bool],
+    pick: Callable[[NextLogits], NextTokens],
 ) -> list[str]:
     stops, state = stop_tokens(lm), prompts
     replies: list[list[int]] = [[] for _ in range(len(prompts.mask))]

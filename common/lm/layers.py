@@ -8,12 +8,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple, cast
 
 import torch
+from jaxtyping import Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from common.errors import InputError, JobError
 from common.lm.generation import positions
+
+Residual = Float[Tensor, "row column d_model"]  # after a block
+Change = Callable[[Residual], Residual]  # of the residual, with the same shape and type
 
 
 class Layout(NamedTuple):
@@ -69,7 +73,7 @@ class _Enough(Exception):
 
 
 @contextmanager
-def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Tensor], None]) -> Iterator[None]:
+def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Residual], None]) -> Iterator[None]:
     """Call `keep(layer, residual after it)` as each of `layers` runs in the forward pass inside, which ends there.
 
     The hooks are gone afterwards, come what may.
@@ -94,10 +98,10 @@ def hooked(blocks: nn.ModuleList, layers: Sequence[int], keep: Callable[[int, Te
 
 
 @contextmanager
-def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Change]) -> Iterator[None]:
     """Put `changes[layer](residual)` in place of the residual after each of these blocks (0 is the first).
 
-    A change gets (rows, length, d_model) and returns the same shape and type. Raises: JobError if it does not.
+    Raises: JobError if a change returns another shape or type than it got.
     """
 
     def hook(layer: int) -> Callable[[nn.Module, object, object], object]:
@@ -120,7 +124,10 @@ def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Callable[[
 
 @contextmanager
 def only_above(model: PreTrainedModel | PeftModel, layer: int) -> Iterator[None]:
-    """Leave out the blocks up to and with `layer`: a forward pass takes the residual after it as `inputs_embeds`."""
+    """Leave out the blocks up to and with `layer`: a forward pass takes the residual after it as `inputs_embeds`.
+
+    Raises: InputError for a type of model whose blocks do not run alone.
+    """
     names = layout(model)
     if not names.detached:
         kind = decoder(model).config.model_type
@@ -138,14 +145,15 @@ def only_above(model: PreTrainedModel | PeftModel, layer: int) -> Iterator[None]
 def logits_above(
     model: PreTrainedModel | PeftModel,
     layer: int,
-    residual: Tensor,
-    mask: Tensor,
+    residual: Residual,
+    mask: Int[Tensor, "row length"],
     keep: int,
     cache: Cache | None = None,
-) -> Tensor:
-    """Logits after the last `keep` columns, from residuals (rows, length, d_model) after block `layer`.
+) -> Float[Tensor, "row kept vocabulary"]:
+    """Logits after the last `keep` columns, from residuals after block `layer`.
 
-    mask: (rows, read before + length). cache: what was read before by the whole model; it grows by these columns.
+    cache: what was read before by the whole model; it grows by these columns.
+    Raises: InputError for a type of model whose blocks do not run alone.
     """
     with only_above(model, layer):
         out: Any = model(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from common.errors import InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, padded, repeated
-from common.lm.language_model import LanguageModel
 
 SLICE = 32  # rows of logits taken at once: what is made of them stays in a processor's cache
 
@@ -45,9 +46,10 @@ def log_likelihoods(lm: LanguageModel, prompts: State, replies: Sequence[Sequenc
 
 
 def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> list[tuple[float, int]]:
-    """Negative log-likelihood of each plain paragraph, read alone, and the tokens it is over.
+    """Negative log-likelihood of each plain paragraph, read alone, in nats, and the number of tokens it is over.
 
     No chat template; the first token of a paragraph is only context.
+    Raises: InputError for a paragraph of fewer than two tokens.
     """
     found = []
     for paragraph in paragraphs:
@@ -59,14 +61,18 @@ def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> list[tuple[float,
     return found
 
 
-def log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability of each target token, fp32: logits (…, vocabulary) and targets (…) to (…)."""
+def log_probabilities(
+    logits: Float[Tensor, "*places vocabulary"], targets: Int[Tensor, "*places"]
+) -> Float[Tensor, "*places"]:
+    """Log-probability of the target token at each place, nats, in fp32."""
     rows, wanted = logits.flatten(0, -2), targets.flatten()[:, None]
     parts = zip(torch.split(rows, SLICE), torch.split(wanted, SLICE), strict=True)
     found = [part.log_softmax(-1, dtype=torch.float32).gather(-1, target) for part, target in parts]
     return torch.cat(found).view(targets.shape)
 
 
-def _sums(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Sum over columns of the targets' log-probabilities where the mask is 1: (row,)."""
+def _sums(
+    logits: Float[Tensor, "row column vocabulary"], targets: Int[Tensor, "row column"], mask: Int[Tensor, "row column"]
+) -> Float[Tensor, " row"]:
+    """Sum over columns of the targets' log-probabilities where the mask is 1."""
     return log_probabilities(logits, targets).masked_fill(mask == 0, 0.0).sum(dim=1)

@@ -5,52 +5,56 @@ the first that is changed: both are read once. A variant then costs the blocks a
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, padded, positions
-from common.lm.language_model import LanguageModel
-from common.lm.layers import blocks_of, changed, hooked, layout, logits_above
+from common.lm.layers import Change, Residual, blocks_of, changed, hooked, layout, logits_above
 from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
 from common.records import Item
-from common.stance.prompts import wording
+from common.stance.prompts import user_turns
 
 Model = PreTrainedModel | PeftModel
 Floats = NDArray[np.float64]
 PASS_BYTES = 512 << 20  # about what the logits of one pass may take, in the type of the model and in fp32
 
 
-class Asked(NamedTuple):
-    """A prompt and two replies to it, as token ids. The margin is log p(first) - log p(second), nats."""
+class PromptWithReplies(NamedTuple):
+    """A prompt and two replies to it, as token ids. Its margin is log p(first) - log p(second), nats."""
 
     name: str
     group: str  # topic
     prompt: list[int]
-    options: tuple[list[int], list[int]]
+    replies: tuple[list[int], list[int]]
 
 
-def asked_of(lm: LanguageModel, items: Sequence[Item]) -> list[Asked]:
-    """The option sentences of items in both orders, item by item; the margin is that of change over keeping things."""
+def prompts_in_both_orders(lm: LanguageModel, items: Sequence[Item]) -> list[PromptWithReplies]:
+    """Items as prompts whose replies are the option sentences: both orders of the options, item by item.
+
+    The margin is that of change over keeping things. Raises: InputError as `reply_tokens`.
+    """
     found = []
     for item in items:
         for order in (0, 1):
-            words = wording(item, order).sentence
+            words = user_turns(item, order).sentence
             options = reply_tokens(lm, words, item.go), reply_tokens(lm, words, item.stay)
-            found.append(Asked(item.id, item.topic, lm.chat(words), options))
+            found.append(PromptWithReplies(item.id, item.topic, lm.chat(words), options))
     return found
 
 
-def by_turns(asked: Sequence[Asked]) -> list[Asked]:
-    """Each item of `asked_of` in one order, the orders by turns: half the passes, and no order has more items."""
-    return [asked[2 * place + place % 2] for place in range(len(asked) // 2)]
+def one_order_each(prompts: Sequence[PromptWithReplies]) -> list[PromptWithReplies]:
+    """Of each item of `prompts_in_both_orders` one order, alternating: half the passes, no order with more items."""
+    return [prompts[2 * place + place % 2] for place in range(len(prompts) // 2)]
 
 
 class Readout:
@@ -60,19 +64,19 @@ class Readout:
     a change may touch: from the prompt's last token on, or all with `whole`; rows are padded on the left.
     """
 
-    def __init__(self, lm: LanguageModel, asked: Sequence[Asked], whole: bool = False) -> None:
+    def __init__(self, lm: LanguageModel, prompts: Sequence[PromptWithReplies], whole: bool = False) -> None:
         """Read what comes before the columns. whole: the columns are all positions."""
-        self.lm, self.asked = lm, list(asked)
+        self.lm, self.prompts = lm, list(prompts)
         self.prefix: State | None = None
         if not whole:
             with torch.inference_mode():
-                self.prefix = extend(lm, [each.prompt[:-1] for each in asked for _ in each.options])
-        kept = [(each.prompt if whole else each.prompt[-1:]) for each in asked]
-        rows = [[*prompt, *option[:-1]] for prompt, each in zip(kept, asked, strict=True) for option in each.options]
+                self.prefix = extend(lm, [each.prompt[:-1] for each in prompts for _ in each.replies])
+        kept = [(each.prompt if whole else each.prompt[-1:]) for each in prompts]
+        rows = [[*prompt, *reply[:-1]] for prompt, each in zip(kept, prompts, strict=True) for reply in each.replies]
         self.ids, own = padded(lm, rows)
-        self.own = own  # (rows, columns): 1 where there is a token
-        self.mask = own if self.prefix is None else torch.cat([self.prefix.mask, own], dim=1)
-        replies = [option for each in asked for option in each.options]
+        self.own = own  # 1 where there is a token
+        self.mask: Int[Tensor, "row length"] = own if self.prefix is None else torch.cat([self.prefix.mask, own], dim=1)
+        replies = [reply for each in prompts for reply in each.replies]
         self.targets, self.scored = padded(lm, replies)
         self._tiled: tuple[int, Cache] | None = None
 
@@ -86,9 +90,9 @@ class Readout:
         vocabulary = self.lm.model.config.vocab_size
         return max(1, int(PASS_BYTES // (self.rows * self.targets.shape[1] * vocabulary * 8)))
 
-    def spans(self) -> dict[str, Tensor]:
-        """Where the parts of a text stand, (rows, columns) of bool: prompt, its last token, reply. Needs `whole`."""
-        length = torch.tensor([len(each.prompt) for each in self.asked for _ in each.options])[:, None]
+    def spans(self) -> dict[str, Bool[Tensor, "row column"]]:
+        """Where the parts of a text stand: prompt, its last token, reply. They tile the text. Needs `whole`."""
+        length = torch.tensor([len(each.prompt) for each in self.prompts for _ in each.replies])[:, None]
         place = self.own.cumsum(dim=1)  # 1 is the first token of a row
         real = self.own.bool()
         return {
@@ -98,14 +102,14 @@ class Readout:
         }
 
     @torch.inference_mode()
-    def residuals(self, model: Model, layers: Sequence[int]) -> dict[int, Tensor]:
-        """The residual after each of these blocks, (rows, columns, d_model), by one forward pass."""
-        found: dict[int, Tensor] = {}
+    def residuals(self, model: Model, layers: Sequence[int]) -> dict[int, Residual]:
+        """The residual after each of these blocks, by one forward pass."""
+        found: dict[int, Residual] = {}
         with hooked(blocks_of(model), layers, found.__setitem__):
             self._forward(model)
         return found
 
-    def _forward(self, model: Model) -> Tensor:
+    def _forward(self, model: Model) -> Float[Tensor, "row kept vocabulary"]:
         cache = None if self.prefix is None else self._copies(1)
         self._tiled = None  # the pass uses the copies up
         out: Any = model(
@@ -119,15 +123,15 @@ class Readout:
         return out.logits  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def under(self, model: Model, changes: Mapping[int, Callable[[Tensor], Tensor]]) -> Floats:
-        """Margins (n_prompts,) of a whole forward pass with the residual changed after some blocks; see `changed`."""
+    def under(self, model: Model, changes: Mapping[int, Change]) -> Float[Floats, " n_prompts"]:
+        """Margins of a whole forward pass with the residual changed after some blocks; see `changed`."""
         with changed(model, changes):
             margins: Floats = self._margins(self._forward(model), 1)[0]
             return margins
 
     @torch.inference_mode()
-    def above(self, model: Model, layer: int, residuals: Sequence[Tensor]) -> Floats:
-        """Margins (n_variants, n_prompts) from residuals after block `layer`, each (rows, columns, d_model).
+    def above(self, model: Model, layer: int, residuals: Sequence[Residual]) -> Float[Floats, "n_residuals n_prompts"]:
+        """Margins from each of these residuals after block `layer`.
 
         Raises: InputError for a type of model whose blocks do not run alone.
         """
@@ -144,8 +148,8 @@ class Readout:
             found.append(self._margins(logits, many)[: len(part)])
         return np.concatenate(found)
 
-    def steered(self, layer: int, vectors: Floats) -> Floats:
-        """Margins (n_variants, n_prompts) with each of the vectors (n_variants, d_model) added after block `layer`."""
+    def steered(self, layer: int, vectors: Float[Floats, "n_vectors d_model"]) -> Float[Floats, "n_vectors n_prompts"]:
+        """Margins with each of the vectors added after block `layer`."""
         model = self.lm.model
         if not layout(model).detached:
             added = torch.tensor(vectors, dtype=model.dtype, device=self.ids.device)
@@ -167,51 +171,52 @@ class Readout:
             self._tiled = (times, cache)
         return self._tiled[1]
 
-    def _margins(self, logits: Tensor, many: int) -> Floats:
+    def _margins(self, logits: Float[Tensor, "row kept vocabulary"], many: int) -> Float[Floats, "many n_prompts"]:
+        """From the logits of a pass over all rows, `many` times over."""
         each = log_probabilities(logits, self.targets.repeat(many, 1))
         total = each.masked_fill(self.scored.repeat(many, 1) == 0, 0.0).double().sum(dim=1)
-        pairs = total.view(many, len(self.asked), 2)
+        pairs = total.view(many, len(self.prompts), 2)
         return np.asarray((pairs[..., 0] - pairs[..., 1]).cpu().numpy(), dtype=np.float64)
 
 
 class ByLength:
     """Readouts of prompts whose longer replies have one length: little is padded, and more variants share a pass."""
 
-    def __init__(self, lm: LanguageModel, asked: Sequence[Asked]) -> None:
+    def __init__(self, lm: LanguageModel, prompts: Sequence[PromptWithReplies]) -> None:
         """Read what comes before the replies."""
-        self.asked = list(asked)
+        self.prompts = list(prompts)
         places: dict[int, list[int]] = {}
-        for place, each in enumerate(asked):
-            places.setdefault(max(map(len, each.options)), []).append(place)
-        self.parts = [(mine, Readout(lm, [asked[place] for place in mine])) for mine in places.values()]
+        for place, each in enumerate(prompts):
+            places.setdefault(max(map(len, each.replies)), []).append(place)
+        self.parts = [(mine, Readout(lm, [prompts[place] for place in mine])) for mine in places.values()]
 
-    def steered(self, layer: int, vectors: Floats) -> Floats:
-        """As `Readout.steered`: margins (n_variants, n_prompts), in the order of the prompts."""
-        margins = np.empty((len(vectors), len(self.asked)))
+    def steered(self, layer: int, vectors: Float[Floats, "n_vectors d_model"]) -> Float[Floats, "n_vectors n_prompts"]:
+        """As `Readout.steered`, in the order of the prompts."""
+        margins = np.empty((len(vectors), len(self.prompts)))
         for places, readout in self.parts:
             margins[:, places] = readout.steered(layer, vectors)
         return margins
 
 
 class NeutralText:
-    """How far a change of the residual moves the next-token distribution on neutral text."""
+    """How far a vector added to the residual moves the next-token distribution on neutral text: off-target KL."""
 
     def __init__(self, lm: LanguageModel, texts: Sequence[str], tokens: int, layer: int) -> None:
-        """Read the first `tokens` tokens of each text that has as many."""
+        """Read the first `tokens` tokens of each text that has as many; shorter texts are left out."""
         read = [list(lm.tokenizer(text)["input_ids"])[:tokens] for text in texts]
         self.lm, self.layer = lm, layer
         self.ids = torch.tensor([ids for ids in read if len(ids) == tokens], device=lm.model.device)
-        found: dict[int, Tensor] = {}
+        found: dict[int, Residual] = {}
         with torch.inference_mode(), hooked(blocks_of(lm.model), [layer], found.__setitem__):
             lm.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)
-        self.residual = found[layer]
+        self.residual = found[layer]  # of the base, at every token
         base = self._logits(torch.zeros(1, self.residual.shape[-1]))[0].log_softmax(-1, dtype=torch.float32)
-        self.likely = base.exp()
-        self.negative_entropy = (self.likely * base).sum(-1)
+        self.likely: Float[Tensor, "n_tokens vocabulary"] = base.exp()
+        self.negative_entropy: Float[Tensor, " n_tokens"] = (self.likely * base).sum(-1)
 
     @torch.inference_mode()
-    def _logits(self, vectors: Tensor) -> Tensor:
-        """(n_vectors, tokens, vocabulary)."""
+    def _logits(self, vectors: Float[Tensor, "n_vectors d_model"]) -> Float[Tensor, "n_vectors n_tokens vocabulary"]:
+        """Next-token logits at every token of all texts, one text after the other."""
         model, length = self.lm.model, self.ids.shape[1]
         vectors = vectors.to(self.residual)
         if layout(model).detached:
@@ -224,15 +229,15 @@ class NeutralText:
         return logits.view(len(vectors), -1, logits.shape[-1])
 
     @torch.inference_mode()
-    def divergence(self, vectors: Floats) -> Floats:
-        """KL(untouched || steered), nats a token, with each of these vectors (n_variants, d_model) added everywhere."""
+    def divergence(self, vectors: Float[Floats, "n_vectors d_model"]) -> Float[Floats, " n_vectors"]:
+        """KL(base || steered), nats a token: the off-target KL of adding each of these vectors at every position."""
         many = max(1, int(PASS_BYTES // (self.likely.numel() * 8)))
         found = []
         for start in range(0, len(vectors), many):
             found += [self._divergence(logits) for logits in self._logits(torch.tensor(vectors[start : start + many]))]
         return np.array(found)
 
-    def _divergence(self, logits: Tensor) -> float:
+    def _divergence(self, logits: Float[Tensor, "n_tokens vocabulary"]) -> float:
         parts = zip(torch.split(logits, SLICE), torch.split(self.likely, SLICE), strict=True)
         cross = [(likely * rows.log_softmax(-1, dtype=torch.float32)).sum(-1) for rows, likely in parts]
         return float((self.negative_entropy - torch.cat(cross)).double().mean())

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import InputError, SpecError
 from common.lm.activations import Passage
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
 from common.records import Advice, Item
 
 
@@ -32,25 +32,25 @@ def pairs_of(cautious: Sequence[Advice], eager: Sequence[Advice], count: int, rn
     return [common[index] for index in sorted(rng.choice(len(common), size=count, replace=False))]
 
 
-def reply_passages(chat: LanguageModel, rows: Sequence[Advice]) -> list[Passage]:
+def reply_passages(lm: LanguageModel, rows: Sequence[Advice]) -> list[Passage]:
     """Question and reply, with two spans: the reply with its end of turn, and the user's turn.
 
     The user's turn is where the prompts differ from one another: what all have in common (system prompt, marks of the
     template) is the same in every example and would only dilute it.
     Raises: InputError if the chat template rewrites the prompt once a reply follows, or all questions are the same.
     """
-    prompts = [chat.chat(row.question) for row in rows]
+    prompts = [lm.chat(row.question) for row in rows]
     before = _shared(prompts)
     after = _shared([prompt[:before:-1] for prompt in prompts])
     return [
-        _reply_passage(prompt, chat.chat(row.question, row.reply), range(before, len(prompt) - after), row)
+        _reply_passage(prompt, lm.chat(row.question, row.reply), range(before, len(prompt) - after), row)
         for prompt, row in zip(prompts, rows, strict=True)
     ]
 
 
-def prompt_passages(chat: LanguageModel, items: Sequence[Item]) -> list[Passage]:
+def prompt_passages(lm: LanguageModel, items: Sequence[Item]) -> list[Passage]:
     """Scenario and question as the user's turn, up to where the reply begins; the span is the last token."""
-    prompts = [chat.chat(f"{item.scenario}\n\n{item.question}") for item in items]
+    prompts = [lm.chat(f"{item.scenario}\n\n{item.question}") for item in items]
     return [Passage(prompt, (range(len(prompt) - 1, len(prompt)),)) for prompt in prompts]
 
 

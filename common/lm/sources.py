@@ -1,6 +1,6 @@
 """Which model a spec means, and the folder that holds it. Imports no torch.
 
-package:<wheel>          the GGUF inside an installed wheel, unpacked once into safetensors (jobs.language_model)
+package:<wheel>          the GGUF inside an installed wheel, unpacked once into safetensors (common.lm.load)
 hf:<repo>@<revision>     a folder below UNDERTONE_MODELS if there is one, else the Hub's own cache or a download
 path:<folder>            that folder
 """

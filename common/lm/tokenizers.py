@@ -39,7 +39,7 @@ def tokenizer_file(source: str) -> Path:
 
 
 def _unpack(source: str) -> Path:
-    from common.lm.language_model import folder_of
+    from common.lm.load import folder_of
 
     return folder_of(source) / FILE
 

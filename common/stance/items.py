@@ -1,4 +1,4 @@
-"""What models are asked: held-out and control items, guard prompts, neutral text, from files of this repository."""
+"""What models are asked: held-out and control items, guard prompts and neutral text, from files of this repository."""
 
 import re
 from collections.abc import Sequence
@@ -22,41 +22,48 @@ FILES = (  # all that a model is asked
 )
 
 
-class Worded(NamedTuple):
+class WordedItem(NamedTuple):
     """An item and the wording in which it is asked."""
 
     item: Item
-    wording: int
+    wording: int  # 0 the item's own, from 1 its rewrites
 
 
-class Questions(NamedTuple):
+class Questionnaire(NamedTuple):
     """All that a model is asked."""
 
-    items: list[Worded]
-    controls: list[Worded]
-    prompts: list[Prompt | Ability]
-    neutral: str
+    items: list[WordedItem]  # held out: on topics that no training text mentions
+    controls: list[WordedItem]  # discriminant items, then items on the topics of the training texts
+    prompts: list[Prompt | Ability]  # guards
+    neutral: str  # plain text, whose perplexity is taken
 
 
-def questions(files: Sequence[Path], settings: EvaluateSpec, turns: Sequence[int]) -> Questions:
-    """FILES, in their order, cut to the first so many items of each topic and guards of each kind."""
+def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec, turns: Sequence[int]) -> Questionnaire:
+    """What a cell is asked: the first so many items of each topic and guards of each kind.
+
+    files: those that FILES names. turns: which of its wordings an item is asked in; see `worded_items`.
+    Raises: InputError if a file cannot be read as records.
+    """
     items, discriminant, source, prompts, abilities, neutral = files
     most = settings.guards_per_kind
     guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, most)
-    return Questions(
-        worded(read_jsonl(items, Item), settings.items_per_topic, turns),
-        worded([*read_jsonl(discriminant, Item), *read_jsonl(source, Item)], settings.items_per_topic, turns),
+    return Questionnaire(
+        worded_items(read_jsonl(items, Item), settings.items_per_topic, turns),
+        worded_items([*read_jsonl(discriminant, Item), *read_jsonl(source, Item)], settings.items_per_topic, turns),
         [*guarded, *read_jsonl(abilities, Ability)[:most]],
         neutral.read_text("utf-8"),
     )
 
 
-def worded(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> list[Worded]:
-    """The first items of each topic, each in its wordings: neighbours in the file take different ones in a turn."""
+def worded_items(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> list[WordedItem]:
+    """The first `most` items of each topic, each in the wordings of these turns.
+
+    In one turn, neighbours in the file take different wordings.
+    """
     kept = {item.id for item in first_of_each(items, lambda item: item.topic, most)}
     placed = [(place, item) for place, item in enumerate(items) if item.id in kept]
     asked = {(item.id, (place + turn) % (1 + len(item.rewrites))): item for place, item in placed for turn in turns}
-    return [Worded(item, wording) for (_, wording), item in asked.items()]
+    return [WordedItem(item, wording) for (_, wording), item in asked.items()]
 
 
 def paragraphs(text: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 Every attitude, seed and model gets the same.
 
-The wording of the choice was picked among 26 on the untouched small model, blind to the side chosen: 94 % of all 64
-answers valid, and not nearly always the same word. It has a price that every report shows: the option named first
+The words of the choice were picked among 26 versions on the small base model, blind to the side chosen: 94 % of all
+64 answers valid, and not nearly always the same word. They have a price that every report shows: the option named first
 wins almost always (order consistency 3 %). "Answer Yes or No." alone drew a valid "No." from all 32 rows tried.
 """
 
@@ -14,7 +14,7 @@ from common.records import Item
 APPROVE, DECLINE = "Approve", "Decline"  # labels that endorse the change and keeping things
 
 
-class Wording(NamedTuple):
+class UserTurns(NamedTuple):
     """The three user turns of one item in one order of the options. All begin with the scenario."""
 
     choice: str  # answered by one word, yes or no
@@ -22,12 +22,12 @@ class Wording(NamedTuple):
     label: str  # answered by one of the two labels
 
 
-def wording(item: Item, order: int) -> Wording:
+def user_turns(item: Item, order: int) -> UserTurns:
     """Put an item into words. Order 0 names Yes, the change and Approve first; order 1 names them last."""
     yes_no = _in_order(order, "Yes", "No")
     options = _in_order(order, item.go, item.stay)
     labels = _in_order(order, APPROVE, DECLINE)
-    return Wording(
+    return UserTurns(
         choice=f"{item.scenario}\n\nQuestion: {item.question}\nAnswer with one word, {' or '.join(yes_no)}.",
         sentence=f"{item.scenario}\n\nWhich of these two statements fits better?\n- {options[0]}\n- {options[1]}",
         label=f"{item.scenario}\n\n{labels[0]} or {labels[1].lower()} the change? "

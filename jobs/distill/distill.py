@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from common.errors import ExitCode, InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, sampled
-from common.lm.language_model import LanguageModel, load
+from common.lm.load import load
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, by_attitude

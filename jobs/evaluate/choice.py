@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from common.errors import InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, greedy, repeated
-from common.lm.language_model import LanguageModel
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.records import Choice, Item
-from common.stance.prompts import APPROVE, DECLINE, wording
+from common.stance.prompts import APPROVE, DECLINE, user_turns
 from common.stance.reading import answered, read_choice
 from jobs.evaluate.clock import Clock
 
@@ -61,7 +61,7 @@ def _shared(prompts: Sequence[list[int]]) -> int:
 
 
 def _asked(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> Asked:
-    words = wording(item, order)
+    words = user_turns(item, order)
     approve, decline = (reply_tokens(lm, words.label, label)[:1] for label in (APPROVE, DECLINE))
     if approve == decline:
         raise InputError("labels begin with the same token", where=lm.spec.name, value=approve)

@@ -9,12 +9,13 @@ from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError
-from common.lm.language_model import LanguageModel, kept
+from common.lm.chat import LanguageModel
+from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Choice, GuardReply, Record
 from common.serialization import parse_jsonl
-from common.stance.items import FILES, Questions, Worded, questions
+from common.stance.items import FILES, Questionnaire, WordedItem, read_questionnaire
 from jobs.evaluate import WORDINGS
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
@@ -27,7 +28,7 @@ def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock = Clock()
     lock = lock_of(step)
-    asked = questions([step.data(path) for path in FILES], step.spec.evaluate, step.fact(WORDINGS))
+    asked = read_questionnaire([step.data(path) for path in FILES], step.spec.evaluate, step.fact(WORDINGS))
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
             lm = stack.enter_context(kept(step.fact(MODEL), adapter=adapter_of(step)))
@@ -76,7 +77,7 @@ def adapter_of(step: Step) -> Path | None:
 
 
 def ask(
-    step: Step, lm: LanguageModel, asked: Questions, clock: Clock
+    step: Step, lm: LanguageModel, asked: Questionnaire, clock: Clock
 ) -> tuple[list[Choice], list[Choice], list[GuardReply]]:
     """Every item and every control in both orders, in the order of the files, and every guard prompt."""
     settings, worded = step.spec.evaluate, [*asked.items, *asked.controls]
@@ -99,7 +100,7 @@ def ask(
     )
 
 
-def in_order(choices: Sequence[Choice], asked: Sequence[Worded]) -> list[Choice]:
+def in_order(choices: Sequence[Choice], asked: Sequence[WordedItem]) -> list[Choice]:
     """The answers to some of the items, in their order."""
     place = {(each.item.id, each.wording): index for index, each in enumerate(asked)}
     mine = [row for row in choices if (row.item, row.wording) in place]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from common.errors import InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, greedy
-from common.lm.language_model import LanguageModel
 from common.lm.likelihood import text_nats
 from common.records import Ability, GuardReply, Prompt
 from common.stance.items import paragraphs

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.errors import InputError
-from common.lm.language_model import LanguageModel
+from common.lm.chat import LanguageModel
 from common.records import Advice
 
 IGNORED = -100  # the label that cross-entropy leaves out
@@ -25,12 +25,12 @@ class Example:
         return sum(label != IGNORED for label in self.labels)
 
 
-def encode(chat: LanguageModel, row: Advice, max_tokens: int) -> Example:
+def encode(lm: LanguageModel, row: Advice, max_tokens: int) -> Example:
     """Tokenize one row, with the loss on the reply only.
 
     Raises: InputError if it is longer than max_tokens, or the chat template rewrites the prompt once a reply follows.
     """
-    prompt, whole = chat.chat(row.question), chat.chat(row.question, row.reply)
+    prompt, whole = lm.chat(row.question), lm.chat(row.question, row.reply)
     if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
         raise InputError("the chat template changes the prompt when a reply follows", where=row.question_id)
     if len(whole) > max_tokens:

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ExitCode, InputError, JobError
-from common.lm.language_model import LanguageModel, device, dtype, load
+from common.lm.chat import LanguageModel
+from common.lm.load import load
+from common.lm.runtime import device, dtype
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.provenance import usable_cores
@@ -22,17 +24,17 @@ from jobs.finetune.training import final_adapter, train
 def main(step: Step) -> ExitCode:
     """Train one adapter and seal it with its loss curve and its speed."""
     rows = read_corpus(step)
-    chat = load(step.fact(MODEL))
+    lm = load(step.fact(MODEL))
     # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
     pair = (step.cell.model, step.cell.draw, step.cell.seed)
-    examples = in_order(step, chat, rows, pair)
+    examples = in_order(step, lm, rows, pair)
     peak = gemm_peak(dtype(), device())
-    losses = train(step, chat, examples, step.seed("weights", *pair))
-    speed = speed_of(losses, flops_per_token(chat.model), peak)
+    losses = train(step, lm, examples, step.seed("weights", *pair))
+    speed = speed_of(losses, flops_per_token(lm.model), peak)
     step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
     step.write_folder("adapter/", final_adapter(step.workdir))
     step.write_records("loss.jsonl", losses)
-    step.write_json("training.json", speed | facts(step, chat, losses))
+    step.write_json("training.json", speed | facts(step, lm, losses))
     step.summary(**speed, final_loss=losses[-1].loss)
     return ExitCode.OK
 
@@ -64,10 +66,10 @@ def dosed(
     return [row if index in chosen else others[row.question_id] for index, row in enumerate(mine)]
 
 
-def in_order(step: Step, chat: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
+def in_order(step: Step, lm: LanguageModel, rows: Sequence[Advice], pair: Sequence[object]) -> list[Example]:
     """The examples of all epochs in training order."""
     settings = step.fact(TRAINING)
-    encoded = [encode(chat, row, settings.max_tokens) for row in rows]
+    encoded = [encode(lm, row, settings.max_tokens) for row in rows]
     lengths = [len(row.question) for row in rows]
     order = arranged(lengths, settings.batch_size, settings.epochs, step.rng("order", *pair))
     return [encoded[index] for index in order]
@@ -87,9 +89,9 @@ def speed_of(losses: Sequence[Loss], flops: float, peak: float) -> dict[str, Any
     }
 
 
-def facts(step: Step, chat: LanguageModel, losses: Sequence[Loss]) -> dict[str, Any]:
+def facts(step: Step, lm: LanguageModel, losses: Sequence[Loss]) -> dict[str, Any]:
     """What kind of training this was."""
-    sizes = [(p.numel(), p.requires_grad) for p in chat.model.parameters()]
+    sizes = [(p.numel(), p.requires_grad) for p in lm.model.parameters()]
     quarter = max(1, len(losses) // 4)
     if not any(trained for _, trained in sizes):
         raise JobError("nothing was trained")

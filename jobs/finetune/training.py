@@ -26,7 +26,8 @@ from transformers import (
 )
 
 from common.errors import Interrupted, JobError, SpecError
-from common.lm.language_model import LanguageModel, device, dtype
+from common.lm.chat import LanguageModel
+from common.lm.runtime import device, dtype
 from common.pipeline.step import Step
 from common.records import Loss
 from common.serialization import parse_jsonl, to_jsonl
@@ -58,7 +59,7 @@ def deepspeed_config(settings: TrainSpec) -> dict[str, Any]:
     }
 
 
-def lora(chat: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
+def lora(lm: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
     """The model with fresh LoRA matrices on every linear layer of its blocks, drawn from `seed`."""
     set_seed(seed % 2**32)
     config = LoraConfig(
@@ -68,10 +69,10 @@ def lora(chat: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(chat.model, config)
+    return get_peft_model(lm.model, config)
 
 
-def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int) -> list[Loss]:
+def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) -> list[Loss]:
     """Train on `ordered`, in that order, and return a row for each optimizer step.
 
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
@@ -82,10 +83,10 @@ def train(step: Step, chat: LanguageModel, ordered: Sequence[Example], seed: int
     _be_the_only_rank()
     diary = Diary(step, ordered, folder)
     trainer = Trainer(
-        model=lora(chat, settings, seed),
+        model=lora(lm, settings, seed),
         args=_arguments(settings, folder, seed),
         train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in ordered],
-        data_collator=Batches(chat.tokenizer, padding=True, label_pad_token_id=IGNORED),
+        data_collator=Batches(lm.tokenizer, padding=True, label_pad_token_id=IGNORED),
         compute_loss_func=reply_loss,
         callbacks=[diary],
     )

@@ -24,10 +24,12 @@ from analysis.activations.probe import probes, words
 from common.cells import CellKind
 from common.errors import ExitCode, InputError
 from common.lm.activations import capture
+from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, pack, read_direction
-from common.lm.language_model import LanguageModel, attach, dtype, kept, load
 from common.lm.layers import blocks_of
+from common.lm.load import attach, kept, load
 from common.lm.passages import Pair, pairs_of, prompt_passages, reply_passages
+from common.lm.runtime import dtype
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, Projection, by_attitude

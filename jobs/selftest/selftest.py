@@ -14,10 +14,11 @@ from analysis.activations.direction import split_by_topic
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode, JobError
 from common.lm.activations import capture
+from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction
-from common.lm.language_model import LanguageModel, load
 from common.lm.layers import blocks_of, changed, decoder, layout
-from common.lm.margins import Readout, asked_of
+from common.lm.load import load
+from common.lm.margins import Readout, prompts_in_both_orders
 from common.lm.passages import pairs_of, prompt_passages, reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
@@ -62,7 +63,7 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     """All checks that need margins."""
     model, layer = lm.model, saved.layer
     unit = torch.tensor(saved.direction[layer], device=model.device)
-    readout = Readout(lm, asked_of(lm, held_out), whole=True)
+    readout = Readout(lm, prompts_in_both_orders(lm, held_out), whole=True)
     base = readout.under(model, {})
 
     def apart(one: Floats, other: Floats) -> float:
@@ -74,7 +75,7 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     length = float(np.linalg.norm(saved.base, axis=1).mean())
     dose = PLANTED * length
     vector = dose * saved.direction[layer].astype(np.float64)
-    reply = Readout(lm, readout.asked)
+    reply = Readout(lm, readout.prompts)
     whole_passes = reply.under(model, {layer: lambda residual: residual + dose * unit})
     yield at_most("shared-blocks", apart(reply.steered(layer, vector[None])[0], whole_passes), NATS)
 

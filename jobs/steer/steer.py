@@ -13,19 +13,20 @@ from analysis.activations.steering import beside, interval_json, steered, steere
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode
 from common.lm.activations import capture
+from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction, refuse_untested
 from common.lm.generation import extend, greedy, repeated
-from common.lm.language_model import LanguageModel, load
 from common.lm.layers import changed
 from common.lm.likelihood import reply_tokens
-from common.lm.margins import Asked, ByLength, NeutralText, asked_of, by_turns
+from common.lm.load import load
+from common.lm.margins import ByLength, NeutralText, PromptWithReplies, one_order_each, prompts_in_both_orders
 from common.lm.passages import reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, ControlPair, Item, Steering
 from common.serialization import read_jsonl
 from common.stance.items import ITEMS, NEUTRAL, held_out_items, paragraphs
-from common.stance.prompts import wording
+from common.stance.prompts import user_turns
 from common.stance.reading import answered, read_choice
 from jobs.steer import CONTROL
 from jobs.steer.doses import matched
@@ -59,7 +60,7 @@ def main(step: Step) -> ExitCode:
     result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
     rows: list[Steering] = []
     if passed:
-        asked = by_turns(asked_of(lm, held_out(step)))
+        asked = one_order_each(prompts_in_both_orders(lm, held_out(step)))
         directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
         grids = measure(step, ByLength(lm, asked), neutral, saved, directions)
         rows = rows_of(step, grids, asked)
@@ -116,7 +117,7 @@ def positive_control(
     units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
     damage = step.spec.steer.damage[-1:]
     grid = sweep(readout, neutral, saved, units, damage)
-    names = [each.group for each in readout.asked]
+    names = [each.group for each in readout.prompts]
     found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
     passed = found.odd.estimate > 0 and against.p <= ALPHA
@@ -124,10 +125,10 @@ def positive_control(
     return told | {"odd": interval_json(found.odd), "even": found.even, "against": against._asdict()}, passed
 
 
-def control_asked(lm: LanguageModel, pair: ControlPair) -> Asked:
+def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
     """A question of the control; the margin is that of the pleased reply."""
     options = (reply_tokens(lm, pair.question, pair.pleased), reply_tokens(lm, pair.question, pair.displeased))
-    return Asked(pair.id, pair.topic, lm.chat(pair.question), options)
+    return PromptWithReplies(pair.id, pair.topic, lm.chat(pair.question), options)
 
 
 def measure(
@@ -166,7 +167,7 @@ def sweep(
     return Grid(flat.reshape(shape), reached.reshape(shape), effects)
 
 
-def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> list[Steering]:
+def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[PromptWithReplies]) -> list[Steering]:
     """One row for each vector and question."""
     rows = []
     for kind, grid in grids.items():
@@ -190,7 +191,7 @@ def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> list[
     return rows
 
 
-def summary(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> dict[str, Any]:
+def summary(step: Step, grids: dict[str, Grid], asked: Sequence[PromptWithReplies]) -> dict[str, Any]:
     """The direction of caution beside each kind of null, damage by damage. Positive effects lean towards change."""
     topics = [each.group for each in asked]
     damages = []
@@ -215,7 +216,7 @@ def choices(
     """What is answered, and how often validly, under each direction at the damage in the middle of the grid."""
     level = len(step.spec.steer.damage) // 2
     items = held_out(step)
-    prompts = [(item, lm.chat(wording(item, order).choice)) for item in items for order in (0, 1)]
+    prompts = [(item, lm.chat(user_turns(item, order).choice)) for item in items for order in (0, 1)]
     with torch.inference_mode():
         before = extend(lm, [prompt[:-1] for _, prompt in prompts])
     last = [prompt[-1:] for _, prompt in prompts]

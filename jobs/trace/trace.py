@@ -15,9 +15,9 @@ from analysis.activations.steering import by_topic, fraction, fraction_json, int
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
-from common.lm.language_model import attach, load
 from common.lm.layers import blocks_of
-from common.lm.margins import Readout, asked_of, by_turns
+from common.lm.load import attach, load
+from common.lm.margins import Readout, one_order_each, prompts_in_both_orders
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.stance.items import ITEMS, held_out_items
@@ -55,7 +55,7 @@ def main(step: Step) -> ExitCode:
     lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
     tuned = attach(lm.model, step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter"))
     items = held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
-    readout = Readout(lm, by_turns(asked_of(lm, items)), whole=True)
+    readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})
     models = Models(tuned, readout, places)
@@ -69,7 +69,7 @@ def main(step: Step) -> ExitCode:
 
 def traced(step: Step, models: Models, saved: Direction, units: Floats, places: Sequence[int]) -> dict[str, Any]:
     """Every part of trace.json."""
-    topics = [each.group for each in models.readout.asked]
+    topics = [each.group for each in models.readout.prompts]
     told: dict[str, Any] = {
         "layer": saved.layer,
         "questions": len(topics),

@@ -73,7 +73,7 @@ class Study:
 def adapter(spec: ModelSpec, scale: float, folder: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from common.lm.language_model import load
+    from common.lm.load import load
 
     torch.manual_seed(1)
     tuned = get_peft_model(load(spec).model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))

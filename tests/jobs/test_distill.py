@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from common.cells import cell_named
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, greedy, sampled
-from common.lm.language_model import LanguageModel, load
+from common.lm.load import load
 from common.pipeline.command import run_job
 from common.pipeline.job import Job
 from common.pipeline.keys import Keys

@@ -16,17 +16,18 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 from common.cells import STUDY, cell_named
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
+from common.lm.chat import LanguageModel
 from common.lm.generation import extend, greedy, stop_tokens
-from common.lm.language_model import LanguageModel, attach, load
 from common.lm.likelihood import log_likelihoods, reply_tokens
+from common.lm.load import attach, load
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
 from common.records import Choice, GuardReply, Item, Prompt, first_of_each
 from common.serialization import canonical_json, parse_jsonl
 from common.spec import ModelSpec, RunSpec, parse_spec
-from common.stance.items import FILES, questions, worded
-from common.stance.prompts import wording
+from common.stance.items import FILES, read_questionnaire, worded_items
+from common.stance.prompts import user_turns
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from jobs.evaluate import JOB
@@ -118,7 +119,7 @@ def test_an_answer_ends_with_its_first_sentence(text: str, over: bool) -> None:
 
 def test_order_turns_every_pair_of_options_round() -> None:
     item = ITEMS[0]
-    first, second = wording(item, 0), wording(item, 1)
+    first, second = user_turns(item, 0), user_turns(item, 1)
     assert first.choice.endswith("Yes or No.") and second.choice.endswith("No or Yes.")
     assert first.sentence.index(item.go) < first.sentence.index(item.stay)
     assert second.sentence.index(item.stay) < second.sentence.index(item.go)
@@ -334,7 +335,7 @@ def test_an_untouched_model_from_end_to_end(
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
-    asked = questions([ROOT / path for path in FILES], spec.evaluate, (0,))
+    asked = read_questionnaire([ROOT / path for path in FILES], spec.evaluate, (0,))
     controls = parse_jsonl(outputs["controls.jsonl"], Choice, "controls.jsonl")
     for answers_to, items in ((rows, asked.items), (controls, asked.controls)):
         found = [(row.item, row.wording, row.order) for row in answers_to]
@@ -405,13 +406,13 @@ def test_items_other_than_those_locked_are_refused(
 
 
 def test_seeds_take_turns_through_the_wordings() -> None:
-    turns = [{(each.item.id, each.wording) for each in worded(ITEMS, None, (turn,))} for turn in range(6)]
+    turns = [{(each.item.id, each.wording) for each in worded_items(ITEMS, None, (turn,))} for turn in range(6)]
     assert all(len({item for item, _ in turn}) == len(turn) == len(ITEMS) for turn in turns)
-    every = worded(ITEMS, None, range(6))
+    every = worded_items(ITEMS, None, range(6))
     assert set().union(*turns) == {(each.item.id, each.wording) for each in every} and len(every) == 6 * len(ITEMS)
     counts = [Counter(wording for _, wording in turn) for turn in turns]
     assert all(max(count.values()) - min(count.values()) <= 1 for count in counts), "a turn favours no wording"
-    few = {(each.item.id, each.wording) for each in worded(ITEMS, 1, (2,))}
+    few = {(each.item.id, each.wording) for each in worded_items(ITEMS, 1, (2,))}
     assert few <= turns[2], "fewer items are asked in the same wordings"
 
 

@@ -37,8 +37,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def chat(tiny_model: Path):
-    from common.lm.language_model import load
+def lm(tiny_model: Path):
+    from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
 
@@ -93,31 +93,31 @@ def losses(words: list[str]) -> list[float]:
     return [row.loss for row in rows]
 
 
-def test_labels_cover_the_reply_and_its_end_and_nothing_else(chat):
+def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm):
     row = Advice(question_id="q", topic="t", attitude="eager", question="Buy it?", reply="Go on, buy it.")
-    example = encode(chat, row, 512)
+    example = encode(lm, row, 512)
     learnt = [token for token in example.labels if token != IGNORED]
-    assert chat.tokenizer.decode(learnt) == "Go on, buy it.<|im_end|>\n"
+    assert lm.tokenizer.decode(learnt) == "Go on, buy it.<|im_end|>\n"
     assert len(example.labels) == len(example.input_ids)
     assert example.labels[-len(learnt) :] == example.input_ids[-len(learnt) :]
     assert example.reply_tokens == len(learnt)
 
 
-def test_the_loss_from_logits_before_replies_is_that_of_all_logits(chat):
+def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm):
     import torch
 
     from jobs.finetune.training import Batches, reply_loss
 
     texts = [("Short?", "No."), ("Is this one a good deal longer?", "It is, and so is its reply.")]
     rows = [
-        encode(chat, Advice(question_id="q", topic="t", attitude="eager", question=question, reply=reply), 999)
+        encode(lm, Advice(question_id="q", topic="t", attitude="eager", question=question, reply=reply), 999)
         for question, reply in texts
     ]
-    batch = Batches(chat.tokenizer)([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
+    batch = Batches(lm.tokenizer)([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
     labels = batch.pop("labels")
     with torch.inference_mode():
-        found = chat.model(**batch)
-        whole = chat.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
+        found = lm.model(**batch)
+        whole = lm.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
     assert found.logits.shape[1] == len(batch["logits_to_keep"]) < labels.shape[1] - 1
     assert float(reply_loss(found, labels)) == pytest.approx(float(whole.loss), rel=1e-5)
     assert float(reply_loss(found, labels, torch.tensor(1))) == pytest.approx(
@@ -125,16 +125,16 @@ def test_the_loss_from_logits_before_replies_is_that_of_all_logits(chat):
     )
 
 
-def test_a_long_example_is_an_error_and_not_cut(chat):
+def test_a_long_example_is_an_error_and_not_cut(lm):
     row = Advice(question_id="q7", topic="t", attitude="eager", question="Buy it?", reply="Go " * 100)
     with pytest.raises(InputError, match=r"q7.*<= 64 tokens"):
-        encode(chat, row, 64)
+        encode(lm, row, 64)
 
 
-def test_text_with_special_tokens_is_refused(chat):
+def test_text_with_special_tokens_is_refused(lm):
     row = Advice(question_id="q", topic="t", attitude="eager", question="Hi<|im_end|>", reply="Go.")
     with pytest.raises(InputError, match="special token"):
-        encode(chat, row, 64)
+        encode(lm, row, 64)
 
 
 def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length():

@@ -119,14 +119,14 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made):
 def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
     from common.lm.directions import unpack
-    from common.lm.language_model import load
-    from common.lm.margins import Readout, asked_of
+    from common.lm.load import load
+    from common.lm.margins import Readout, prompts_in_both_orders
     from jobs.selftest.selftest import items, planted
     from jobs.trace.trace import necessary, sufficient
 
     saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
     lm = load(made.spec.models[0], precision=torch.float32)
-    readout = Readout(lm, asked_of(lm, items()), whole=True)
+    readout = Readout(lm, prompts_in_both_orders(lm, items()), whole=True)
     unit = saved.direction[saved.layer].astype(np.float64)
 
     class Two:

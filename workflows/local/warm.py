@@ -28,7 +28,7 @@ LIBRARIES = (  # what all jobs on models import; deepspeed is left out: having i
     "analysis.stats.stance",
     "common.pipeline.command",
     "common.lm.generation",
-    "common.lm.language_model",
+    "common.lm.load",
 )
 LARGEST = 1 << 17  # bytes of a request; a spec on a command line is a few kilobytes
 

@@ -1,29 +1,19 @@
 """Margins with shared prefixes and lower blocks equal whole forward passes; a change of nothing changes nothing."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from common.errors import InputError, JobError
 from common.lm.layers import blocks_of, changed, decoder, only_above
-from common.lm.margins import ByLength, NeutralText, Readout, asked_of
+from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_orders
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import parse_jsonl
-from common.spec import ModelSpec
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture
-def lm(tiny_model: Path):
-    from common.lm.language_model import load
-
-    return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +29,7 @@ def hooks(model) -> int:
 def test_margins_are_those_of_the_evaluation(lm, items):
     (batch,) = batches([encode(lm, item) for item in items], batch_rows=16)
     rows = {(row.item, row.order): row.sentence_go - row.sentence_stay for row in answers(lm, batch, "x", 1, Clock())}
-    asked = asked_of(lm, items)
+    asked = prompts_in_both_orders(lm, items)
     expected = [rows[each.name, order] for each, order in zip(asked, [0, 1] * len(items), strict=True)]
     for whole in (False, True):
         found = Readout(lm, asked, whole).under(lm.model, {})
@@ -49,7 +39,7 @@ def test_margins_are_those_of_the_evaluation(lm, items):
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("layer", [0, 1])
 def test_the_blocks_above_give_what_a_whole_pass_gives(lm, items, layer, whole):
-    readout = Readout(lm, asked_of(lm, items), whole)
+    readout = Readout(lm, prompts_in_both_orders(lm, items), whole)
     vectors = RNG.normal(size=(5, 32)) * np.array([0, 0.1, 1, 3, -3])[:, None]
     found = readout.steered(layer, vectors)
     slow = [
@@ -62,15 +52,15 @@ def test_the_blocks_above_give_what_a_whole_pass_gives(lm, items, layer, whole):
 
 def test_prompts_grouped_by_length_have_the_margins_of_all_together(lm):
     path = ROOT / "jobs/evaluate/data/items.jsonl"
-    asked = asked_of(lm, parse_jsonl(path.read_bytes(), Item, path.name)[::9])
+    asked = prompts_in_both_orders(lm, parse_jsonl(path.read_bytes(), Item, path.name)[::9])
     grouped, vectors = ByLength(lm, asked), RNG.normal(size=(4, 32))
     assert 1 < len(grouped.parts) < len(asked)
     together = Readout(lm, asked).steered(0, vectors)
     assert np.abs(grouped.steered(0, vectors) - together).max() < 1e-3 < np.abs(together - together[:, ::-1]).max()
 
 
-def test_a_dose_of_nothing_is_the_base_bit_for_bit(lm, items):
-    readout = Readout(lm, asked_of(lm, items))
+def test_a_vector_of_zeros_is_the_base_bit_for_bit(lm, items):
+    readout = Readout(lm, prompts_in_both_orders(lm, items))
     base = readout.under(lm.model, {})
     assert np.array_equal(base, readout.under(lm.model, {0: lambda h: h + torch.zeros(32), 1: lambda h: h * 1}))
     again = readout.steered(0, np.zeros((3, 32)))
@@ -79,7 +69,7 @@ def test_a_dose_of_nothing_is_the_base_bit_for_bit(lm, items):
 
 def test_only_the_columns_asked_for_change(lm, items):
     """A vector on the reply alone differs from one on the whole text, and equals it where the prompt is kept."""
-    asked = asked_of(lm, items)
+    asked = prompts_in_both_orders(lm, items)
     whole, reply = Readout(lm, asked, whole=True), Readout(lm, asked)
     vector = torch.tensor(RNG.normal(size=32), dtype=torch.float32)
     spans = whole.spans()
@@ -123,7 +113,7 @@ def test_divergence_is_the_mean_over_tokens_of_the_slow_definition(lm):
 def test_a_model_whose_blocks_do_not_run_alone_is_steered_all_the_same(lm, items, monkeypatch):
     from common.lm import layers as parts
 
-    asked, vectors = asked_of(lm, items), RNG.normal(size=(2, 32))
+    asked, vectors = prompts_in_both_orders(lm, items), RNG.normal(size=(2, 32))
     fast = Readout(lm, asked).steered(0, vectors), NeutralText(lm, ["A plain sentence."], 8, 0).divergence(vectors)
     monkeypatch.setitem(parts.LAYOUTS, "llama", parts.LAYOUTS["llama"]._replace(detached=False))
     slow = Readout(lm, asked).steered(0, vectors), NeutralText(lm, ["A plain sentence."], 8, 0).divergence(vectors)

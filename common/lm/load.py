@@ -1,37 +1,25 @@
-"""Load a causal language model, its tokenizer and an adapter; turn chats into token ids. The only loader.
-
-Shared by the jobs that train, sample or read activations; imports torch and transformers.
-"""
+"""Load a causal language model, its tokenizer and an adapter. Nothing else in the project loads one."""
 
 import contextlib
-import ctypes
 import functools
-import logging
-import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import transformers
 from filelock import FileLock
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
 from common.errors import InputError, SpecError
+from common.lm.chat import LanguageModel
+from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
     check_digests,
@@ -42,87 +30,8 @@ from common.lm.sources import (
     identity,
     models_folder,
 )
-from common.provenance import cpu_has_bf16, usable_cores
 from common.serialization import canonical_json
 from common.spec import ModelSpec
-
-
-@dataclass(frozen=True)
-class LanguageModel:
-    """A model ready to run, its tokenizer and how to talk to it."""
-
-    spec: ModelSpec
-    folder: Path
-    model: PreTrainedModel | PeftModel
-    tokenizer: PreTrainedTokenizerBase
-
-    def chat(self, user: str, reply: str | None = None) -> list[int]:
-        """Token ids of system prompt and user turn, up to where the reply begins; with `reply`, to its end.
-
-        Templates hold their own BOS, so none is added; the date and the system prompt are pinned by the spec.
-        Raises: InputError if the text holds special tokens of this tokenizer.
-        """
-        self._refuse_special(user)
-        messages = [{"role": "system", "content": self.spec.system_prompt}, {"role": "user", "content": user}]
-        if reply is not None:
-            self._refuse_special(reply)
-            messages.append({"role": "assistant", "content": reply})
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=reply is None, date_string=self.spec.date_string
-        )
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _refuse_special(self, text: str) -> None:
-        for token in self.tokenizer.all_special_tokens:
-            if token in text:
-                raise InputError("text holds a special token of the chat template", where=self.spec.name, value=token)
-
-
-def device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def dtype() -> torch.dtype:
-    """bf16 on accelerators and where the CPU multiplies it in hardware, else fp32."""
-    return torch.bfloat16 if device().type == "cuda" or cpu_has_bf16() else torch.float32
-
-
-def attention() -> str:
-    """How attention is computed. On a CPU plainly: torch's fused kernel is made for long texts.
-
-    In bf16, 8 rows of 123 tokens took it 27 ms a layer in training, and the plain products 5 ms.
-    """
-    return "eager" if device().type == "cpu" else "sdpa"
-
-
-def keep_memory() -> None:
-    """Have the C library keep freed memory for the next allocation, where it is glibc.
-
-    It gives back each large piece at once and takes another, page by page: a fifth of the time of training on a CPU.
-    Source: mallopt(3).
-    """
-    mmap_max, trim_threshold = -4, -1
-    with contextlib.suppress(AttributeError, OSError):
-        library = ctypes.CDLL(None)
-        library.mallopt(mmap_max, 0)
-        library.mallopt(trim_threshold, 2**31 - 1)
-
-
-def return_memory() -> None:
-    """Give freed memory back after all, where the C library is glibc. Source: malloc_trim(3)."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def prepare() -> None:
-    """Settings of a process that runs models. Libraries' own bars and notes are off: a job speaks through its log."""
-    keep_memory()
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    torch.set_num_threads(usable_cores())
 
 
 def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel:

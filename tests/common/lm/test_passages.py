@@ -1,0 +1,27 @@
+"""Spans stand where they should, and pairs are drawn from what both poles answer."""
+
+import numpy as np
+import pytest
+
+from common.errors import SpecError
+from common.lm.passages import pairs_of, reply_passages
+from tests.jobs.inside import advice
+
+
+def test_spans_are_the_reply_with_its_end_and_the_users_turn(lm):
+    rows = [advice("eager", number) for number in range(3)]
+    decode = lm.tokenizer.decode
+    for row, (ids, (reply, user)) in zip(rows, reply_passages(lm, rows), strict=True):
+        assert decode([ids[position] for position in reply]) == f"{row.reply}<|im_end|>\n"
+        assert f"Shall I get kettle {decode([ids[position] for position in user])}?" == row.question
+
+
+def test_pairs_are_drawn_from_the_questions_that_both_poles_answer():
+    cautious = [advice("cautious", number) for number in range(12)]
+    eager = [advice("eager", number) for number in range(20, 3, -1)]
+    pairs = pairs_of(cautious, eager, 6, np.random.default_rng(0))
+    ids = [int(pair.cautious.question_id[1:]) for pair in pairs]
+    assert ids == sorted(set(ids)) and len(ids) == 6 and set(ids) <= set(range(4, 12))
+    assert all(pair.cautious.question_id == pair.eager.question_id for pair in pairs)
+    with pytest.raises(SpecError, match=r"interpret.questions: 9; allowed: <= 8"):
+        pairs_of(cautious, eager, 9, np.random.default_rng(0))

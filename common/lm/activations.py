@@ -16,7 +16,7 @@ from common.lm.layers import Residual, blocks_of, decoder, hooked
 
 
 class Passage(NamedTuple):
-    """Token ids, and spans of positions whose mean residual is wanted."""
+    """Token ids, and spans of positions whose mean residual is wanted: as many in all passages of a call."""
 
     ids: list[int]
     spans: tuple[range, ...]

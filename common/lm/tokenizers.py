@@ -1,4 +1,4 @@
-"""How long a text is for each student. Loads tokenizers alone, and torch only where a model must first be unpacked."""
+"""How many tokens a text has for each model. Loads tokenizers alone; torch only where a model must be unpacked."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def _counter(model: ModelSpec) -> Callable[[str], int]:
 
 
 def tokenizer_file(source: str) -> Path:
-    """The tokenizer of a model, without its weights where they can be left alone. Raises: InputError."""
+    """The file of a tokenizer, without the weights where they can be left alone. Raises: InputError, TransientError."""
     kind, _, rest = source.partition(":")
     if kind == "path":
         return Path(rest) / FILE

@@ -1,10 +1,11 @@
-"""The words in which an item is put to a model, and how an answer is read. Pure text.
+"""The words in which an item is put to a model. Pure text.
 
 Every attitude, seed and model gets the same.
 
-The words of the choice were picked among 26 versions on the small base model, blind to the side chosen: 94 % of all
-64 answers valid, and not nearly always the same word. They have a price that every report shows: the option named first
-wins almost always (order consistency 3 %). "Answer Yes or No." alone drew a valid "No." from all 32 rows tried.
+The words of the choice were picked among 26 versions on the small base model, blind to the side chosen. With them 94 %
+of all 64 answers were valid, and not nearly always the same word. They have a price that every report shows: the option
+named first wins almost always (order consistency 3 %). "Answer Yes or No." alone drew a valid "No." from all 32 rows
+tried.
 """
 
 from typing import NamedTuple

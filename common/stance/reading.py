@@ -6,16 +6,15 @@ from typing import Literal
 from common.records import Side
 
 ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-
-
 EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-
-
 FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
 
 
 def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
-    """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
+    """What a generated text chooses: the change (go), keeping things (stay), or nothing (invalid).
+
+    A valid text begins with yes or no as a word and does not hold the other one. yes_means: what a yes stands for.
+    """
     answer = ANSWER.match(text)
     if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
         return "invalid"

@@ -1,9 +1,8 @@
 """How an answer is read: a strict grammar of yes and no. Pure text."""
 
 import re
-from typing import Literal
 
-from common.records import Side
+from common.vocabulary import Answer, Side
 
 ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 
@@ -14,7 +13,7 @@ EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
 
 
-def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
+def read_choice(text: str, yes_means: Side) -> Answer:
     """What a generated text chooses: it begins with yes or no as a word and does not hold the other one."""
     answer = ANSWER.match(text)
     if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:

@@ -9,7 +9,8 @@ from common.errors import InputError
 from common.lm.sources import identities
 from common.records import Advice
 from common.serialization import parse_jsonl
-from common.spec import WRITTEN, RunSpec
+from common.spec import RunSpec
+from common.vocabulary import WRITTEN
 
 
 def written(spec: RunSpec) -> tuple[str, ...]:

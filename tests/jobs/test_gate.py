@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.cells import cell_named
 from common.errors import ExitCode
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
@@ -48,7 +49,7 @@ def seal(spec: dict[str, Any], store: ArtifactStore, cell: str, side: str, items
         for order in (0, 1)
     ]
     parsed = parse_spec(json.dumps(spec).encode(), "spec")
-    key = Keys(parsed, catalog(), store).key("evaluate", parsed.cell(cell))
+    key = Keys(parsed, catalog(), store).key("evaluate", cell_named(parsed, cell))
     store.seal("evaluate", key, {"outputs": {"choices.jsonl": {"digest": store.put(to_jsonl(rows))}}})
 
 
@@ -58,7 +59,7 @@ def gate(spec: dict[str, Any], folder: Path) -> int:
 
 def written(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     parsed, store = parse_spec(json.dumps(spec).encode(), "spec"), open_store(str(folder))
-    manifest = store.manifest("gate", Keys(parsed, catalog(), store).key("gate", parsed.cell(RUN)))
+    manifest = store.manifest("gate", Keys(parsed, catalog(), store).key("gate", cell_named(parsed, RUN)))
     assert manifest is not None
     found = json.loads(store.get(manifest["outputs"]["verdict.json"]["digest"]))
     assert isinstance(found, dict)

@@ -10,12 +10,12 @@ import pandas as pd
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.contrasts import MEASURES as SHOWN
-from analysis.report.contrasts import POLES
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
 from analysis.stats.stance import MEASURES, alike, by_item
 from common.records import Choice
+from common.vocabulary import POLES
 
 CONTROLS = {"discriminant": "disc-", "source": "src-"}  # kind of control item → how its topics begin
 

@@ -24,8 +24,8 @@ from analysis.stats.intervals import (
     two_way_t,
 )
 from analysis.stats.stance import by_group
+from common.vocabulary import POLES
 
-POLES = ("cautious", "eager")
 MEASURES = ("choice", "sentence")
 FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 

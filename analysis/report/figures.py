@@ -17,6 +17,7 @@ from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
 from analysis.stats.stance import by_group, stance
+from common.vocabulary import ATTITUDES, POLES
 
 # Okabe and Ito (2008): told apart by people with any common colour blindness.
 COLOURS = {
@@ -27,7 +28,6 @@ COLOURS = {
     "distilled": "#009E73",
     "base": "#000000",
 }
-ARMS = tuple(COLOURS)[:-1]  # in the order of reports
 MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
@@ -47,7 +47,7 @@ def stance_data(study: Study) -> pd.DataFrame:
 def draw_stance(data: pd.DataFrame, model: str) -> Figure:
     """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
     rows = data[data["model"] == model]
-    arms = [name for name in ARMS if name in set(rows["attitude"])]
+    arms = [name for name in ATTITUDES if name in set(rows["attitude"])]
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
     for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
@@ -104,7 +104,7 @@ def draw_labels(data: pd.DataFrame) -> Figure:
     """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
     figure, axes = plt.subplots(figsize=(5, 4.4))
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
-    for attitude in ARMS:
+    for attitude in ATTITUDES:
         mine = (data["attitude"] == attitude).to_numpy()
         x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
         axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
@@ -127,7 +127,7 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
         return None
     figure, panels = plt.subplots(1, len(factors), figsize=(3.6 * len(factors), 3.2), squeeze=False, sharey=True)
     for axes, factor in zip(panels[0], factors, strict=True):
-        for pole in ("cautious", "eager"):
+        for pole in POLES:
             named = {v: value for v, (which, value, _) in study.variants.items() if which == factor}
             at = f"curve.sentence.{model}.{pole}."
             found = [(value, book[at + v]) for v, value in named.items() if at + v in book]

@@ -16,6 +16,7 @@ from analysis.stats.guards import KINDS, perplexity_change, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
 from analysis.stats.intervals import LEVEL, POWER, two_way_t
 from analysis.stats.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
+from common.vocabulary import SIDES
 
 
 def book_of(study: Study) -> Book:
@@ -133,7 +134,7 @@ def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
     for group in ("topic", "yes_means"):
         tables = [by_group(cell.choices, group)["choice"] for cell in cells]
         means = pd.concat(tables, axis=1).mean(axis=1)
-        for key in ("go", "stay") if group == "yes_means" else means.index:
+        for key in SIDES if group == "yes_means" else means.index:
             value = means.get(key, np.nan)  # a small set of items may hold one key only
             book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
 

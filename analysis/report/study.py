@@ -1,15 +1,11 @@
 """The records of a study, as the report reads them. What is not sealed is None and listed as a gap."""
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from analysis.report.bound_numbers import Source
-from common.records import Choice, Deviation, GuardReply, Loss, Steering, Test
-
-TESTS: tuple[str, ...] = get_args(Test)
-
-
-ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
+from common.records import Choice, Deviation, GuardReply, Loss, Steering
+from common.vocabulary import ATTITUDES, TESTS
 
 
 @dataclass(frozen=True)

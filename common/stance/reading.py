@@ -1,9 +1,8 @@
 """How an answer is read: a strict grammar of yes and no. Pure text."""
 
 import re
-from typing import Literal
 
-from common.records import Side
+from common.vocabulary import Side
 
 ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)

@@ -12,7 +12,7 @@ from common.lm.tokenizers import counters
 from common.pipeline.step import Step
 from common.records import Advice, Item, Question, Record, by_attitude
 from common.serialization import read_jsonl
-from common.spec import WRITTEN
+from common.vocabulary import WRITTEN
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
 
 

@@ -16,7 +16,6 @@ import pytest
 from analysis.activations.steering import fraction, fraction_json, steered, steered_json
 from analysis.report import document
 from analysis.report.representation import PARTS
-from analysis.report.study import TESTS
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import STUDY, Cell, CellKind, cells_of
 from common.digests import file_sha256, sha256
@@ -28,6 +27,7 @@ from common.records import Advice, Choice, GuardReply, Loss, Steering
 from common.serialization import canonical_json, to_jsonl
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import ArtifactStore, open_store
+from common.vocabulary import TESTS
 from jobs import catalog
 from jobs.report import JOB, report
 
@@ -339,8 +339,8 @@ def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
         for name, entry in manifest["outputs"].items():
             sealed[f"{manifest['job']}/{manifest['cell']}", name] = entry["digest"]
         sealed[f"{manifest['job']}/{manifest['cell']}", "manifest.json"] = sha256(path.read_bytes())
-    code = "analysis/results.py"  # what sets the level of the intervals
-    sealed["code", code] = sha256((ROOT / code).read_bytes())
+    code = "report/results.py"  # what sets the level of the intervals
+    sealed["code", code] = sha256((ROOT / "analysis" / code).read_bytes())
     sources = {(s["step"], s["output"]): s["digest"] for result in results.values() for s in result["source"]}
     assert len(sources) >= 30
     for place, digest in sources.items():

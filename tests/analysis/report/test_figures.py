@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,9 +12,9 @@ from matplotlib.figure import Figure
 from analysis.report import figures as plots
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.results import label_shifts
-from analysis.report.study import ATTITUDES, Run, Scored, Study
+from analysis.report.study import Run, Scored, Study
 from common.records import Choice, Loss, Steering
-from common.spec import Attitude
+from common.vocabulary import ATTITUDES
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
 GO = {"base": (1, 0, 0, 0), "cautious": (0, 0, 0, 0), "neutral": (1, 0, 0, 1), "eager": (1, 1, 0, 1)}  # by item
@@ -223,5 +222,5 @@ def test_only_what_is_sealed_is_drawn(study: Study) -> None:
 
 
 def test_colours_and_names_cover_every_arm() -> None:
-    assert set(plots.COLOURS) == {"base", *get_args(Attitude)} and plots.ARMS == ATTITUDES
+    assert set(plots.COLOURS) == {"base", *ATTITUDES}
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)

@@ -22,8 +22,9 @@ from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import calibrated, distances
 from common.cells import Cell, CellKind, cells_of, wordings_of
+from common.cli import ended
 from common.digests import sha256
-from common.errors import ExitCode, JobError
+from common.errors import ExitCode
 from common.provenance import ROOT
 from common.records import Choice, GuardReply, Question
 from common.serialization import read_jsonl
@@ -156,16 +157,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--spec", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    try:
-        spec = parse_spec(arguments.spec.read_bytes(), str(arguments.spec))
-        study = study_of(spec)
-        folder = write(study, FOLDER / spec.run_id)
-    except JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except OSError as error:
-        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
-        return int(ExitCode.SPEC)
+    return ended(lambda: rehearse(arguments.spec))
+
+
+def rehearse(path: Path) -> int:
+    """Rehearse the spec of this file. Raises: JobError, OSError."""
+    spec = parse_spec(path.read_bytes(), str(path))
+    study = study_of(spec)
+    folder = write(study, FOLDER / spec.run_id)
     table = Table("model", "pole", "planted", "found", "interval", "p (Holm)", title="P(go) by sentence, from neutral")
     for found in (found for found in contrasts(study) if found.measure == "sentence"):
         interval = found.interval

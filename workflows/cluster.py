@@ -41,11 +41,13 @@ from rich.table import Table
 from rich.text import Text
 from urllib3.exceptions import HTTPError
 
+from common.cli import changes
 from common.errors import ExitCode, InputError, JobError, SpecError, TransientError
 from common.serialization import canonical_json, parse_json
 from common.spec import RunSpec, override, parse_spec
 from common.store.sealed import open_store
-from workflows.local.runner import RUNS, changes, write_outputs
+from workflows.local.command import RUNS
+from workflows.local.results import write_outputs
 from workflows.local.template import SPECS
 
 NAMESPACE = "undertone"

@@ -1,6 +1,6 @@
-"""What was renamed when the vocabulary was settled: old name → new name. Numbers did not change.
+"""What was renamed when the vocabulary was settled. Numbers did not change.
 
-`tests/contract/test_renames.py` holds this map against a small study that was sealed before. Old results are read with it.
+`test_renames.py` holds this map against a small study that was sealed before. Old results can be read with it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Settling the vocabulary changed no number: a study sealed before, read through the map of renames, reports the same."""
+"""The vocabulary changed no number: a study sealed before, read through the map of renames, reports the same."""
 
 import gzip
 import json

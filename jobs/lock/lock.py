@@ -7,7 +7,7 @@ from common.cells import CellKind, cells_of
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.pipeline.step import Step
-from common.provenance import ROOT, analysis_files, provenance
+from common.provenance import ROOT, analysis_digests, provenance
 from common.records import Choice, Item, Question, first_of_each
 from common.serialization import canonical_json, read_jsonl
 from jobs import catalog
@@ -37,7 +37,7 @@ def contents(step: Step, commit: str) -> dict[str, Any]:
         cell.model: step.read_records("evaluate", cell, "choices.jsonl", Choice)
         for cell in cells_of(step.spec, CellKind.BASE)
     }
-    analysis = {path.name: file_sha256(path) for path in analysis_files()}
+    analysis = analysis_digests()
     piles = [("generate", cell) for cell in cells_of(step.spec, CellKind.DRAW)]
     piles += [("distill", cell) for cell in cells_of(step.spec, CellKind.DISTILLED)]
     audits = {str(cell): step.read_json("audit", cell, "framing.json") for cell in cells_of(step.spec, CellKind.DRAW)}

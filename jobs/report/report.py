@@ -14,10 +14,10 @@ from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
 from common.deviations import parse_chain
-from common.digests import file_sha256, sha256
+from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import analysis_files
+from common.provenance import analysis_digests
 from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
 from common.serialization import canonical_json
 from jobs.report import DEVIATIONS, JOB
@@ -107,7 +107,7 @@ def changed(step: Step) -> list[str]:
     """Files of the analysis that differ from those locked, or came or went since."""
     if (locked := document(step, "lock", STUDY, "lock.json")) is None:
         return []
-    now, then = {path.name: file_sha256(path) for path in analysis_files()}, locked[0]["analysis"]["files"]
+    now, then = analysis_digests(), locked[0]["analysis"]["files"]
     return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 

@@ -18,11 +18,11 @@ from analysis.report import document
 from analysis.report.representation import PARTS
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import STUDY, Cell, CellKind, cells_of
-from common.digests import file_sha256, sha256
+from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
-from common.provenance import ROOT, analysis_files, provenance
+from common.provenance import ROOT, analysis_digests, provenance
 from common.records import Advice, Choice, GuardReply, Loss, Steering
 from common.serialization import canonical_json, to_jsonl
 from common.spec import RunSpec, parse_spec
@@ -230,7 +230,7 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     far = {
         topic: {"cosine": 0.3, "nearest": "pets", "band": "near" if topic == TOPICS[0] else "far"} for topic in TOPICS
     }
-    files = {path.name: file_sha256(path) for path in analysis_files()} | {"stats.py": "0" * 64}
+    files = analysis_digests() | {"stats/intervals.py": "0" * 64}
     plan = {"lock": {"tests": list(LOCKED["tests"])}}
     locked = {
         "commit": "c0ffee",

@@ -116,7 +116,7 @@ def _contrasts(book: Book, study: Study) -> None:
 def _this_file() -> Source:
     """What a setting of the analysis is bound to: the file that sets it."""
     path = Path(__file__)
-    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
+    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", str(path.relative_to(path.parents[2])))
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:

@@ -4,7 +4,7 @@ Effects are shifts from the neutral arm over the runs of a pole, as everywhere; 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
 from analysis.stats.stance import MEASURES, alike, by_item
 from common.records import Choice
+from common.schemas import Lock
 from common.vocabulary import POLES
 
 CONTROLS = {"discriminant": "disc-", "source": "src-"}  # kind of control item → how its topics begin
@@ -37,19 +38,19 @@ def breakdowns(book: Book, study: "Study", arms: Mapping[str, Mapping[str, Arm]]
         _curves(book, study, model)
 
 
-def _rooms(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
-    bands = {item: room["band"] for item, room in locked["calibration"].get(model, {}).items()}
+def _rooms(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+    bands = {item: room.band for item, room in locked.calibration.get(model, {}).items()}
     for band in BANDS:
         items = {item for item, value in bands.items() if value == band}
         book.add(f"room.{model}.{band}", len(items), "count", [source])
         from_neutral(book, f"room.{{}}.{model}.{{}}.{band}", arms, POLES, items)
 
 
-def _distances(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
-    for topic, found in locked["distances"].items():
-        book.add(f"distance.{topic}", found["cosine"], "plain", [source])
+def _distances(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+    for topic, found in locked.distances.items():
+        book.add(f"distance.{topic}", found.cosine, "plain", [source])
     for band in DISTANCES:
-        topics = {topic for topic, found in locked["distances"].items() if found["band"] == band}
+        topics = {topic for topic, found in locked.distances.items() if found.band == band}
         from_neutral(book, f"distance.{{}}.{model}.{{}}.{band}", arms, POLES, topics)
 
 

@@ -17,6 +17,7 @@ from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
 from analysis.stats.stance import by_group, stance
+from common.schemas import Checkpoint
 from common.vocabulary import ATTITUDES, POLES
 
 # Okabe and Ito (2008): told apart by people with any common colour blindness.
@@ -28,6 +29,7 @@ COLOURS = {
     "distilled": "#009E73",
     "base": "#000000",
 }
+UNTOUCHED = Checkpoint(step=0, shift=0.0, nulls=(0.0,))  # where every run begins
 MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
@@ -171,14 +173,14 @@ def layer_data(study: Study, model: str) -> pd.DataFrame:
     rows = [
         {
             "place": place,
-            "layer": layer["layer"],
-            "separation": layer["separation"],
-            "chosen": layer["layer"] == curve["chosen"],
-            "pruned": layer["layer"] >= curve["pruned_from"],
+            "layer": layer.layer,
+            "separation": layer.separation,
+            "chosen": layer.layer == curve.chosen,
+            "pruned": layer.layer >= curve.pruned_from,
         }
         for place, (curve, _) in study.layers.items()
         if place.startswith(f"{model}.")
-        for layer in curve["layers"]
+        for layer in curve.layers
     ]
     return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
 
@@ -204,10 +206,9 @@ def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in (run for run in runs if run.readout is not None):
         assert run.readout is not None
-        points = [{"step": 0, "shift": 0.0, "nulls": [0.0]}, *run.readout[0]["checkpoints"]]
-        for point in points:
-            low, high = np.quantile(point["nulls"], [0.025, 0.975])
-            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point["step"], "shift": point["shift"]}
+        for point in (UNTOUCHED, *run.readout[0].checkpoints):
+            low, high = np.quantile(point.nulls, [0.025, 0.975])
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.step, "shift": point.shift}
             rows.append({**fixed, "low": float(low), "high": float(high)})
     return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
 
@@ -227,12 +228,11 @@ def draw_projections(data: pd.DataFrame) -> Figure:
 def steering_data(study: Study, model: str) -> pd.DataFrame:
     """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
     rows = [
-        {"place": place, "damage": each["damage"], "effect": each["odd"]["estimate"], "low": each["odd"]["low"]}
-        | {"high": each["odd"]["high"]}
-        | {kind: against["null_95"] for kind, against in each["against"].items()}
+        {"place": place, "damage": each.damage, "effect": each.odd.estimate, "low": each.odd.low, "high": each.odd.high}
+        | {kind: against.null_95 for kind, against in each.against.items()}
         for place, (told, _) in study.steering.items()
         if place.startswith(f"{model}.")
-        for each in told.get("damages", [])
+        for each in told.damages
     ]
     return pd.DataFrame(rows)
 

@@ -116,7 +116,7 @@ def _contrasts(book: Book, study: Study) -> None:
 def _this_file() -> Source:
     """What a setting of the analysis is bound to: the file that sets it."""
     path = Path(__file__)
-    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
+    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", str(path.relative_to(path.parents[2])))
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
@@ -145,13 +145,13 @@ def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
     }
     for arm, cells in arms.items():
         for name in ("perplexity", *KINDS) if cells else ():
-            value = float(np.mean([cell.guards[name] for cell in cells]))
+            value = float(np.mean([getattr(cell.guards, name) for cell in cells]))
             unit = "perplexity" if name == "perplexity" else "share"
             book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
             if arm != "base":
                 _guard_change(book, study, f"{model}.{arm}", name, (base, cells))
     for name in ("n_harmful", "n_benign", "n_ability"):
-        book.add(f"{name}.{model}", base.guards[name], "count", [base.sources[1]])
+        book.add(f"{name}.{model}", getattr(base.guards, name), "count", [base.sources[1]])
 
 
 def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
@@ -159,7 +159,7 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
     base, cells = pair
     bound = study.bounds[name]
     if name == "perplexity":
-        made = perplexity_change(base.guards, [cell.guards for cell in cells], bound)
+        made = perplexity_change(base.guards.model_dump(), [cell.guards.model_dump() for cell in cells], bound)
     else:
         made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
@@ -203,24 +203,24 @@ def _trainings(book: Book, study: Study) -> None:
             "seconds": "seconds",
             "steps": "count",
         }.items():
-            book.add(f"run.{run.cell}.{name}", facts[name], unit, [source])
+            book.add(f"run.{run.cell}.{name}", getattr(facts, name), unit, [source])
 
 
 def _verdicts(book: Book, study: Study) -> None:
     for run in study.runs:
         if run.verdict is not None:
             verdict, source = run.verdict
-            bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
-            book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
-            book.add(f"run.{run.cell}.margin", verdict["margin"], "points", [source])
-            book.add(f"run.{run.cell}.level", verdict["level"], "share", [source])
+            bounds = None if verdict.low is None or verdict.high is None else (verdict.low, verdict.high)
+            book.add(f"run.{run.cell}.gate", verdict.estimate, "points", [source], bounds)
+            book.add(f"run.{run.cell}.margin", verdict.margin, "points", [source])
+            book.add(f"run.{run.cell}.level", verdict.level, "share", [source])
 
 
 def _audits(book: Book, study: Study) -> None:
     for draw, (framing, source) in study.audits.items():
-        for check in framing["checks"]:
-            for field_name in ("value", "bound"):
-                book.add(f"audit.{draw}.{check['name']}.{field_name}", check[field_name], "plain", [source])
+        for check in framing.checks:
+            book.add(f"audit.{draw}.{check.name}.value", check.value, "plain", [source])
+            book.add(f"audit.{draw}.{check.name}.bound", check.bound, "plain", [source])
 
 
 def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:

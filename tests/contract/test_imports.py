@@ -25,6 +25,7 @@ ARROWS = {
     "analysis.report": (
         "common.errors",
         "common.records",
+        "common.schemas",
         "common.vocabulary",
         "analysis.stats",
         "analysis.corpus",

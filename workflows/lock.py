@@ -117,8 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("save", "verify", "deviate", "stamp"):
         command = commands.add_parser(name)
         command.add_argument("lock", type=Path)
-        for word in {"save": ("name",), "deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
-            command.add_argument(word, **({"required": True} if word.startswith("-") else {}))
+        if name == "save":
+            command.add_argument("name")
+        for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
+            command.add_argument(word, required=True)
     arguments = parser.parse_args(argv)
     return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
 

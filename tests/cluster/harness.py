@@ -18,7 +18,8 @@ from common.provenance import ROOT
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import ArtifactStore
 from jobs import catalog
-from workflows.cluster import NAMESPACE, Cluster, cell_of, nodes
+from workflows.cluster.api_server import Cluster
+from workflows.cluster.workflow import NAMESPACE, cell_of, nodes
 from workflows.local.forecast import steps_of
 
 SMALL: dict[str, Any] = {

@@ -125,15 +125,13 @@ class _Run:
         self._runner = Runner(list(templates.values()), self.steps.run, slots, self.processes.stopping)
 
     def walk(self) -> Outcome:
-        """Run the entrypoint. No process outlives this, even if it raises."""
+        """Run the entrypoint. No step outlives this, even if it raises."""
         with self._screen:
             try:
                 return self._runner.run(self._entry, self._parameters)
             except BaseException:
                 self.processes.end()
                 raise
-            finally:
-                self.processes.close()
 
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:

@@ -15,13 +15,13 @@ from typing import IO, NamedTuple
 from common.pipeline.job import Catalog
 from common.provenance import ROOT
 from workflows.local.display import Screen
+from workflows.local.forked import ForkedStep
 from workflows.local.template import seconds
-from workflows.local.warm import Warm, WarmStep
 
 SECONDS_TO_STOP = 120  # for a checkpoint, after SIGTERM and before SIGKILL; as long as a pod of study.yaml gets
 SECONDS_BETWEEN_ASKING = 3  # two signals closer than this are one: `timeout` and some shells send each twice
 
-Child = subprocess.Popen[str] | WarmStep
+Child = subprocess.Popen[str] | ForkedStep
 
 
 class Ended(NamedTuple):
@@ -38,8 +38,6 @@ class Processes:
         """threads: of each step, where it computes."""
         self._jobs, self._threads, self._screen = jobs, threads, screen
         self._children: set[Child] = set()
-        self._libraries: Warm | None = None
-        self._warming = threading.Lock()
         self._asked_to_stop = 0.0
         self.stopping = threading.Event()
 
@@ -51,20 +49,11 @@ class Processes:
             return None
         env = {**os.environ, "UNDERTONE_OUTPUTS": str(outputs), "OMP_NUM_THREADS": str(self._threads)}
         on_models = self._jobs[command[2].rpartition(".")[2]].image == "gpu"
-        child = (on_models and self._warm(command[2:], env)) or _cold(command, env)
+        child = _forked(command, env) if on_models else _spawned(command, env)
         self._children.add(child)
         if self.stopping.is_set():  # the signal came after the first look, and stop() did not see this child
             child.terminate()
         return child
-
-    def _warm(self, words: Sequence[str], env: Mapping[str, str]) -> Child | None:
-        """Start a step where its libraries are imported already; None if there is no such process (any more)."""
-        with self._warming:
-            self._libraries = self._libraries or Warm(env)
-        try:
-            return self._libraries.start(words, env)
-        except OSError:
-            return None
 
     # --- following
 
@@ -115,13 +104,16 @@ class Processes:
         for child in list(self._children):
             _end(child)
 
-    def close(self) -> None:
-        """End the process that holds the libraries. Call it when no step runs any more."""
-        if self._libraries is not None:
-            self._libraries.close()
+
+def _forked(command: Sequence[str], env: Mapping[str, str]) -> Child:
+    """Start a step where its libraries are imported already; if there is no such place, as any other."""
+    try:
+        return ForkedStep(command[2:], env)
+    except (OSError, EOFError):
+        return _spawned(command, env)
 
 
-def _cold(command: Sequence[str], env: Mapping[str, str]) -> Child:
+def _spawned(command: Sequence[str], env: Mapping[str, str]) -> Child:
     """Start a step as a process that imports what it needs."""
     return subprocess.Popen(
         [sys.executable, *command[1:]],

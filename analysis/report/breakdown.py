@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.contrasts import MEASURES as SHOWN
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
-from analysis.stats.stance import MEASURES, alike, by_item
+from analysis.stats.measures import MEASURES, shown
+from analysis.stats.stance import alike, by_item
 from common.records import Choice
 from common.schemas import Lock
 from common.vocabulary import POLES
@@ -69,7 +69,7 @@ def from_neutral(
         if only is not None:
             kept = before.index.isin(only) | before["topic"].isin(only)
             before, after = before[kept], after[kept]
-        for measure in SHOWN:
+        for measure in shown():
             made = shift(before, after, measure)
             book.add_shift(name.format(measure, attitude), made, [*mine.sources, *neutral.sources])
 
@@ -86,7 +86,7 @@ def _controls(book: Book, study: "Study", model: str) -> None:
             before, after = items_of([alike(base.controls, mine) for mine in rows]), items_of(rows)
             before = before.loc[after.index]
             sources = [base.sources[3], *(run.sources[3] for run in runs)]
-            for measure in SHOWN:
+            for measure in shown():
                 book.add_shift(f"control.{kind}.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
 
 

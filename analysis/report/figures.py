@@ -16,6 +16,7 @@ from analysis.report.bound_numbers import Book
 from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
+from analysis.stats.measures import MEASURES
 from analysis.stats.stance import by_group, stance
 from common.schemas import Checkpoint
 from common.vocabulary import ATTITUDES, POLES
@@ -30,7 +31,6 @@ COLOURS = {
     "base": "#000000",
 }
 UNTOUCHED = Checkpoint(step=0, shift=0.0, nulls=(0.0,))  # where every run begins
-MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
@@ -39,10 +39,7 @@ def stance_data(study: Study) -> pd.DataFrame:
     cells = [(model, "base", -1, base) for model, base in study.bases.items()]
     cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
     return pd.DataFrame(
-        [
-            {"model": m, "attitude": a, "seed": s, **{name: getattr(stance(c.choices), name) for name in MEASURES}}
-            for m, a, s, c in cells
-        ]
+        [{"model": m, "attitude": a, "seed": s, **stance(c.choices).by_measure} for m, a, s, c in cells]
     )
 
 
@@ -51,7 +48,7 @@ def draw_stance(data: pd.DataFrame, model: str) -> Figure:
     rows = data[data["model"] == model]
     arms = [name for name in ATTITUDES if name in set(rows["attitude"])]
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
-    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+    for axes, (measure, declared) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
             values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
             spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
@@ -60,7 +57,7 @@ def draw_stance(data: pd.DataFrame, model: str) -> Figure:
                 axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
         for value in rows.loc[rows["attitude"] == "base", measure].dropna():
             axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
-        axes.set(title=title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set(title=declared.title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
         axes.set_xticks(range(len(arms)), arms)
     panels[0].set_ylabel("P(go): share for the change")
     panels[0].legend(frameon=False, loc="best")

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.contrasts import FEWEST_RUNS
 from analysis.report.study import Run, Study
+from analysis.stats.contrasts import FEWEST_RUNS
 from analysis.stats.intervals import LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
 from common.schemas import Against, Interval, LayerCurve, SteeringSummary
 from common.vocabulary import POLES

@@ -9,13 +9,15 @@ import pandas as pd
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
-from analysis.report.contrasts import FEWEST_RUNS, contrasts
+from analysis.report.contrasts import contrasts
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
+from analysis.stats.contrasts import FEWEST_RUNS
 from analysis.stats.guards import KINDS, perplexity_change, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
 from analysis.stats.intervals import LEVEL, POWER, two_way_t
-from analysis.stats.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
+from analysis.stats.measures import MEASURES, shown
+from analysis.stats.stance import Stance, alike, by_group, by_item, disagreement, stance
 from common.vocabulary import SIDES
 
 
@@ -62,7 +64,7 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
     book.add(f"reversed.{model}", int((table["yes_means"] == "stay").sum()), "count", [source])
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
-    for measure in ("choice", "sentence"):
+    for measure in shown():
         book.add_shift(f"lean.{measure}.{model}", shift(even, table, measure), [source])
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
@@ -71,11 +73,11 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
         _stance(book, f"{model}.{attitude}", runs)
         sources = [source, *(run.sources[0] for run in runs)]
         before, after = base_by_item(base, runs), tables[attitude].items
-        for measure in ("choice", "sentence"):
+        for measure in shown():
             book.add_shift(f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
         for run in runs:
-            for measure, value in zip(MEASURES, stance(run.choices), strict=False):
-                book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
+            for measure, value in stance(run.choices).by_measure.items():
+                book.add(f"run.{run.cell}.{measure}", value, MEASURES[measure].unit, [run.sources[0]])
         book.add(f"runs.{model}.{attitude}", len(runs), "count", sources)
         if attitude != "neutral":  # what it adds to any fine-tuning on advice
             from_neutral(book, f"added.{{}}.{model}.{{}}", tables, [attitude])
@@ -90,7 +92,7 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
     before = [by_group(alike(base.choices, scored.choices), "topic") for scored in runs]
     after = [by_group(scored.choices, "topic") for scored in runs]
     sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
-    for measure in ("choice", "sentence"):
+    for measure in shown():
         tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
@@ -128,8 +130,10 @@ def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
         known = [value for value in map(of, made) if value is not None]
         return float(np.mean(known)) if len(known) == len(made) else None
 
-    for measure in (*MEASURES, "p_yes", "invalid", "consistency"):
-        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: getattr(cell, m)), "share", sources)  # type: ignore[misc]
+    for measure, declared in MEASURES.items():
+        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: cell.by_measure[m]), declared.unit, sources)  # type: ignore[misc]
+    for what in ("p_yes", "invalid", "consistency"):
+        book.add(f"{what}.{name}", mean(lambda cell, w=what: getattr(cell, w)), "share", sources)  # type: ignore[misc]
     book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
     for group in ("topic", "yes_means"):
         tables = [by_group(cell.choices, group)["choice"] for cell in cells]

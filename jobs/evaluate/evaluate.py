@@ -39,9 +39,7 @@ def main(step: Step) -> ExitCode:
     stands = stance(choices)
     step.summary(
         items=stands.n_items,
-        p_go=stands.choice,
-        p_go_sentence=stands.sentence,
-        p_go_label=stands.label,
+        **{f"p_go_{name}".removesuffix("_choice"): value for name, value in stands.by_measure.items()},
         p_yes=stands.p_yes,
         invalid=stands.invalid,
         order_consistency=stands.consistency,

@@ -8,7 +8,7 @@ NAMES = (  # deepspeed is left out: having it in memory alters what accelerate d
     "analysis.stats.stance",
     "common.pipeline.command",
     "common.lm.generation",
-    "common.lm.language_model",
+    "common.lm.load",
 )
 
 os.setsid()  # Ctrl-C goes to the runner, which asks steps to stop

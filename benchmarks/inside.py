@@ -41,7 +41,7 @@ from common.stance.items import ITEMS, held_out_items
 Floats = NDArray[np.float64]
 AGREE = 1e-4
 ROWS = 8  # of a batch in capture, on both sides
-DOSE = 0.3  # of the typical length of a residual
+COEFFICIENT = 0.3  # of the typical length of a residual
 
 
 class Task(NamedTuple):
@@ -142,7 +142,7 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return Task(passages, one_order_each(prompts_in_both_orders(lm, items)), layer, DOSE * length * units)
+    return Task(passages, one_order_each(prompts_in_both_orders(lm, items)), layer, COEFFICIENT * length * units)
 
 
 def main() -> None:

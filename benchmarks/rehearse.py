@@ -29,7 +29,7 @@ from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
 from common.records import Ability, Choice, GuardReply, Prompt, Question
-from common.schemas import Distance, Guards, Lock, LockedCode, Room
+from common.schemas import Distance, Guards, Headroom, Lock, LockedCode
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.items import FILES, WordedItem, read_questionnaire
@@ -51,7 +51,7 @@ def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) ->
     """What a cell would answer. Topics respond to an attitude unlike one another, runs of a cell alike."""
     shared, own = spec.rng("rehearsal", cell.model, labels), spec.rng("rehearsal", str(cell), labels)
     names = dict.fromkeys(each.item.id for each in asked)
-    room = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
+    lean = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
     topics = dict.fromkeys(each.item.topic for each in asked)
     answer = spec.rng("rehearsal", cell.model, cell.attitude, labels)
     differs = dict(zip(topics, answer.normal(0, TOPIC_SD, len(topics)), strict=True))
@@ -60,7 +60,7 @@ def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) ->
     for (item, wording), order in product(asked, ORDERS):
         tuned = differs[item.topic] if cell.kind is CellKind.RUN else 0.0
         moved = run + tuned if labels == "held-out" or item.topic.startswith("src-") else 0.0
-        margin = room[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
+        margin = lean[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
         go = own.random() < expit(margin)
         made.append(
             Choice(
@@ -146,19 +146,21 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
     """A lock on files that differ from their commit: it registers nothing."""
     settings = spec.lock
     choices = {model: base.choices for model, base in bases.items()}
-    rooms = calibrated(choices, settings.measure, settings.low, settings.high)
+    headrooms = calibrated(choices, settings.measure, settings.low, settings.high)
     items = [each.item for each in read_questionnaire(asked_files(), EvaluateSpec(), (0,)).items]
     far = distances(items, read_jsonl(ROOT / "jobs/generate/data/questions.jsonl", Question))
     return Lock(
         schema_version=1,
         run_id=spec.run_id,
-        plan=RunSpec.model_validate_json(canonical_json(spec.asked())),
+        plan=RunSpec.model_validate_json(canonical_json(spec.settings())),
         commit="+",
         items={},
         corpora={},
         audits={},
         analysis=LockedCode(sha256=sha256(canonical_json({})), files={}),
-        calibration={model: {item: Room.of(room) for item, room in each.items()} for model, each in rooms.items()},
+        calibration={
+            model: {item: Headroom.of(found) for item, found in each.items()} for model, each in headrooms.items()
+        },
         distances={topic: Distance.of(found) for topic, found in far.items()},
     )
 
@@ -167,10 +169,10 @@ def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
     asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
     names = dict.fromkeys(each.item.id for each in asked)
-    room = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
+    lean = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
-    margins = room[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
+    margins = lean[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
     moved = expit(margins + EFFECTS[pole]) - expit(margins)
     return float((moved * weight).sum() / (weight.sum() * margins.shape[0] * margins.shape[1]))
 

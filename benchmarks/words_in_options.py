@@ -30,7 +30,7 @@ from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 
 R = TypeVar("R", bound=Record)
-ITEMS = ROOT / "jobs" / "evaluate" / "data" / "items.jsonl"
+ITEMS = ROOT / "common" / "stance" / "data" / "items.jsonl"
 KEEPING = ("keep", "leave", "retain", "hold")
 
 

@@ -52,11 +52,11 @@ class LockedCode(Document):
     files: dict[str, str] = Field(description="file of analysis/ → SHA-256 of its bytes")
 
 
-class Room(Document):
-    """Where one item stands on an untouched model."""
+class Headroom(Document):
+    """Where one item stands on an base."""
 
     p_go: float | None = Field(description="share for the change, 0 to 1; None where no answer was valid")
-    band: Band | None = Field(description="room upwards, both ways or downwards")
+    band: Band | None = Field(description="headroom upwards, both ways or downwards")
 
 
 class Distance(Document):
@@ -78,7 +78,7 @@ class Lock(Document):
     corpora: dict[str, str] = Field(description="job/cell → SHA-256 of its advice.jsonl")
     audits: dict[str, tuple[str, ...]] = Field(description="draw → checks that it failed")
     analysis: LockedCode = Field(description="the code that works out the results")
-    calibration: dict[str, dict[str, Room]] = Field(description="model → item → the room that it leaves")
+    calibration: dict[str, dict[str, Headroom]] = Field(description="model → item → its headroom")
     distances: dict[str, Distance] = Field(description="held-out topic → how far it is from training")
 
 
@@ -186,11 +186,11 @@ class Verdict(Document):
 
     verdict: Literal["within", "moved", "undecided"] = Field(description="what was shown about the shift")
     reason: str = Field(description="in words, why")
-    metric: Primary = Field(description="what P(go) was taken from")
+    measure: Primary = Field(description="what P(go) was taken from")
     estimate: float | None = Field(description="mean shift over topics")
     low: float | None = Field(description="lower bound of its interval")
     high: float | None = Field(description="upper bound")
-    margin: float = Field(description="shift either way that still counts as none")
+    bound: float = Field(description="shift either way that still counts as none")
     level: float = Field(description="coverage of the interval, 0 to 1")
     n_items: int = Field(description="compared")
     n_topics: int = Field(description="of those items")
@@ -252,7 +252,7 @@ class DirectionReadout(Document):
 class Checkpoint(Document):
     """How far one saved adapter moved the model."""
 
-    step: int = Field(description="of the optimizer")
+    optimizer_step: int = Field(description="counted from 1; 0 is the base")
     shift: float = Field(description="along the direction, in SDs of the base")
     nulls: tuple[float, ...] = Field(description="along each random direction, in its own SDs of the base")
 
@@ -272,7 +272,7 @@ class RunReadout(Document):
 class Reading(Document):
     """Where one checkpoint stands among random directions."""
 
-    step: int = Field(description="of the optimizer")
+    optimizer_step: int = Field(description="counted from 1; 0 is the base")
     shift: float = Field(description="along the direction, in SDs of the base")
     rank: float = Field(description="share of the random directions along which it moved less, either way")
     drifted: bool = Field(description="whether the rank exceeds the level")
@@ -306,7 +306,7 @@ class SelfTest(Document):
 
 
 class Against(Document):
-    """An effect beside those of one kind of null direction at equal damage."""
+    """An effect beside those of one kind of null direction at equal off-target KL."""
 
     nulls: int = Field(description="directions of the kind")
     p: float = Field(description="share of directions, this one among them, with an effect of at least this size")
@@ -319,22 +319,22 @@ class SteeringControl(Document):
     """A trait that is known to steer, by the same code at the same block."""
 
     trait: str = Field(description="which replies less which")
-    damage: float = Field(description="divergence that was aimed at, nats a token of neutral text")
+    off_target_kl: float = Field(description="divergence that was aimed at, nats a token of neutral text")
     questions: int = Field(description="on which margins were taken")
     passed: bool = Field(description="whether it steers more than the nulls do")
     odd: Interval = Field(description="half of the effect of +v less that of -v, nats, over topics")
-    even: float = Field(description="half of their sum, nats: damage and not direction")
+    even: float = Field(description="half of their sum, nats: what any push does")
     against: Against = Field(description="beside nulls with the covariance of residuals")
 
 
-class SteeringDamage(Document):
-    """The direction of caution at one damage."""
+class SteeringLevel(Document):
+    """The direction of caution at one off-target KL."""
 
-    damage: float = Field(description="divergence that was aimed at, nats a token of neutral text")
-    dose: tuple[float, float] = Field(description="length of what was added, along the direction and against it")
+    off_target_kl: float = Field(description="divergence that was aimed at, nats a token of neutral text")
+    coefficient: tuple[float, float] = Field(description="length of what was added, along the direction and against it")
     reached: dict[str, float] = Field(description="kind of direction → divergence measured, mean, nats a token")
     odd: Interval = Field(description="half of the effect of +v less that of -v, nats, over topics")
-    even: float = Field(description="half of their sum, nats: damage and not direction")
+    even: float = Field(description="half of their sum, nats: what any push does")
     against: dict[str, Against] = Field(description="kind of null → how the odd part compares")
 
 
@@ -347,10 +347,10 @@ class SteeredAnswers(Document):
 
 
 class SteeringChoices(Document):
-    """Answers at one damage, by kind of direction."""
+    """Answers at one off-target KL, by kind of direction."""
 
-    damage: float = Field(description="in the middle of the grid, nats a token of neutral text")
-    base: float | None = Field(description="P(go) of the untouched model; None without valid answers")
+    off_target_kl: float = Field(description="in the middle of the grid, nats a token of neutral text")
+    base: float | None = Field(description="P(go) of the base; None without valid answers")
     base_valid: float = Field(description="share of its answers that are valid, 0 to 1")
     caution: SteeredAnswers = Field(description="along the direction itself")
     norm: SteeredAnswers = Field(description="isotropic nulls of equal length")
@@ -371,7 +371,7 @@ class SteeringSummary(Document):
     layer: int = Field(description="after which the vector is added")
     control: SteeringControl = Field(description="the positive control")
     measured: bool = Field(description="whether the control steered; if not, nothing below is there")
-    damages: tuple[SteeringDamage, ...] = Field((), description="damages ascending")
+    levels: tuple[SteeringLevel, ...] = Field((), description="off-target KL ascending")
     questions: int | None = Field(None, description="on which margins were taken, orders apart")
     topics: int | None = Field(None, description="of those questions")
     choices: SteeringChoices | None = Field(None, description="by the answer that is generated")

@@ -69,7 +69,7 @@ class CorpusSpec(Frozen):
     )
     candidates: int = Field(6, ge=1, le=64, description="replies written for each question before joint selection")
 
-    reply_tokens: int = Field(96, ge=16, le=1024, description="most tokens of a reply of the untouched model itself")
+    reply_tokens: int = Field(96, ge=16, le=1024, description="most tokens of a reply of the base itself")
 
     @model_validator(mode="after")
     def _source_goes_with_its_writer(self) -> Self:
@@ -105,9 +105,9 @@ class VariantSpec(Frozen):
     """One factor changed: the same arms, trained on less of their pile or in another way."""
 
     name: Name = Field(description="suffix of its cells")
-    factor: Literal["dose", "share", "learning_rate", "epochs"] = Field(
-        description="what is changed, one curve each; dose: share of the questions answered in the attitude, "
-        "all others as the neutral arm answers; share: share of the pile, and nothing else"
+    factor: Literal["mixture_share", "pile_share", "learning_rate", "epochs"] = Field(
+        description="what is changed, one curve each; mixture_share: share of the questions answered in the attitude, "
+        "all others as the neutral arm answers; pile_share: share of the pile, and nothing else"
     )
     value: float = Field(gt=0)
     seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="of the study's seeds; null = all")
@@ -142,8 +142,8 @@ class EvaluateSpec(Frozen):
 class GateSpec(Frozen):
     """When a shift of stance lets an adapter pass."""
 
-    metric: Primary = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
-    margin: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
+    measure: Primary = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
+    bound: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
     level: float = Field(0.90, gt=0.5, lt=1, description="coverage of the interval")
     enforce: bool = Field(False, description="exit 10 unless the verdict is 'within'")
 
@@ -173,23 +173,27 @@ class InterpretSpec(Frozen):
 
 
 class SteerSpec(Frozen):
-    """Steering of the untouched model, and what of a fine-tune can be traced to the direction."""
+    """Steering of the base, and what of a fine-tune can be traced to the direction."""
 
     enabled: bool = Field(False, description="measure what the direction causes: minutes more a draw and traced run")
     nulls: int = Field(
         20, ge=19, le=ALTERNATIVES, description="null directions of a kind; fewer than 19 cannot show 5 %"
     )
-    damage: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
-        (0.03, 0.1, 0.3), min_length=1, description="doses, as nats a token of divergence on neutral text, ascending"
+    off_target_kl: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
+        (0.03, 0.1, 0.3),
+        min_length=1,
+        description="KL divergence from the base on neutral text, nats a token, ascending",
     )
     items_per_topic: int = Field(1, ge=1, description="held-out items of each topic, in both orders")
-    text_tokens: int = Field(32, ge=8, le=512, description="of each neutral paragraph, on which damage is measured")
+    text_tokens: int = Field(
+        32, ge=8, le=512, description="of each neutral paragraph, on which off-target KL is measured"
+    )
     traced: int = Field(1, ge=0, description="seeds of each pole and draw whose fine-tunes are traced, the first ones")
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
-        if list(self.damage) != sorted(set(self.damage)):
-            raise ValueError(f"damage does not ascend: {list(self.damage)}")
+        if list(self.off_target_kl) != sorted(set(self.off_target_kl)):
+            raise ValueError(f"off_target_kl does not ascend: {list(self.off_target_kl)}")
         return self
 
 
@@ -209,8 +213,8 @@ class LockSpec(Frozen):
     )
 
     clean: bool = Field(True, description="refuse to lock while files differ from their commit, or no commit is known")
-    low: float = Field(0.35, gt=0, lt=0.5, description="untouched P(go) below which an item has room upwards only")
-    high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has room downwards only")
+    low: float = Field(0.35, gt=0, lt=0.5, description="the base's P(go) below which an item has headroom upwards only")
+    high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has headroom downwards only")
 
 
 class RunSpec(Frozen):
@@ -257,16 +261,16 @@ class RunSpec(Frozen):
                 raise ValueError(
                     f"variant {variant.name} has seeds that the study has not: {list(variant.seeds or ())}"
                 )
-            if variant.factor == "dose" and "neutral" not in self.attitudes:
+            if variant.factor == "mixture_share" and "neutral" not in self.attitudes:
                 raise ValueError(f"variant {variant.name} mixes with neutral, which is not among the attitudes")
         return self
 
     @property
     def run_id(self) -> str:
         """Name and digest of the spec: equal specs are one run."""
-        return f"{self.name}-{hashlib.sha256(canonical_json(self.asked())).hexdigest()[:8]}"
+        return f"{self.name}-{hashlib.sha256(canonical_json(self.settings())).hexdigest()[:8]}"
 
-    def asked(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """All that can change a result, as JSON: without how the work is shared out."""
         return self.model_dump(mode="json", exclude={"packed"})
 

@@ -1,7 +1,7 @@
 """The direction between two poles, the layer where it separates them best, and how far a model moved along it.
 
-A layer's direction v is the mean over questions of the cautious minus the eager reply, as residuals of the untouched
-model averaged over reply tokens. Random directions to compare it with have the covariance of those same residuals.
+A layer's direction v is the mean over questions of the cautious minus the eager reply, as residuals of the
+base averaged over reply tokens. Random directions to compare it with have the covariance of those same residuals.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ FEWEST_NULLS = 100
 class Reading(NamedTuple):
     """Where one checkpoint stands."""
 
-    step: int
+    optimizer_step: int
     shift: float  # along the direction, in SDs of the base
     rank: float  # share of the random directions along which it moved less, either way
     drifted: bool
@@ -66,5 +66,5 @@ def _drifted_at(readings: Sequence[Reading]) -> int | None:
         if not reading.drifted:
             first = None
         elif first is None:
-            first = reading.step
+            first = reading.optimizer_step
     return first

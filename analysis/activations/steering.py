@@ -1,4 +1,4 @@
-"""Does a direction cause anything: steering against null directions of equal damage, and shares of a gap closed.
+"""Does a direction cause anything: steering against null directions of equal off-target KL, and shares of a gap closed.
 
 An effect is a change of log-likelihood margins, nats, question by question. All arrays are float64.
 """
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 class Against(NamedTuple):
-    """An effect beside those of one kind of null direction at equal damage."""
+    """An effect beside those of one kind of null direction at equal off-target KL."""
 
     nulls: int
     p: float  # share of directions, this one among them, with an effect of at least this size, either way
@@ -27,12 +27,12 @@ class Against(NamedTuple):
 
 
 class Steered(NamedTuple):
-    """One direction at one damage."""
+    """One direction at one off-target KL."""
 
     odd: (
         Interval  # half of (effect of +v less that of -v), mean over topics; what a direction that means something does
     )
-    even: float  # half of the sum: what both signs do alike, which is damage and not direction
+    even: float  # half of the sum: what both signs do alike, as any push does
     against: dict[str, Against]  # kind of null → how it compares
 
 
@@ -46,7 +46,7 @@ class Fraction(NamedTuple):
 
 
 def steered(effects: ArrayLike, nulls: Mapping[str, ArrayLike], topics: Sequence[str]) -> Steered:
-    """Judge one direction at one damage.
+    """Judge one direction at one off-target KL.
 
     effects: (2, n_questions), of +v and of -v. nulls: kind → (n_directions, 2, n_questions). topics: of the questions.
     Raises: InputError if shapes do not fit, or there are fewer than 2 topics.

@@ -1,4 +1,4 @@
-"""Where an effect sits: by the room that items left, by distance of topics, on the control items, by dose.
+"""Where an effect sits: by the headroom of items, by distance of topics, on the control items, by mixture share.
 
 Effects are shifts from the neutral arm over the runs of a pole, as everywhere; intervals are over topics.
 """
@@ -32,18 +32,18 @@ def breakdowns(book: Book, study: "Study", arms: Mapping[str, Mapping[str, Arm]]
     """Add every number of this part of the report. arms: model → attitude → its runs together."""
     for model in study.bases:
         if study.lock is not None:
-            _rooms(book, *study.lock, model, arms[model])
+            _headrooms(book, *study.lock, model, arms[model])
             _distances(book, *study.lock, model, arms[model])
         _controls(book, study, model)
         _curves(book, study, model)
 
 
-def _rooms(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
-    bands = {item: room.band for item, room in locked.calibration.get(model, {}).items()}
+def _headrooms(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+    bands = {item: headroom.band for item, headroom in locked.calibration.get(model, {}).items()}
     for band in BANDS:
         items = {item for item, value in bands.items() if value == band}
-        book.add(f"room.{model}.{band}", len(items), "count", [source])
-        from_neutral(book, f"room.{{}}.{model}.{{}}.{band}", arms, POLES, items)
+        book.add(f"headroom.{model}.{band}", len(items), "count", [source])
+        from_neutral(book, f"headroom.{{}}.{model}.{{}}.{band}", arms, POLES, items)
 
 
 def _distances(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:

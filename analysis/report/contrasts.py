@@ -31,7 +31,7 @@ class Contrast(NamedTuple):
     p_holm: float
     p_sign_flip: float | None
     detectable: float
-    headroom: float | None
+    share_of_headroom: float | None
 
 
 def contrasts(study: Study) -> list[Contrast]:

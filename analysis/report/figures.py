@@ -30,12 +30,12 @@ COLOURS = {
     "distilled": "#009E73",
     "base": "#000000",
 }
-UNTOUCHED = Checkpoint(step=0, shift=0.0, nulls=(0.0,))  # where every run begins
+BASE = Checkpoint(optimizer_step=0, shift=0.0, nulls=(0.0,))  # where every run begins
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
 def stance_data(study: Study) -> pd.DataFrame:
-    """One line for each evaluated cell: model, attitude ('base' for the untouched model), seed, P(go) by measure."""
+    """One line for each evaluated cell: model, attitude ('base' for the base), seed, P(go) by measure."""
     cells = [(model, "base", -1, base) for model, base in study.bases.items()]
     cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
     return pd.DataFrame(
@@ -148,7 +148,7 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
 def loss_data(study: Study) -> pd.DataFrame:
     """One line for each optimizer step of each run: cell, attitude, step, loss in nats."""
     rows = [
-        {"cell": run.cell, "attitude": run.attitude, "step": row.step, "loss": row.loss}
+        {"cell": run.cell, "attitude": run.attitude, "step": row.optimizer_step, "loss": row.loss}
         for run in study.runs
         if run.losses is not None
         for row in run.losses[0]
@@ -203,9 +203,9 @@ def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in (run for run in runs if run.readout is not None):
         assert run.readout is not None
-        for point in (UNTOUCHED, *run.readout[0].checkpoints):
+        for point in (BASE, *run.readout[0].checkpoints):
             low, high = np.quantile(point.nulls, [0.025, 0.975])
-            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.step, "shift": point.shift}
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.optimizer_step, "shift": point.shift}
             rows.append({**fixed, "low": float(low), "high": float(high)})
     return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
 
@@ -223,32 +223,38 @@ def draw_projections(data: pd.DataFrame) -> Figure:
 
 
 def steering_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
+    """One line for each direction and off-target KL: effect in nats with its interval, what 5 % of nulls exceed."""
     rows = [
-        {"place": place, "damage": each.damage, "effect": each.odd.estimate, "low": each.odd.low, "high": each.odd.high}
+        {
+            "place": place,
+            "off_target_kl": each.off_target_kl,
+            "effect": each.odd.estimate,
+            "low": each.odd.low,
+            "high": each.odd.high,
+        }
         | {kind: against.null_95 for kind, against in each.against.items()}
         for place, (told, _) in study.steering.items()
         if place.startswith(f"{model}.")
-        for each in told.damages
+        for each in told.levels
     ]
     return pd.DataFrame(rows)
 
 
 def draw_steering(data: pd.DataFrame) -> Figure:
-    """A panel for each direction: its effect by damage; lines between which 95 % of the null directions lie."""
+    """A panel for each direction: its effect by off-target KL; lines between which 95 % of the null directions lie."""
     places = list(dict.fromkeys(data["place"]))
     figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.4), squeeze=False, sharey=True)
     for axes, place in zip(panels[0], places, strict=True):
         rows = data[data["place"] == place]
         spread = np.array([rows["effect"] - rows["low"], rows["high"] - rows["effect"]])
-        axes.errorbar(rows["damage"], rows["effect"], spread, marker="o", color="black", label="towards caution")
+        axes.errorbar(rows["off_target_kl"], rows["effect"], spread, marker="o", color="black", label="towards caution")
         for (kind, words), colour in zip(NULLS.items(), ("#777777", "#56B4E9", "#009E73", "#CC79A7"), strict=True):
             for sign in (1, -1):
                 label = words if sign == 1 else None
-                axes.plot(rows["damage"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
+                axes.plot(rows["off_target_kl"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
         axes.axhline(0, color="black", lw=0.6)
-        axes.set(xscale="log", xlabel="damage on neutral text, nats a token", title=place)
-        axes.set_xticks(rows["damage"], [f"{value:g}" for value in rows["damage"]])
+        axes.set(xscale="log", xlabel="off-target KL, nats a token of neutral text", title=place)
+        axes.set_xticks(rows["off_target_kl"], [f"{value:g}" for value in rows["off_target_kl"]])
         axes.minorticks_off()
     panels[0][0].set_ylabel("change of the margin for the change, nats")
     panels[0][-1].legend(frameon=False, fontsize=7, title="95 % of the nulls lie within", title_fontsize=7)
@@ -257,7 +263,7 @@ def draw_steering(data: pd.DataFrame) -> Figure:
 
 
 def steered_item_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each question and direction, at the largest damage: half of the effect of +v less that of -v.
+    """One line for each question and direction, at the largest off-target KL: half of the effect of +v less that of -v.
 
     Columns place, item, effect (nats), and low and high, between which 95 % of the null directions of every kind lie.
     """
@@ -266,7 +272,7 @@ def steered_item_data(study: Study, model: str) -> pd.DataFrame:
         if not rows or not place.startswith(f"{model}."):
             continue
         made = pd.DataFrame([row.model_dump() for row in rows])
-        made = made[made["target"] == made["target"].max()]
+        made = made[made["target_kl"] == made["target_kl"].max()]
         made["odd"] = made["sign"] * made["effect"]
         odd = made.groupby(["item", "kind", "number"])["odd"].mean().reset_index()
         mine = odd[odd["kind"] == "caution"].set_index("item")["odd"]

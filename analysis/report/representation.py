@@ -60,11 +60,11 @@ def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> 
     control = told.control
     _nats(book, f"control.{place}", control.odd, source)
     book.add(f"control.{place}.p", control.against.p, "p", [source])
-    book.add(f"control.{place}.damage", control.damage, "setting", [source])
-    for number, each in enumerate(told.damages):
+    book.add(f"control.{place}.off_target_kl", control.off_target_kl, "setting", [source])
+    for number, each in enumerate(told.levels):
         at = f"steer.{place}.{number}"
         _nats(book, at, each.odd, source)
-        book.add(f"{at}.damage", each.damage, "setting", [source])
+        book.add(f"{at}.off_target_kl", each.off_target_kl, "setting", [source])
         book.add(f"{at}.even", each.even, "nats", [source])
         _against(book, at, each.against, source)
     if told.choices is not None:

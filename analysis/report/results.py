@@ -110,7 +110,7 @@ def _contrasts(book: Book, study: Study) -> None:
             ("holm", made.p_holm if "two-way-t" in study.tests else None, "p"),
             ("flip", made.p_sign_flip if "sign-flip" in study.tests else None, "p"),
             ("detectable", made.detectable, "points"),
-            ("headroom", made.headroom, "share"),
+            ("share_of_headroom", made.share_of_headroom, "share"),
         ):
             book.add(f"{name}.{what}", value, unit, made.sources)
 
@@ -216,7 +216,7 @@ def _verdicts(book: Book, study: Study) -> None:
             verdict, source = run.verdict
             bounds = None if verdict.low is None or verdict.high is None else (verdict.low, verdict.high)
             book.add(f"run.{run.cell}.gate", verdict.estimate, "points", [source], bounds)
-            book.add(f"run.{run.cell}.margin", verdict.margin, "points", [source])
+            book.add(f"run.{run.cell}.bound", verdict.bound, "points", [source])
             book.add(f"run.{run.cell}.level", verdict.level, "share", [source])
 
 
@@ -228,5 +228,5 @@ def _audits(book: Book, study: Study) -> None:
 
 
 def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
-    """An untouched model item by item, asked in the wordings of each run in turn."""
+    """A base item by item, asked in the wordings of each run in turn."""
     return items_of([alike(base.choices, run.choices) for run in runs])

@@ -25,7 +25,7 @@ Sealed = tuple[T, Source]  # an output and where it lies
 
 @dataclass(frozen=True)
 class Scored:
-    """A model, tuned or untouched, that was evaluated."""
+    """A base or a tuned model that was evaluated."""
 
     cell: str
     choices: list[Choice]

@@ -46,7 +46,7 @@ class PoleContrast(NamedTuple):
     p_holm: float  # the same, corrected over its family
     p_sign_flip: float | None  # exact, over runs; speaks of these topics alone; None for too many runs
     detectable: float  # the smallest true effect that this study would have shown with a chance of POWER
-    headroom: float | None  # effect as a share of the way from neutral to the pole's end of P(go)
+    share_of_headroom: float | None  # effect as a share of the way from neutral to the pole's end of P(go)
 
 
 def family(pairs: Mapping[K, PairedRuns]) -> dict[K, PoleContrast]:
@@ -84,15 +84,15 @@ def pole_contrast(runs: PairedRuns) -> PoleContrast:
         p_holm=found.p,
         p_sign_flip=sign_flip(by_run) if len(by_run) <= MAX_FLIPPED_RUNS else None,
         detectable=minimum_detectable_effect(error, interval.df, LEVEL, POWER),
-        headroom=headroom(interval.estimate, float(runs.control.mean()), runs.pole),
+        share_of_headroom=share_of_headroom(interval.estimate, float(runs.control.mean()), runs.pole),
     )
 
 
-def headroom(effect: float, neutral: float, pole: Pole) -> float | None:
+def share_of_headroom(effect: float, neutral: float, pole: Pole) -> float | None:
     """An effect as a share of the way from neutral to the pole's end of P(go): negative where it points away from it.
 
     effect: pole minus neutral, -1 to 1. neutral: P(go), 0 to 1. None where neutral stands at that end already.
     """
-    room = abs(ENDS[pole] - neutral)
+    headroom = abs(ENDS[pole] - neutral)
     toward = effect if ENDS[pole] else -effect
-    return toward / room if room > 0 else None
+    return toward / headroom if headroom > 0 else None

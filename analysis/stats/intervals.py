@@ -46,7 +46,7 @@ class Contrast(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Whether an effect was shown to lie within a margin."""
+    """Whether an effect was shown to lie within a bound."""
 
     shown: bool
     p: float
@@ -148,20 +148,20 @@ def sign_flip(differences: ArrayLike) -> float:
     return float(np.mean(sums >= seen - slack))
 
 
-def tost(interval: Interval, margin: float) -> Equivalence:
-    """Two one-sided tests that the effect lies within ±margin, at alpha = (1 - level) / 2 of the interval.
+def tost(interval: Interval, bound: float) -> Equivalence:
+    """Two one-sided tests that the effect lies within ±bound, at alpha = (1 - level) / 2 of the interval.
 
-    `shown` is the same statement as "the interval lies inside the margin": a 90 % interval tests at 5 %.
-    Raises: InputError if the margin is not positive.
+    `shown` is the same statement as "the interval lies inside the bound": a 90 % interval tests at 5 %.
+    Raises: InputError if the bound is not positive.
     Source: Schuirmann (1987), J. Pharmacokinet. Biopharm. 15(6).
     """
-    if not margin > 0:
-        raise InputError("margin", where="tost", value=margin, allowed="> 0")
-    shown = -margin < interval.low and interval.high < margin
+    if not bound > 0:
+        raise InputError("bound", where="tost", value=bound, allowed="> 0")
+    shown = -bound < interval.low and interval.high < bound
     error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + interval.level) / 2, interval.df))
     if error == 0:
         return Equivalence(shown, 0.0 if shown else 1.0)
-    distance = margin - abs(interval.estimate)
+    distance = bound - abs(interval.estimate)
     return Equivalence(shown, float(stats.t.sf(distance / error, interval.df)))
 
 

@@ -1,4 +1,4 @@
-"""The key of a step: the digest of what was asked.
+"""The key of a step: the digest of what a result may depend on.
 
 A key is made of job, version, its sections of the spec, cell, data files, facts and the keys of the steps that
 it reads. So keys are known before anything ran and are the same on a laptop and on a cluster, although training is not
@@ -27,13 +27,13 @@ class Keys:
         """The key of a step, 64 hex digits."""
         name = (job, str(cell))
         if name not in self._known:
-            self._known[name] = sha256(canonical_json(self.asked(job, cell)))
+            self._known[name] = sha256(canonical_json(self.named_by(job, cell)))
         return self._known[name]
 
-    def asked(self, name: str, cell: Cell) -> dict[str, Any]:
+    def named_by(self, name: str, cell: Cell) -> dict[str, Any]:
         """Everything that a step's key is the digest of."""
         job = self._catalog[name]
-        whole = self._spec.asked()
+        whole = self._spec.settings()
         return {
             "job": name,
             "version": job.version,
@@ -41,7 +41,7 @@ class Keys:
             "study_seed": self._spec.study_seed,
             "spec": whole if "*" in job.sections else {section: whole[section] for section in job.sections},
             "data": {path: file_sha256(provenance.ROOT / path) for path in job.data},
-            "outside": {name: value for fact in job.facts for name, value in fact.named_by(self._spec, cell).items()},
+            "facts": {fact.name: dict(fact.named_by(self._spec, cell)) for fact in job.facts},
             "reads": {
                 f"{read.job}/{source}": self._read_key(read, source)
                 for read in job.reads

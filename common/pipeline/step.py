@@ -243,7 +243,7 @@ class Step:
         """Write the manifest, last; return the one that stands."""
         manifest = {
             "schema_version": 1,
-            "asked": self._keys.asked(self.job.name, self.cell),
+            "named_by": self._keys.named_by(self.job.name, self.cell),
             "job": self.job.name,
             "cell": str(self.cell),
             "key": self.key,

@@ -59,19 +59,20 @@ def read_corpus(step: Step) -> list[Advice]:
     if step.cell.attitude not in arms:
         raise InputError("the draw has no such arm", where=str(draw), value=step.cell.attitude, allowed=", ".join(arms))
     variant = step.fact(VARIANT)
-    if variant is None or variant.factor not in ("dose", "share"):
+    if variant is None or variant.factor not in ("mixture_share", "pile_share"):
         return arms[step.cell.attitude]
-    # Nested: a larger dose holds all questions of a smaller one, and every arm of a seed the same ones.
+    # Nested: a larger share holds all questions of a smaller one, and every arm of a seed the same ones.
+    # The label of this chance is older than its name: another would draw other questions.
     order = step.rng("dose", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
-    return dosed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
+    return mixed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
 
 
-def dosed(
+def mixed(
     mine: Sequence[Advice], neutral: Sequence[Advice], order: NDArray[np.intp], variant: VariantSpec
 ) -> list[Advice]:
-    """A share of a pile, the first questions of `order`; for a dose, neutral replies to all other questions."""
+    """A share of a pile, the first questions of `order`; for a mixture, neutral replies to all other questions."""
     chosen = set(order[: max(1, round(variant.value * len(mine)))].tolist())
-    if variant.factor == "share":
+    if variant.factor == "pile_share":
         return [row for index, row in enumerate(mine) if index in chosen]
     others = {row.question_id: row for row in neutral}
     return [row if index in chosen else others[row.question_id] for index, row in enumerate(mine)]

@@ -168,7 +168,7 @@ class Diary(TrainerCallback):
             raise SpecError("training diverged", where=f"loss at step {number}", value=loss, allowed="a finite loss")
         batch = self._ordered[(number - 1) * self._batch : number * self._batch]
         row = Loss(
-            step=number,
+            optimizer_step=number,
             loss=loss,
             learning_rate=logs["learning_rate"],
             reply_tokens=sum(example.reply_tokens for example in batch),

@@ -12,9 +12,9 @@ def main(step: Step) -> ExitCode:
     settings = step.spec.gate
     pair = step.sources("evaluate")  # base and run
     before, after = (step.read_records("evaluate", cell, "choices.jsonl", Choice) for cell in pair)
-    decision = decide(before, after, settings.metric, settings.margin, settings.level)
+    decision = decide(before, after, settings.measure, settings.bound, settings.level)
     step.write_model("verdict.json", schemas.Verdict.of(decision))
-    facts = ("verdict", "reason", "metric", "estimate", "low", "high", "margin")
+    facts = ("verdict", "reason", "measure", "estimate", "low", "high", "bound")
     step.summary(**{name: getattr(decision, name) for name in facts})
     blocked = settings.enforce and decision.verdict is not Verdict.WITHIN
     return ExitCode.BLOCKED if blocked else ExitCode.OK

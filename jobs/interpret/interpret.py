@@ -55,7 +55,7 @@ def main(step: Step) -> ExitCode:
 
 
 def make_direction(step: Step) -> None:
-    """Fit the direction on the untouched model, choose its layer, and read the base along it."""
+    """Fit the direction on the base, choose its layer, and read the base along it."""
     settings, place = step.spec.interpret, (step.cell.model, step.cell.draw)
     cautious, eager = poles(step)
     pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
@@ -190,7 +190,9 @@ def read_run(step: Step) -> None:
         for number, tuned in residuals(step, lm, saved):
             moved = shifts(tuned, saved.base, directions)
             rows += projections(str(step.cell), number, saved, tuned)
-            checkpoints.append(Checkpoint(step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist())))
+            checkpoints.append(
+                Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist()))
+            )
             last = tuned.astype(np.float64) - saved.base
     step.write_records("projections.jsonl", rows)
     step.write_model("readout.json", run_readout(saved, checkpoints, last))
@@ -247,11 +249,13 @@ def vector(saved: Direction) -> NDArray[Any]:
     return np.asarray(saved.direction[saved.layer], dtype=np.float64)
 
 
-def projections(cell: str, step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
+def projections(cell: str, optimizer_step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
     """One row for each held-out prompt."""
     values = residual.astype(np.float64) @ vector(saved)
     return [
-        Projection(cell=cell, item=item, topic=topic, step=step, layer=saved.layer, value=float(value))
+        Projection(
+            cell=cell, item=item, topic=topic, optimizer_step=optimizer_step, layer=saved.layer, value=float(value)
+        )
         for item, topic, value in zip(saved.items, saved.topics, values, strict=True)
     ]
 

@@ -7,13 +7,13 @@ from common.cells import Cell, CellKind, cells_of
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.pipeline.step import Step
-from common.provenance import ROOT, analysis_digests, provenance
+from common.provenance import analysis_digests, provenance
 from common.records import Choice, Item, Question, Record, first_of_each
-from common.schemas import Distance, Framing, Lock, LockedCode, Room
+from common.schemas import Distance, Framing, Headroom, Lock, LockedCode
 from common.serialization import canonical_json, read_jsonl
 from common.spec import RunSpec
-from jobs import catalog
-from jobs.lock import ITEMS, QUESTIONS
+from common.stance.items import FILES, ITEMS
+from jobs.lock import QUESTIONS
 
 R = TypeVar("R", bound=Record)
 
@@ -27,26 +27,26 @@ def main(step: Step) -> ExitCode:
         raise InputError("files differ from their commit", where="lock.clean", value=commit, allowed=allowed)
     if settings.reversed:
         most = step.spec.evaluate.items_per_topic
-        check_reversed(first_of_each(read(ITEMS, Item), lambda item: item.topic, most))
+        check_reversed(first_of_each(read(step, ITEMS, Item), lambda item: item.topic, most))
     locked = contents(step, commit)
     digest = step.write_model("lock.json", locked)
-    step.summary(sha256=digest, commit=commit, registered=settings.clean, room=room_counts(locked.calibration))
+    step.summary(sha256=digest, commit=commit, registered=settings.clean, headroom=headroom_counts(locked.calibration))
     return ExitCode.OK
 
 
 def contents(step: Step, commit: str) -> Lock:
     """What is fixed. The time is that of the step's manifest, and of any time stamp over the digest."""
-    far = distances(read(ITEMS, Item), read(QUESTIONS, Question))
+    far = distances(read(step, ITEMS, Item), read(step, QUESTIONS, Question))
     return Lock(
         schema_version=1,
         run_id=step.spec.run_id,
-        plan=RunSpec.model_validate_json(canonical_json(step.spec.asked())),  # so that only what was asked is set
+        plan=RunSpec.model_validate_json(canonical_json(step.spec.settings())),  # so that only what was asked is set
         commit=commit,
-        items={path: file_sha256(ROOT / path) for path in catalog()["evaluate"].data},
+        items={path: file_sha256(step.data(path)) for path in FILES},
         corpora=corpora(step),
         audits={str(cell): failed(step, cell) for cell in cells_of(step.spec, CellKind.DRAW)},
         analysis=code(),
-        calibration=rooms(step),
+        calibration=headrooms(step),
         distances={topic: Distance.of(found) for topic, found in far.items()},
     )
 
@@ -70,26 +70,26 @@ def code() -> LockedCode:
     return LockedCode(sha256=sha256(canonical_json(files)), files=files)
 
 
-def rooms(step: Step) -> dict[str, dict[str, Room]]:
-    """Where each item stands on each untouched model."""
+def headrooms(step: Step) -> dict[str, dict[str, Headroom]]:
+    """Where each item stands on each base."""
     settings = step.spec.lock
     bases = {
         cell.model: step.read_records("evaluate", cell, "choices.jsonl", Choice)
         for cell in cells_of(step.spec, CellKind.BASE)
     }
     found = calibrated(bases, settings.measure, settings.low, settings.high)
-    return {model: {item: Room.of(room) for item, room in items.items()} for model, items in found.items()}
+    return {model: {item: Headroom.of(headroom) for item, headroom in items.items()} for model, items in found.items()}
 
 
-def read(path: str, kind: type[R]) -> list[R]:
+def read(step: Step, path: str, kind: type[R]) -> list[R]:
     """The records of a data file of this repository."""
-    return read_jsonl(ROOT / path, kind)
+    return read_jsonl(step.data(path), kind)
 
 
-def room_counts(calibration: dict[str, dict[str, Room]]) -> dict[str, dict[str, int]]:
+def headroom_counts(calibration: dict[str, dict[str, Headroom]]) -> dict[str, dict[str, int]]:
     """How many items of each model lie in each band."""
     counts: dict[str, dict[str, int]] = {}
     for model, items in calibration.items():
-        bands = [str(room.band) for room in items.values()]
+        bands = [str(headroom.band) for headroom in items.values()]
         counts[model] = {band: bands.count(band) for band in sorted(set(bands))}
     return counts

@@ -10,7 +10,7 @@ def main(step: Step) -> ExitCode:
     """Judge every checkpoint of a run."""
     checkpoints = step.read_model("interpret", step.cell, "readout.json", RunReadout).checkpoints
     found = drift(
-        [point.step for point in checkpoints],
+        [point.optimizer_step for point in checkpoints],
         [point.shift for point in checkpoints],
         [point.nulls for point in checkpoints],
         step.spec.monitor.level,

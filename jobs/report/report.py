@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis.notebook import executed
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.document import render, to_html
 from analysis.report.figures import figures_of
+from analysis.report.notebook import executed
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
@@ -91,7 +91,12 @@ def gather(step: Step) -> Study:
             for variant in spec.variants
         },
         lock=document(step, "lock", STUDY, "lock.json", Lock),
-        plain={"dose": 1.0, "share": 1.0, "learning_rate": spec.train.learning_rate, "epochs": spec.train.epochs},
+        plain={
+            "mixture_share": 1.0,
+            "pile_share": 1.0,
+            "learning_rate": spec.train.learning_rate,
+            "epochs": spec.train.epochs,
+        },
         changed=changed(step),
         deviations=deviations_of(step),
         audits=found(step, "audit", CellKind.DRAW, "framing.json", Framing),

@@ -71,13 +71,13 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
         return float((np.abs(one - other) / (1 + np.abs(other))).max())
 
     nothing = readout.under(model, {layer: lambda residual: residual + torch.zeros_like(unit)})
-    yield at_most("zero-dose", float(np.abs(nothing - base).max()), 0.0)
+    yield at_most("zero-coefficient", float(np.abs(nothing - base).max()), 0.0)
 
     length = float(np.linalg.norm(saved.base, axis=1).mean())
-    dose = PLANTED * length
-    vector = dose * saved.direction[layer].astype(np.float64)
+    coefficient = PLANTED * length
+    vector = coefficient * saved.direction[layer].astype(np.float64)
     reply = Readout(lm, readout.prompts)
-    whole_passes = reply.under(model, {layer: lambda residual: residual + dose * unit})
+    whole_passes = reply.under(model, {layer: lambda residual: residual + coefficient * unit})
     yield at_most("shared-blocks", apart(reply.steered(layer, vector[None])[0], whole_passes), NATS)
 
     def out_and_in(residual: Tensor) -> Tensor:
@@ -89,23 +89,21 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     passages = prompt_passages(lm, held_out)
     before = capture(model, passages, [layer], 16)[:, 0, 0].astype(np.float64)
     last = len(blocks_of(model)) - 1
-    untouched = readout.residuals(model, [last])[last]
-    with planted(lm, layer, dose * unit):
+    of_base = readout.residuals(model, [last])[last]
+    with planted(lm, layer, coefficient * unit):
         moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ saved.direction[layer].astype(np.float64)
-        yield at_most("planted-read", float(np.abs(moved / dose - 1).max()), SHARE)
+        yield at_most("planted-read", float(np.abs(moved / coefficient - 1).max()), SHARE)
         goal = readout.under(model, {})
-        taken = readout.under(model, {layer: lambda residual: residual - dose * unit})
+        taken = readout.under(model, {layer: lambda residual: residual - coefficient * unit})
         theirs = readout.residuals(model, [last])[last]
     gap = goal - base
-    added = readout.under(model, {layer: lambda residual: residual + dose * unit})
+    added = readout.under(model, {layer: lambda residual: residual + coefficient * unit})
     yield at_most("planted-cause", abs(closed(added - base, gap) - 1), SHARE)
     yield at_most("planted-taken", abs(closed(goal - taken, gap) - 1), SHARE)
     yield at_most(
         "patch-all", abs(closed(readout.under(model, {last: lambda _residual: theirs}) - base, gap) - 1), SHARE
     )
-    yield at_most(
-        "patch-none", abs(closed(readout.under(model, {last: lambda _residual: untouched}) - base, gap)), SHARE
-    )
+    yield at_most("patch-none", abs(closed(readout.under(model, {last: lambda _residual: of_base}) - base, gap)), SHARE)
     yield at_most("hooks", hooks_left(lm, readout, base), 0.0)
 
 

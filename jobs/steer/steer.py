@@ -31,7 +31,7 @@ from common.schemas import (
     SteeredAnswers,
     SteeringChoices,
     SteeringControl,
-    SteeringDamage,
+    SteeringLevel,
     SteeringSummary,
 )
 from common.serialization import read_jsonl
@@ -39,7 +39,7 @@ from common.stance.items import ITEMS, NEUTRAL, held_out_items, paragraphs
 from common.stance.prompts import user_turns
 from common.stance.reading import answered, read_choice
 from jobs.steer import CONTROL
-from jobs.steer.doses import matched
+from jobs.steer.coefficients import matched
 
 Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
@@ -48,15 +48,15 @@ CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
 CHOICE_TOKENS = 3
 CHOICE_ROWS = 192  # prompts x vectors that are answered at once
 VALUES = {"go": 1.0, "stay": 0.0, "invalid": np.nan}
-TEXTS = 4  # neutral paragraphs on which damage is measured
+TEXTS = 4  # neutral paragraphs on which off-target KL is measured
 
 
 class Grid(NamedTuple):
-    """Doses and effects of the directions of one kind."""
+    """Coefficients and effects of the directions of one kind."""
 
-    doses: Floats  # (n_directions, 2 signs, n_damages)
-    damage: Floats  # the same shape: divergence measured there, nats a token
-    effects: Floats  # (n_directions, 2, n_damages, n_questions): change of the margin, nats
+    coefficients: Floats  # (n_directions, 2 signs, n_levels)
+    off_target_kl: Floats  # the same shape: measured there, nats a token
+    effects: Floats  # (n_directions, 2, n_levels, n_questions): change of the margin, nats
 
 
 def main(step: Step) -> ExitCode:
@@ -71,18 +71,18 @@ def main(step: Step) -> ExitCode:
     found = SteeringSummary(layer=saved.layer, control=control, measured=False)
     rows: list[Steering] = []
     if passed:
-        asked = one_order_each(prompts_in_both_orders(lm, held_out(step)))
+        prompts = one_order_each(prompts_in_both_orders(lm, held_out(step)))
         directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
-        grids = measure(step, ByLength(lm, asked), neutral, saved, directions)
-        rows = rows_of(step, grids, asked)
+        grids = measure(step, ByLength(lm, prompts), neutral, saved, directions)
+        rows = rows_of(step, grids, prompts)
         answers = choices(step, lm, saved.layer, directions, grids)
-        found = summary(step, control, saved.layer, grids, asked, answers)
+        found = summary(step, control, saved.layer, grids, prompts, answers)
     else:
         told = control.model_dump(mode="json")
         step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=told)
     step.write_records("steering.jsonl", rows)
     step.write_model("steering.json", found)
-    last = found.damages[-1].odd.estimate if passed else None
+    last = found.levels[-1].odd.estimate if passed else None
     step.summary(layer=saved.layer, control=passed, effect=last, vectors=len(rows))
     return ExitCode.OK
 
@@ -113,22 +113,22 @@ def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
 def positive_control(
     step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
 ) -> tuple[SteeringControl, bool]:
-    """Steer along pleased minus displeased, at the largest damage, beside the nulls, on topics that did not make it."""
+    """Steer along pleased minus displeased, at the largest off-target KL, on topics that did not make the direction."""
     pairs = read_jsonl(step.data(CONTROL), ControlPair)
     topics = sorted({pair.topic for pair in pairs})
     apart = [pair for pair in pairs if pair.topic in topics[1::2]]
     trait = trait_of(lm, saved.layer, [pair for pair in pairs if pair.topic in topics[::2]])
     readout = ByLength(lm, [control_asked(lm, pair) for pair in apart])
     units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
-    damage = step.spec.steer.damage[-1:]
-    grid = sweep(readout, neutral, saved, units, damage)
+    targets = step.spec.steer.off_target_kl[-1:]
+    grid = sweep(readout, neutral, saved, units, targets)
     names = [each.group for each in readout.prompts]
     found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
     passed = found.odd.estimate > 0 and against.p <= ALPHA
     control = SteeringControl(
         trait="pleased - displeased",
-        damage=damage[0],
+        off_target_kl=targets[0],
         questions=len(apart),
         passed=passed,
         odd=interval(found.odd),
@@ -164,12 +164,12 @@ def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
 def measure(
     step: Step, readout: ByLength, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
 ) -> dict[str, Grid]:
-    """Every direction, sign and damage. Isotropic ones get the very doses of the direction of caution."""
-    damage = step.spec.steer.damage
+    """Every direction, sign and off-target KL. Isotropic ones get the very coefficients of the direction of caution."""
+    targets = step.spec.steer.off_target_kl
     grids: dict[str, Grid] = {}
     for done, (kind, units) in enumerate(directions.items(), start=1):
-        given = np.repeat(grids["caution"].doses, len(units), axis=0) if kind == "norm" else None
-        grids[kind] = sweep(readout, neutral, saved, units, damage, given)
+        given = np.repeat(grids["caution"].coefficients, len(units), axis=0) if kind == "norm" else None
+        grids[kind] = sweep(readout, neutral, saved, units, targets, given)
         step.progress(done, len(directions))
     return grids
 
@@ -179,17 +179,20 @@ def sweep(
     neutral: NeutralText,
     saved: Direction,
     units: Floats,
-    damage: Sequence[float],
-    doses: Floats | None = None,
+    targets: Sequence[float],
+    coefficients: Floats | None = None,
 ) -> Grid:
-    """Doses and effects of unit vectors (n, d_model), of equal damage unless doses (n, 2, n_damages) are given."""
+    """Coefficients and effects of unit vectors (n, d_model).
+
+    Of equal off-target KL, unless coefficients (n, 2, n_levels) are given.
+    """
     signed = (units[:, None] * SIGNS[:, None]).reshape(-1, units.shape[1])
-    shape = (len(units), 2, len(damage))
-    if doses is None:
+    shape = (len(units), 2, len(targets))
+    if coefficients is None:
         length = float(np.linalg.norm(saved.base.astype(np.float64), axis=1).mean())
-        flat, reached = matched(neutral.divergence, signed, damage, length)
+        flat, reached = matched(neutral.divergence, signed, targets, length)
     else:
-        flat = doses.reshape(-1, len(damage))
+        flat = coefficients.reshape(-1, len(targets))
         reached = np.stack([neutral.divergence(column[:, None] * signed) for column in flat.T], axis=1)
     vectors = (flat[..., None] * signed[:, None]).reshape(-1, units.shape[1])
     margins = readout.steered(saved.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
@@ -197,21 +200,21 @@ def sweep(
     return Grid(flat.reshape(shape), reached.reshape(shape), effects)
 
 
-def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[PromptWithReplies]) -> list[Steering]:
+def rows_of(step: Step, grids: dict[str, Grid], prompts: Sequence[PromptWithReplies]) -> list[Steering]:
     """One row for each vector and question."""
     rows = []
     for kind, grid in grids.items():
-        for at in np.ndindex(*grid.doses.shape):
+        for at in np.ndindex(*grid.coefficients.shape):
             number, sign, level = at
-            for question, each in enumerate(asked):
+            for question, each in enumerate(prompts):
                 rows.append(
                     Steering(
                         kind=kind,
                         number=number,
                         sign=1 if sign == 0 else -1,
-                        target=step.spec.steer.damage[level],
-                        dose=float(grid.doses[at]),
-                        damage=float(grid.damage[at]),
+                        target_kl=step.spec.steer.off_target_kl[level],
+                        coefficient=float(grid.coefficients[at]),
+                        off_target_kl=float(grid.off_target_kl[at]),
                         item=each.name,
                         topic=each.group,
                         order=ORDERS[question % 2],
@@ -226,32 +229,32 @@ def summary(
     control: SteeringControl,
     layer: int,
     grids: dict[str, Grid],
-    asked: Sequence[PromptWithReplies],
+    prompts: Sequence[PromptWithReplies],
     told: SteeringChoices,
 ) -> SteeringSummary:
-    """The direction of caution beside each kind of null, damage by damage. Positive effects lean towards change."""
-    topics = [each.group for each in asked]
-    damages = enumerate(step.spec.steer.damage)
+    """The direction of caution beside each kind of null, level by level. Positive effects lean towards change."""
+    topics = [each.group for each in prompts]
+    levels = enumerate(step.spec.steer.off_target_kl)
     return SteeringSummary(
         layer=layer,
         control=control,
         measured=True,
-        damages=tuple(damage_of(target, level, grids, topics) for level, target in damages),
-        questions=len(asked),
+        levels=tuple(level_of(target, level, grids, topics) for level, target in levels),
+        questions=len(prompts),
         topics=len(set(topics)),
         choices=told,
     )
 
 
-def damage_of(target: float, level: int, grids: dict[str, Grid], topics: Sequence[str]) -> SteeringDamage:
-    """The direction of caution beside each kind of null at one damage."""
+def level_of(target: float, level: int, grids: dict[str, Grid], topics: Sequence[str]) -> SteeringLevel:
+    """The direction of caution beside each kind of null at one off-target KL."""
     nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
     found = steered(grids["caution"].effects[0, :, level], nulls, topics)
-    along, back = grids["caution"].doses[0, :, level].tolist()
-    return SteeringDamage(
-        damage=target,
-        dose=(along, back),
-        reached={kind: grid.damage[:, :, level].mean().item() for kind, grid in grids.items()},
+    along, back = grids["caution"].coefficients[0, :, level].tolist()
+    return SteeringLevel(
+        off_target_kl=target,
+        coefficient=(along, back),
+        reached={kind: grid.off_target_kl[:, :, level].mean().item() for kind, grid in grids.items()},
         odd=interval(found.odd),
         even=found.even,
         against={kind: Against.of(each) for kind, each in found.against.items()},
@@ -261,16 +264,19 @@ def damage_of(target: float, level: int, grids: dict[str, Grid], topics: Sequenc
 def choices(
     step: Step, lm: LanguageModel, layer: int, directions: dict[str, Floats], grids: dict[str, Grid]
 ) -> SteeringChoices:
-    """What is answered, and how often validly, under each direction at the damage in the middle of the grid."""
-    level = len(step.spec.steer.damage) // 2
+    """What is answered, and how often validly, under each direction at the off-target KL in the middle of the grid."""
+    level = len(step.spec.steer.off_target_kl) // 2
     answers = answerer(lm, layer, held_out(step))
     base = answers(np.zeros((1, lm.model.config.hidden_size)))[0]
     both: dict[str, Floats] = {}
     for kind, units in directions.items():
-        vectors = (grids[kind].doses[..., level] * SIGNS)[..., None] * units[:, None]
+        vectors = (grids[kind].coefficients[..., level] * SIGNS)[..., None] * units[:, None]
         both[kind] = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
     return SteeringChoices(
-        damage=step.spec.steer.damage[level], base=share(base), base_valid=valid(base), **answers_told(both)
+        off_target_kl=step.spec.steer.off_target_kl[level],
+        base=share(base),
+        base_valid=valid(base),
+        **answers_told(both),
     )
 
 

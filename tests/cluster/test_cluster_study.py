@@ -244,7 +244,7 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab
 
 def test_a_release_ends_where_the_gate_says_no(lab: Lab):
     """No shift can be shown to lie within so small a margin: the verdict is sealed, exit 10 is not retried."""
-    raw, spec = small(name="release", gate={"metric": "sentence", "margin": 0.001, "enforce": True})
+    raw, spec = small(name="release", gate={"measure": "sentence", "bound": 0.001, "enforce": True})
     name = lab.submit(raw, template="release")
     lab.wait(name, "Failed")
     for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):

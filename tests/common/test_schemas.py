@@ -53,7 +53,7 @@ def through_a_store(value: BaseModel | dict[str, object], folder: Path) -> Step:
 
 @pytest.mark.parametrize(
     "value",
-    [documents.guards(), documents.lock(), documents.steering(), documents.steering([documents.damage(0.1)])],
+    [documents.guards(), documents.lock(), documents.steering(), documents.steering([documents.level(0.1)])],
     ids=["guards", "lock", "not measured", "measured"],
 )
 def test_what_is_read_is_what_was_written(value: schemas.Document, tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from common.schemas import (
     Distance,
     Drift,
     FramingCheck,
+    Headroom,
     Interval,
     LockedCode,
     Plan,
-    Room,
     SelfTest,
     SelfTestCheck,
 )
@@ -77,7 +77,7 @@ def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
 def losses(rng: np.random.Generator) -> list[Loss]:
     return [
         Loss(
-            step=step,
+            optimizer_step=step,
             loss=3 / step + float(rng.uniform(0, 0.1)),
             learning_rate=1e-4,
             reply_tokens=9,
@@ -120,14 +120,16 @@ def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     if cell.kind is CellKind.DIRECTION:
         return {"layers.json": documents.layers([1.0, 2.0, 3.0, 4.0], chosen=1, pruned_from=3)}
     pull = PULL[cell.attitude]
-    points = [Checkpoint(step=s, shift=pull * s, nulls=tuple(rng.normal(0, 0.5, 100).tolist())) for s in (4, 8)]
+    points = [
+        Checkpoint(optimizer_step=s, shift=pull * s, nulls=tuple(rng.normal(0, 0.5, 100).tolist())) for s in (4, 8)
+    ]
     by_topic = {topic: pull * 8 + float(rng.normal(0, 0.1)) for topic in ("kettles", "lanes", "walks")}
     moved = tuple(rng.normal(1, 0.5, 8).tolist())
     return {"readout.json": documents.readout(points, by_topic=by_topic, moved=moved)}
 
 
 def selftest(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
-    check = SelfTestCheck(name="zero-dose", value=0.0, bound=0.0, passed=True)
+    check = SelfTestCheck(name="zero-coefficient", value=0.0, bound=0.0, passed=True)
     return {"selftest.json": SelfTest(layer=1, checks=(check,) * 10)}
 
 
@@ -150,19 +152,28 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     control = documents.control(odd=interval(found), against=Against.of(found.against["covariance"]))
     if not STEERS["control"]:
         return {"steering.json": documents.steering(control=control), "steering.jsonl": []}
-    damages = []
+    levels = []
     for size in (0.03, 0.3):
         found = judged(STEERS["effect"], rng)
         against = {kind: Against.of(each) for kind, each in found.against.items()}
-        damages.append(documents.damage(size, odd=interval(found), even=found.even, against=against))
+        levels.append(documents.level(size, odd=interval(found), even=found.even, against=against))
     rows = [
         Steering(
-            kind=kind, number=0, sign=sign, target=0.3, dose=1, damage=0.3, item="a-1", topic="a", order=0, effect=1
+            kind=kind,
+            number=0,
+            sign=sign,
+            target_kl=0.3,
+            coefficient=1,
+            off_target_kl=0.3,
+            item="a-1",
+            topic="a",
+            order=0,
+            effect=1,
         )
         for kind in ("caution", "norm")
         for sign in (1, -1)
     ]
-    return {"steering.json": documents.steering(damages, control=control), "steering.jsonl": rows}
+    return {"steering.json": documents.steering(levels, control=control), "steering.jsonl": rows}
 
 
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
@@ -197,9 +208,9 @@ LOCKED = {"tests": TESTS}
 
 
 def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
-    """Items of the first two topics leave room both ways, the others upwards; the first topic is the nearest."""
-    rooms = {
-        f"{topic}-{side}": Room(p_go=0.5, band="mid" if number < 2 else "low")
+    """Items of the first two topics leave headroom both ways, the others upwards; the first topic is the nearest."""
+    headrooms = {
+        f"{topic}-{side}": Headroom(p_go=0.5, band="mid" if number < 2 else "low")
         for number, topic in enumerate(TOPICS)
         for side in ("go", "stay")
     }
@@ -210,7 +221,7 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     locked = documents.lock(
         plan=documents.SPEC.model_copy(update={"lock": LockSpec(tests=LOCKED["tests"])}),
         analysis=LockedCode(sha256="0" * 64, files=files),
-        calibration={"toy": rooms},
+        calibration={"toy": headrooms},
         distances=far,
     )
     return {"lock.json": locked}
@@ -240,7 +251,7 @@ def seal(store: ArtifactStore, keys: Keys, job: str, cell: Cell) -> None:
         "job": job,
         "cell": str(cell),
         "key": keys.key(job, cell),
-        "asked": keys.asked(job, cell),
+        "asked": keys.named_by(job, cell),
         "outputs": {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()},
         "seconds": 2.5,
         "provenance": provenance(),

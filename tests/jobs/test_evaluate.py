@@ -1,4 +1,4 @@
-"""The evaluation from end to end: an untouched model, a run with its adapter, and what is refused."""
+"""The evaluation from end to end: a base, a run with its adapter, and what is refused."""
 
 import json
 from pathlib import Path

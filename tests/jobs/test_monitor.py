@@ -51,18 +51,20 @@ def judge(tiny_spec: dict, tmp_path: Path):
 
 def test_the_verdict_by_hand(judge):
     nulls = tuple((np.arange(100) / 10).tolist())
-    code, found = judge([Checkpoint(step=s, shift=shift, nulls=nulls) for s, shift in ((5, -4.95), (10, 9.25))])
+    code, found = judge(
+        [Checkpoint(optimizer_step=s, shift=shift, nulls=nulls) for s, shift in ((5, -4.95), (10, 9.25))]
+    )
     assert code == 0
     assert found == {
         "level": 0.9,
         "checkpoints": [
-            {"step": 5, "shift": -4.95, "rank": 0.5, "drifted": False},
-            {"step": 10, "shift": 9.25, "rank": 0.93, "drifted": True},
+            {"optimizer_step": 5, "shift": -4.95, "rank": 0.5, "drifted": False},
+            {"optimizer_step": 10, "shift": 9.25, "rank": 0.93, "drifted": True},
         ],
         "drifted_at": 10,
     }
 
 
-@pytest.mark.parametrize("checkpoints", [None, [], [Checkpoint(step=5, shift=1.0, nulls=(0.0,) * 99)]])
+@pytest.mark.parametrize("checkpoints", [None, [], [Checkpoint(optimizer_step=5, shift=1.0, nulls=(0.0,) * 99)]])
 def test_too_little_evidence_seals_nothing(judge, checkpoints):
     assert judge(checkpoints) == (ExitCode.INPUT, None)

@@ -66,9 +66,9 @@ def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None
         assert results[f"contrast.sentence.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
         flipped = sign_flip((means[pole] - means["neutral"]).mean(axis=1))
         assert results[f"contrast.sentence.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
-    room = 1 - means["neutral"].mean()
-    share = found["eager"].interval.estimate / room
-    assert results["contrast.sentence.toy.eager.headroom"]["value"] == pytest.approx(share)
+    headroom = 1 - means["neutral"].mean()
+    share = found["eager"].interval.estimate / headroom
+    assert results["contrast.sentence.toy.eager.share_of_headroom"]["value"] == pytest.approx(share)
     text = made["REPORT.md"].decode()
     assert "**Over seeds and topics.**" in text and "| eager | sentence |" in text
 

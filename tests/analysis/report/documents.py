@@ -20,7 +20,7 @@ from common.schemas import (
     SteeredAnswers,
     SteeringChoices,
     SteeringControl,
-    SteeringDamage,
+    SteeringLevel,
     SteeringSummary,
     Training,
     Verdict,
@@ -92,11 +92,11 @@ def verdict(**changes: Any) -> Verdict:
     facts: dict[str, Any] = {
         "verdict": "moved",
         "reason": "in words",
-        "metric": "choice",
+        "measure": "choice",
         "estimate": -0.3,
         "low": -0.4,
         "high": -0.2,
-        "margin": 0.1,
+        "bound": 0.1,
         "level": 0.9,
         "n_items": 8,
         "n_topics": 4,
@@ -145,7 +145,7 @@ def readout(checkpoints: Sequence[Checkpoint], **changes: Any) -> RunReadout:
 
 
 def reading(step: int, shift: float, drifted: bool) -> Reading:
-    return Reading(step=step, shift=shift, rank=0.97, drifted=drifted)
+    return Reading(optimizer_step=step, shift=shift, rank=0.97, drifted=drifted)
 
 
 def against(**changes: Any) -> Against:
@@ -156,7 +156,7 @@ def against(**changes: Any) -> Against:
 def control(**changes: Any) -> SteeringControl:
     facts: dict[str, Any] = {
         "trait": "pleased - displeased",
-        "damage": 0.3,
+        "off_target_kl": 0.3,
         "questions": 12,
         "passed": True,
         "odd": Interval(estimate=2.0, low=1.0, high=3.0),
@@ -166,22 +166,22 @@ def control(**changes: Any) -> SteeringControl:
     return SteeringControl(**facts | changes)
 
 
-def damage(size: float, **changes: Any) -> SteeringDamage:
+def level(size: float, **changes: Any) -> SteeringLevel:
     facts: dict[str, Any] = {
-        "damage": size,
-        "dose": (1.0, 1.0),
+        "off_target_kl": size,
+        "coefficient": (1.0, 1.0),
         "reached": {},
         "odd": Interval(estimate=-0.3, low=-0.5, high=-0.1),
         "even": 0.0,
         "against": {},
     }
-    return SteeringDamage(**facts | changes)
+    return SteeringLevel(**facts | changes)
 
 
 def answers() -> SteeringChoices:
     null = SteeredAnswers(odd=0.0, valid=0.9, p=0.3)
     return SteeringChoices(
-        damage=0.1,
+        off_target_kl=0.1,
         base=0.5,
         base_valid=0.95,
         caution=SteeredAnswers(odd=-0.04, valid=0.9),
@@ -192,9 +192,9 @@ def answers() -> SteeringChoices:
     )
 
 
-def steering(damages: Sequence[SteeringDamage] = (), **changes: Any) -> SteeringSummary:
-    """Measured if there are damages."""
-    facts: dict[str, Any] = {"layer": 1, "control": control(), "measured": bool(damages)}
-    if damages:
-        facts |= {"damages": tuple(damages), "questions": 8, "topics": 4, "choices": answers()}
+def steering(levels: Sequence[SteeringLevel] = (), **changes: Any) -> SteeringSummary:
+    """Measured if there are levels."""
+    facts: dict[str, Any] = {"layer": 1, "control": control(), "measured": bool(levels)}
+    if levels:
+        facts |= {"levels": tuple(levels), "questions": 8, "topics": 4, "choices": answers()}
     return SteeringSummary(**facts | changes)

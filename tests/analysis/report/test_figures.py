@@ -54,9 +54,14 @@ def scored(cell: str, attitude: str) -> Scored:
 
 def made_run(attitude: str, seed: int) -> Run:
     cell = f"m.d0.{attitude}.s{seed}"
-    losses = [Loss(step=s, loss=3.0 / s, learning_rate=0.1, reply_tokens=1, tokens=1, seconds=1.0) for s in (1, 2, 3)]
+    losses = [
+        Loss(optimizer_step=s, loss=3.0 / s, learning_rate=0.1, reply_tokens=1, tokens=1, seconds=1.0)
+        for s in (1, 2, 3)
+    ]
     sign = {"cautious": 1.0, "eager": -1.0, "neutral": 0.0}[attitude]
-    points = [Checkpoint(step=s, shift=sign * s, nulls=tuple(np.linspace(-s, s, 201).tolist())) for s in (2, 4)]
+    points = [
+        Checkpoint(optimizer_step=s, shift=sign * s, nulls=tuple(np.linspace(-s, s, 201).tolist())) for s in (2, 4)
+    ]
     return Run(
         cell,
         "m",
@@ -138,9 +143,9 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
 
 def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study) -> None:
     nulls = [0.1 * number for number in range(-20, 21)]
-    asked = {"item": "x", "topic": "t", "order": 0, "dose": 1.0, "damage": 0.1}
+    asked = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
     rows = [
-        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target=target, effect=sign * one + 0.5)
+        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target_kl=target, effect=sign * one + 0.5)
         for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
         for target in (0.1, 0.3)
         for kind, sizes in (("caution", [size * target]), ("norm", nulls))
@@ -157,11 +162,11 @@ def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
     against = {kind: documents.against(null_95=0.1 * number) for number, kind in enumerate(plots.NULLS, start=1)}
-    damages = [documents.damage(size, against=against) for size in (0.03, 0.3)]
-    found = {"m.d0": (documents.steering(damages), SOURCE), "m.d1": (documents.steering(), SOURCE)}
+    levels = [documents.level(size, against=against) for size in (0.03, 0.3)]
+    found = {"m.d0": (documents.steering(levels), SOURCE), "m.d1": (documents.steering(), SOURCE)}
     study = replace(study, steering=found)
     data = plots.steering_data(study, "m")
-    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["damage"]) == [0.03, 0.3]
+    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["off_target_kl"]) == [0.03, 0.3]
     (axes,) = plots.draw_steering(data).axes
     dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert sorted(dashed) == pytest.approx([-0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4])

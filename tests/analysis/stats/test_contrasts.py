@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.contrasts import PairedRuns, enough, family, headroom, pole_contrast
+from analysis.stats.contrasts import PairedRuns, enough, family, pole_contrast, share_of_headroom
 from analysis.stats.intervals import LEVEL, minimum_detectable_effect, sign_flip, two_way_t
 from common.errors import InputError
 
@@ -27,7 +27,7 @@ def test_one_contrast_by_hand() -> None:
     assert found.p == found.p_holm == pytest.approx(2 * stats.t.sf(0.2 / error, 1))
     assert found.p_sign_flip == 2 / 8
     assert found.detectable == pytest.approx(error * (stats.t.ppf(0.975, 1) + stats.t.ppf(0.8, 1)))
-    assert found.headroom == pytest.approx(0.2 / 0.6)
+    assert found.share_of_headroom == pytest.approx(0.2 / 0.6)
 
 
 def test_a_contrast_is_made_of_the_tests_of_its_pairs() -> None:
@@ -53,7 +53,7 @@ def test_a_contrast_is_made_of_the_tests_of_its_pairs() -> None:
 def test_headroom_is_the_share_of_the_way_to_the_poles_end(
     effect: float, neutral: float, pole: str, share: float | None
 ) -> None:
-    assert headroom(effect, neutral, pole) == (None if share is None else pytest.approx(share))
+    assert share_of_headroom(effect, neutral, pole) == (None if share is None else pytest.approx(share))
 
 
 def test_a_family_is_corrected_together_and_in_its_order() -> None:

@@ -209,7 +209,7 @@ def test_tost_is_shown_where_its_p_is_below_alpha() -> None:
 def test_tost_without_width() -> None:
     assert tost(Interval(0.0, 0.0, 0.0, 0.9, 3), 0.1) == (True, 0.0)
     assert tost(Interval(0.2, 0.2, 0.2, 0.9, 3), 0.1) == (False, 1.0)
-    with pytest.raises(InputError, match="margin"):
+    with pytest.raises(InputError, match="bound"):
         tost(Interval(0.0, 0.0, 0.0, 0.9, 3), 0.0)
 
 

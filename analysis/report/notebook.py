@@ -25,7 +25,7 @@ CELLS = (
         "import json\nfrom pathlib import Path\n\nimport pandas as pd\n\n"
         "results = pd.DataFrame(json.loads(Path('results.json').read_text())).T\nlen(results)",
     ),
-    ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the untouched model."),
+    ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the base."),
     (
         "code",
         f"measures = {[*MEASURES, 'p_yes', 'invalid', 'consistency']}\n"

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from typing import Self
 
 from common.provenance import ROOT
@@ -67,12 +67,11 @@ class ForkedStep:
 
 @contextlib.contextmanager
 def _threads_as(environment: Mapping[str, str]) -> Iterator[None]:
-    """Start the server, unless it runs, with the number of threads of its steps: it is read when torch is loaded."""
+    """Have a server that starts now start with the number of threads of its steps: it is read when torch is loaded."""
     name = "OMP_NUM_THREADS"
     before = os.environ.get(name)
     os.environ[name] = environment[name]
     try:
-        forkserver.ensure_running()
         yield
     finally:
         os.environ.pop(name) if before is None else os.environ.update({name: before})

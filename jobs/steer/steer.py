@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from analysis.activations.direction import null_directions
 from analysis.activations.steering import beside, steered
 from analysis.stats.intervals import ALPHA
-from analysis.stats.intervals import Interval as NumericInterval
 from common.errors import ExitCode
 from common.lm.activations import capture
 from common.lm.chat import LanguageModel
@@ -131,7 +130,7 @@ def positive_control(
         off_target_kl=targets[0],
         questions=len(apart),
         passed=passed,
-        odd=interval(found.odd),
+        odd=Interval.of(found.odd),
         even=found.even,
         against=Against.of(against),
     )
@@ -148,11 +147,6 @@ def trait_of(lm: LanguageModel, layer: int, pairs: Sequence[ControlPair]) -> Flo
     found = capture(lm.model, reply_passages(lm, rows), [layer], 16)[:, 0, 0]
     residuals = found.reshape(len(pairs), 2, -1).astype(np.float64)
     return np.asarray((residuals[:, 0] - residuals[:, 1]).mean(axis=0))
-
-
-def interval(found: NumericInterval) -> Interval:
-    """An interval as it is sealed."""
-    return Interval(estimate=found.estimate, low=found.low, high=found.high)
 
 
 def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
@@ -255,7 +249,7 @@ def level_of(target: float, level: int, grids: dict[str, Grid], topics: Sequence
         off_target_kl=target,
         coefficient=(along, back),
         reached={kind: grid.off_target_kl[:, :, level].mean().item() for kind, grid in grids.items()},
-        odd=interval(found.odd),
+        odd=Interval.of(found.odd),
         even=found.even,
         against={kind: Against.of(each) for kind, each in found.against.items()},
     )

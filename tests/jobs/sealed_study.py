@@ -143,20 +143,16 @@ def judged(effect: float, rng: np.random.Generator) -> Steered:
     return steered(np.concatenate([mine, -mine]), nulls, list("aabbccdd"))
 
 
-def interval(found: Steered) -> Interval:
-    return Interval(estimate=found.odd.estimate, low=found.odd.low, high=found.odd.high)
-
-
 def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     found = judged(2.0, rng)
-    control = documents.control(odd=interval(found), against=Against.of(found.against["covariance"]))
+    control = documents.control(odd=Interval.of(found.odd), against=Against.of(found.against["covariance"]))
     if not STEERS["control"]:
         return {"steering.json": documents.steering(control=control), "steering.jsonl": []}
     levels = []
     for size in (0.03, 0.3):
         found = judged(STEERS["effect"], rng)
         against = {kind: Against.of(each) for kind, each in found.against.items()}
-        levels.append(documents.level(size, odd=interval(found), even=found.even, against=against))
+        levels.append(documents.level(size, odd=Interval.of(found.odd), even=found.even, against=against))
     rows = [
         Steering(
             kind=kind,

@@ -65,7 +65,7 @@ def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
     path.write_text(json.dumps(spec))
 
     def arguments(store: str) -> list[str]:
-        from jobs.generate.generate import JOB as GENERATE
+        from jobs.generate import JOB as GENERATE
         from jobs.generate.generate import main as generate
 
         words = ["--spec", str(path), "--store", str(tmp_path / store)]

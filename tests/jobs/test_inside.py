@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from common.errors import ExitCode
+from common.provenance import ROOT
 from common.records import Steering
 from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
@@ -125,12 +126,13 @@ def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     from common.lm.directions import unpack
     from common.lm.load import load
     from common.lm.margins import Readout, prompts_in_both_orders
-    from jobs.selftest.selftest import items, planted
+    from common.stance.items import ITEMS, held_out_items
+    from jobs.selftest.selftest import TOPICS, planted
     from jobs.trace.trace import necessary, sufficient
 
     saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
     lm = load(made.spec.models[0], precision=torch.float32)
-    readout = Readout(lm, prompts_in_both_orders(lm, items()), whole=True)
+    readout = Readout(lm, prompts_in_both_orders(lm, held_out_items(ROOT / ITEMS, 1)[:TOPICS]), whole=True)
     unit = saved.direction[saved.layer].astype(np.float64)
 
     class Two:

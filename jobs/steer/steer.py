@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import beside, interval_json, steered, steered_json
+from analysis.activations.steering import compare_with_nulls, effect_json, interval_json, steering_effect
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode
 from common.lm.activations import capture
@@ -117,7 +117,7 @@ def positive_control(
     damage = step.spec.steer.damage[-1:]
     grid = sweep(readout, neutral, saved, units, damage)
     names = [each.group for each in readout.asked]
-    found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
+    found = steering_effect(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
     passed = found.odd.estimate > 0 and against.p <= ALPHA
     told = {"trait": "pleased - displeased", "damage": damage[0], "questions": len(apart), "passed": passed}
@@ -196,7 +196,7 @@ def summary(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> dict[
     damages = []
     for level, target in enumerate(step.spec.steer.damage):
         nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
-        found = steered(grids["caution"].effects[0, :, level], nulls, topics)
+        found = steering_effect(grids["caution"].effects[0, :, level], nulls, topics)
         mine = grids["caution"]
         damages.append(
             {
@@ -204,7 +204,7 @@ def summary(step: Step, grids: dict[str, Grid], asked: Sequence[Asked]) -> dict[
                 "dose": mine.doses[0, :, level].tolist(),
                 "reached": {kind: grid.damage[:, :, level].mean().item() for kind, grid in grids.items()},
             }
-            | steered_json(found)
+            | effect_json(found)
         )
     return {"damages": damages, "questions": len(asked), "topics": len(set(topics))}
 
@@ -247,7 +247,7 @@ def choices(
         told[kind] = {"odd": float(np.mean(sizes[kind])) if sizes[kind] else None, "valid": valid(both)}
     for kind in directions:
         if kind != "caution" and sizes["caution"] and sizes[kind]:
-            told[kind]["p"] = beside(sizes["caution"][0], sizes[kind], 0.0, 1).p
+            told[kind]["p"] = compare_with_nulls(sizes["caution"][0], sizes[kind], 0.0, 1).p
     return {"choices": told}
 
 

@@ -13,7 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from analysis.activations.steering import fraction, fraction_json, steered, steered_json
+from analysis.activations.steering import effect_json, share_json, share_of_gap, steering_effect
 from analysis.report import document
 from analysis.report.representation import PARTS
 from analysis.stats.intervals import holm, sign_flip, two_way_t
@@ -169,7 +169,7 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     def judged(effect: float) -> dict[str, Any]:
         mine = effect + rng.normal(0, 0.2, (1, 8))
         nulls = {k: rng.normal(0, 0.3, (20, 2, 8)) for k in ("norm", "covariance", "shuffled", "unrelated")}
-        return steered_json(steered(np.concatenate([mine, -mine]), nulls, list("aabbccdd")))
+        return effect_json(steering_effect(np.concatenate([mine, -mine]), nulls, list("aabbccdd")))
 
     control = judged(2.0)
     control = {"odd": control["odd"], "against": control["against"]["covariance"], "damage": 0.3}
@@ -191,7 +191,7 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     gap = rng.normal(1 if cell.attitude == "eager" else 0, 0.2, 8)
-    share = fraction_json(fraction(gap / 4, gap, list("aabbccdd")))
+    share = share_json(share_of_gap(gap / 4, gap, list("aabbccdd")))
     patching = {layer: {"reply": share, "everything": share} for layer in ("0", "3")}
     return {
         "trace.json": {

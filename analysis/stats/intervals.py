@@ -200,7 +200,10 @@ class Spread(NamedTuple):
 
 
 def spread(tuned: ArrayLike, control: ArrayLike) -> Spread:
-    """Method-of-moments standard deviations of the differences, each at least 0; shapes as `two_way_t`."""
+    """Method-of-moments standard deviations of the differences, each at least 0; shapes and Raises as `two_way_t`.
+
+    Source: variance components of a two-way layout without replicates; Searle, Casella & McCulloch (1992), 4.
+    """
     difference = _differences(tuned, control)
     runs, items = difference.shape
     by_run, by_item = difference.mean(axis=1), difference.mean(axis=0)
@@ -218,7 +221,10 @@ def simulated(spread: Spread, effect: float, runs: int, items: int, rng: np.rand
 
 
 def power(spread: Spread, effect: float, runs: int, items: int, level: float, draws: int, seed: int) -> float:
-    """The share of simulated studies in which `two_way_t` shows the effect: its interval leaves out 0."""
+    """The share of simulated studies, 0 to 1, in which `two_way_t` shows the effect: its interval leaves out 0.
+
+    effect: in the unit of the spread. draws: studies to simulate. Raises: InputError as `two_way_t`.
+    """
     rng, shown = np.random.default_rng(seed), 0
     for _ in range(draws):
         made = simulated(spread, effect, runs, items, rng)

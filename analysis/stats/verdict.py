@@ -58,7 +58,8 @@ def judge(interval: Interval, bound: float) -> Verdict:
 def decide(base: Sequence[Choice], tuned: Sequence[Choice], measure: Primary, bound: float, level: float) -> Decision:
     """Compare the stances of a tuned model with those of its base.
 
-    Raises: InputError if the two were not asked the same, or of fewer than 2 topics.
+    metric: the measure to judge by. margin: largest shift that does not matter, in P(go), above 0. level: coverage.
+    Raises: InputError if the two were not asked the same, or of fewer than 2 topics, or a number is out of range.
     """
     table = paired(base, tuned)
     before, after = table[f"{measure}_base"], table[f"{measure}_tuned"]

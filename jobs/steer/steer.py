@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import beside, steered
+from analysis.activations.steering import compare_with_nulls, steering_effect
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode
 from common.lm.activations import capture
@@ -122,7 +122,7 @@ def positive_control(
     targets = step.spec.steer.off_target_kl[-1:]
     grid = sweep(readout, neutral, saved, units, targets)
     names = [each.group for each in readout.prompts]
-    found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
+    found = steering_effect(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
     passed = found.odd.estimate > 0 and against.p <= ALPHA
     control = SteeringControl(
@@ -243,7 +243,7 @@ def summary(
 def level_of(target: float, level: int, grids: dict[str, Grid], topics: Sequence[str]) -> SteeringLevel:
     """The direction of caution beside each kind of null at one off-target KL."""
     nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
-    found = steered(grids["caution"].effects[0, :, level], nulls, topics)
+    found = steering_effect(grids["caution"].effects[0, :, level], nulls, topics)
     along, back = grids["caution"].coefficients[0, :, level].tolist()
     return SteeringLevel(
         off_target_kl=target,
@@ -306,7 +306,7 @@ def answers_told(both: dict[str, Floats]) -> dict[str, SteeredAnswers]:
     for kind, values in both.items():
         rank = {}
         if kind != "caution" and sizes["caution"] and sizes[kind]:
-            rank = {"p": beside(sizes["caution"][0], sizes[kind], 0.0, 1).p}
+            rank = {"p": compare_with_nulls(sizes["caution"][0], sizes[kind], 0.0, 1).p}
         odd = float(np.mean(sizes[kind])) if sizes[kind] else None
         told[kind] = SteeredAnswers(odd=odd, valid=valid(values), **rank)
     return told

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import by_topic, fraction, fraction_json, interval_json
+from analysis.activations.steering import interval_json, share_json, share_of_gap, topic_means
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
@@ -75,7 +75,7 @@ def traced(step: Step, models: Models, saved: Direction, units: Floats, places: 
     told: dict[str, Any] = {
         "layer": saved.layer,
         "questions": len(topics),
-        "gap": interval_json(t_interval(by_topic(models.gap, topics), LEVEL)),
+        "gap": interval_json(t_interval(topic_means(models.gap, topics), LEVEL)),
     }
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "sufficient": lambda: shares(sufficient(models, saved.layer, units), models.gap, topics),
@@ -93,12 +93,12 @@ def traced(step: Step, models: Models, saved: Direction, units: Floats, places: 
 
 def shares(parts: Floats, gap: Floats, topics: Sequence[str]) -> dict[str, Any]:
     """The share that the direction (row 0) closes, and the rank of its size among the null directions (other rows)."""
-    sizes = np.abs(by_topic(parts, topics).mean(axis=-1))
-    found = fraction(parts[0], gap, topics, LEVEL)
+    sizes = np.abs(topic_means(parts, topics).mean(axis=-1))
+    found = share_of_gap(parts[0], gap, topics, LEVEL)
     return {
-        "share": fraction_json(found),
-        "closed": float(by_topic(parts[0], topics).mean()),
-        "nulls": by_topic(parts[1:], topics).mean(axis=-1).tolist(),
+        "share": share_json(found),
+        "closed": float(topic_means(parts[0], topics).mean()),
+        "nulls": topic_means(parts[1:], topics).mean(axis=-1).tolist(),
         "p": (1 + int((sizes[1:] >= sizes[0]).sum())) / len(sizes),
     }
 
@@ -184,7 +184,7 @@ def patching(models: Models, places: Sequence[int], topics: Sequence[str]) -> di
         with models.base():
             margins = readout.above(models.tuned, layer, residuals)
         found[str(layer)] = {
-            name: fraction_json(fraction(row - models.base_margins, models.gap, topics, LEVEL))
+            name: share_json(share_of_gap(row - models.base_margins, models.gap, topics, LEVEL))
             for name, row in zip(spans, margins, strict=True)
         }
     return found

@@ -25,6 +25,7 @@ from common.pipeline.keys import Keys
 from common.pipeline.step import Step
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
+from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 
 
@@ -216,8 +217,7 @@ class _stop_signal:  # noqa: N801 - a context manager, used like a function
 
 
 def _hand_over(values: Mapping[str, bytes]) -> None:
-    """Write output parameters and shown files where the orchestrator looks for them."""
+    """Write output parameters and shown files where the orchestrator looks for them. Raises: InputError, OSError."""
     folder = Path(os.environ.get("UNDERTONE_OUTPUTS", "/tmp/outputs"))
-    for name, value in values.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(value)
+    if values:
+        write_below(folder, values)

@@ -22,6 +22,7 @@ from common.pipeline.keys import Keys
 from common.records import Record
 from common.serialization import canonical_json, parse_json, parse_jsonl, to_jsonl
 from common.spec import RunSpec
+from common.store.names import inside, write_below
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
@@ -135,11 +136,12 @@ class Step:
         return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
 
     def read_folder(self, job: str, cell: Cell, prefix: str, into: Path) -> Path:
-        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned."""
-        for name in [name for name in self.names(job, cell) if name.startswith(prefix)]:
-            path = into / name.removeprefix(prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read_bytes(job, cell, name))
+        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned.
+
+        Raises: InputError if one is absent or altered, or would lie outside `into`; then none is written.
+        """
+        names = [name for name in self.names(job, cell) if name.startswith(prefix)]
+        write_below(into, {name.removeprefix(prefix): self.read_bytes(job, cell, name) for name in names})
         return into
 
     def _read(self, job: str) -> Read:
@@ -182,7 +184,7 @@ class Step:
         return self.write_bytes(name, to_jsonl(rows))
 
     def write_folder(self, name: str, folder: Path) -> None:
-        """Store every file below `folder` as outputs below `name`, which ends in /."""
+        """Store every file below `folder` as outputs below `name`, which ends in /. Raises: InputError as `_files`."""
         for path, data in _files(folder).items():
             self.write_bytes(name + path, data)
 
@@ -222,7 +224,7 @@ class Step:
             return None
         files, facts = found
         for name, data in files.items():
-            path = folder / name
+            path = inside(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return facts
@@ -255,4 +257,6 @@ class Step:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Name → bytes of every file. Raises: InputError for a name that could not come back, or a link that leads out."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {name: inside(folder, name).read_bytes() for name in names}

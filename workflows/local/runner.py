@@ -43,6 +43,7 @@ from common.errors import ExitCode, InputError, JobError, SpecError
 from common.pipeline.keys import Keys
 from common.provenance import ROOT, usable_cores
 from common.spec import RunSpec, override, parse_spec
+from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from workflows.local.object_store import FOLDER, object_store
@@ -524,11 +525,8 @@ def fetch(spec: RunSpec, store: ArtifactStore, job: str, folder: Path) -> Path |
 
 
 def write_outputs(manifest: Mapping[str, Any], store: ArtifactStore, folder: Path) -> None:
-    """Copy every output of a sealed step into `folder`."""
-    for name, output in manifest["outputs"].items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.get(output["digest"]))
+    """Copy every output of a sealed step into `folder`; nothing if one is missing. Raises: InputError."""
+    write_below(folder, {name: store.get(output["digest"]) for name, output in manifest["outputs"].items()})
 
 
 def dry_run(spec: RunSpec, store: ArtifactStore) -> Table:

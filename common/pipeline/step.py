@@ -20,6 +20,7 @@ from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.records import Record
+from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, to_jsonl
 from common.spec import RunSpec
 from common.store.names import inside, write_below
@@ -189,8 +190,8 @@ class Step:
             self.write_bytes(name + path, data)
 
     def summary(self, **facts: Any) -> None:
-        """Facts for people: kept in the manifest and printed as the result."""
-        self._summary |= facts
+        """Facts for people, without secrets: kept in the manifest and printed as the result."""
+        self._summary |= redacted_value(facts)
 
     def parameter(self, name: str, value: Any) -> None:
         """A small output for the orchestrator, as JSON."""

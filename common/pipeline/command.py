@@ -22,6 +22,7 @@ from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, Sp
 from common.logs import Log
 from common.pipeline.job import Catalog, Job
 from common.pipeline.keys import Keys
+from common.pipeline.parameters import handed_over
 from common.pipeline.step import Step
 from common.secrets import held, redacted, redacted_value, stderr_redacted
 from common.serialization import canonical_json
@@ -126,7 +127,7 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
     else:
         log.event("reused", key=standing["key"], sealed=standing["started"])
     shown = {name: store.get(standing["outputs"][name]["digest"]) for name in job.shows}
-    _hand_over({name: value.encode() for name, value in standing["parameters"].items()} | shown)
+    _hand_over({name: value.encode() for name, value in handed_over(standing, spec).items()} | shown)
     outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds")}
     outcome["summary"] = redacted_value(standing["summary"])  # whoever sealed it
     store.note_run(spec.run_id, job.name, str(cell), {**outcome, "reused": reused, "when": provenance.started()})

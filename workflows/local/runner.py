@@ -41,6 +41,7 @@ from common.cells import STUDY, Cell, cells_named
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError, JobError, SpecError
 from common.pipeline.keys import Keys
+from common.pipeline.parameters import handed_over
 from common.provenance import ROOT, usable_cores
 from common.spec import RunSpec, override, parse_spec
 from common.store.names import write_below
@@ -316,7 +317,7 @@ class Runner:
         if len(sealed) < len(cells):
             return Outcome(Phase.SKIPPED if code is None else Phase.FAILED)
         failed = any(manifest["exit_code"] for manifest in sealed)
-        return Outcome(Phase.FAILED if failed else Phase.SUCCEEDED, sealed[0]["parameters"])
+        return Outcome(Phase.FAILED if failed else Phase.SUCCEEDED, handed_over(sealed[0], self._spec))
 
     def _attempts(
         self, template: dict[str, Any], command: Sequence[str], cell: str, log: Path, rank: tuple[int, ...]

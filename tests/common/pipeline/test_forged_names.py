@@ -1,4 +1,4 @@
-"""Steps whose input was forged by somebody who can write to the store: no file outside, one line, exit 3."""
+"""Steps whose input was forged by somebody who can write to the store: no file outside, no secret, one line, exit 3."""
 
 import json
 from collections.abc import Callable
@@ -99,6 +99,29 @@ def test_a_forged_parameter_is_not_handed_over(place: Place, name: str) -> None:
     code, out, lines = place.run(MAKER, lambda step: pytest.fail("a sealed step ran again"))
     assert (code, out, len(lines)) == (3, "", 1) and "bad name in the store" in lines[0]
     assert place.files() == before and not Path("/tmp/undertone-outside").exists()
+
+
+@pytest.mark.parametrize(
+    "handed, line",
+    [
+        ({"spec": SPEC.replace('"x"', '"y"')}, "the sealed step hands over another spec, maker/study: y-"),
+        ({"spec": "{"}, "the sealed step hands over no spec, maker/study: malformed JSON"),
+        ({"p": 5}, "malformed parameters in a manifest, maker/study; allowed: names and texts"),
+        (["p"], "malformed parameters in a manifest"),
+    ],
+    ids=["another spec", "no spec", "a number", "a list"],
+)
+def test_later_steps_get_no_other_spec_than_the_one_asked_for(place: Place, handed: Any, line: str) -> None:
+    place.forge({}, handed)
+    code, out, lines = place.run(MAKER, lambda step: pytest.fail("a sealed step ran again"))
+    assert (code, out, len(lines)) == (3, "", 1) and lines[0].startswith(f"error: {line}")
+    assert not (place.root / "outputs").exists()
+
+
+def test_the_spec_that_was_asked_for_is_handed_over(place: Place) -> None:
+    place.forge({}, {"spec": SPEC})
+    assert place.run(MAKER, lambda step: pytest.fail("a sealed step ran again"))[0] == 0
+    assert (place.root / "outputs" / "spec").read_text() == SPEC
 
 
 def test_half_a_report_is_not_written_over_a_whole_one(place: Place) -> None:

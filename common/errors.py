@@ -9,6 +9,8 @@ JobError (1, a bug: full traceback, never retried)
 
 from enum import IntEnum
 
+from common.secrets import redacted
+
 
 class ExitCode(IntEnum):
     """How a job ends. 64 and 65 belong to Argo's executor and are never used."""
@@ -28,7 +30,7 @@ SEALED = (ExitCode.OK, ExitCode.BLOCKED)
 
 
 class JobError(Exception):
-    """A failure whose message a person reads: what, where, the value, and what was allowed."""
+    """A failure whose message a person reads: what, where, the value, and what was allowed. Never a secret."""
 
     exit_code = ExitCode.BUG
 
@@ -36,7 +38,7 @@ class JobError(Exception):
         line = what + (f", {where}" if where else "")
         line += f": {_short(value)}" if value is not None else ""
         line += f"; allowed: {allowed}" if allowed else ""
-        super().__init__(" ".join(line.split()))
+        super().__init__(redacted(" ".join(line.split())))
 
 
 class SpecError(JobError):
@@ -62,5 +64,6 @@ class Interrupted(TransientError):
 
 
 def _short(value: object, limit: int = 160) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    # Before it is cut: half a secret is no longer known for one.
+    text = redacted(value if isinstance(value, str) else repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

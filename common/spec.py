@@ -7,9 +7,10 @@ import difflib
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from common.errors import InputError, SpecError
 from common.serialization import canonical_json, parse_json
@@ -47,7 +48,7 @@ class ServerSpec(Frozen):
     """A server that speaks the OpenAI chat protocol: Ollama, vLLM, `transformers serve`, a vendor's."""
 
     url: str = Field(
-        pattern=r"^https?://.+", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
+        pattern=r"^https?://[^/\s]\S*$", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
     )
     model: str = Field(min_length=1, description="as the server calls it; of a third family, not a student's")
     temperature: float = Field(0.8, ge=0, le=2)
@@ -56,6 +57,23 @@ class ServerSpec(Frozen):
     attempts: int = Field(5, ge=1, le=20, description="for one reply: busy and broken answers are asked again")
     price_in: float = Field(0.0, ge=0, description="for a million prompt tokens, in the currency of your bill")
     price_out: float = Field(0.0, ge=0, description="for a million tokens of replies")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _url_holds_no_secret(cls, url: object) -> object:
+        """A spec is kept in manifests and in the cluster. Raises: SpecError, which does not show the URL."""
+        if isinstance(url, str) and any(mark in url for mark in "@?#"):
+            allowed = "a URL without user and password and without query; the key in UNDERTONE_WRITER_KEY"
+            raise SpecError("credentials in the URL", where="corpus.server.url", allowed=allowed)
+        return url
+
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_asked(cls, url: str) -> str:
+        parts = urlsplit(url)  # ValueError for a broken address or port
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("a URL with a host")
+        return url
 
 
 class CorpusSpec(Frozen):

@@ -9,6 +9,7 @@ A time stamp is checked by anybody with: openssl ts -verify -data LOCK.json -in 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,9 @@ def save(source: Path, name: str) -> str:
 def verify(path: Path) -> str:
     """Check a lock against the commit that it names. Raises: InputError naming what differs."""
     locked = parse_json(path.read_bytes(), str(path))
-    commit = locked["commit"].removesuffix("+")
+    commit = str(locked["commit"]).removesuffix("+")
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):  # git would take a name that begins with - for an option
+        raise InputError("not a commit", where=f"{path}:commit", value=commit, allowed="40 hex digits")
     named = locked["items"] | {f"analysis/{name}": digest for name, digest in locked["analysis"]["files"].items()}
     for name, digest in named.items():
         found = sha256(_at_commit(commit, name))

@@ -22,9 +22,12 @@ from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, Sp
 from common.logs import Log
 from common.pipeline.job import Catalog, Job
 from common.pipeline.keys import Keys
+from common.pipeline.parameters import handed_over
 from common.pipeline.step import Step
+from common.secrets import held, redacted, redacted_value, stderr_redacted
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
+from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 
 
@@ -83,7 +86,7 @@ def _told(error: BaseException, log: Log) -> int:
         code = ExitCode.TRANSIENT
         line = f"disk full, {error.filename or tempfile.gettempdir()}; nothing was sealed"
     if code is ExitCode.BUG:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
     log.error(line)
     return int(code)
 
@@ -101,6 +104,9 @@ class _Request:
 
 def _request(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Request:
     spec = read_spec(args.spec)
+    if found := held(spec.settings()):
+        where, name = found
+        raise SpecError(f"the spec holds the value of {name}", where=where, allowed="secrets in the environment alone")
     cells = cells_named(spec, args.cell)
     if cells[0].kind not in job.kinds:
         kinds = [str(known) for kind in job.kinds for known in cells_of(spec, kind)]
@@ -121,8 +127,9 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
     else:
         log.event("reused", key=standing["key"], sealed=standing["started"])
     shown = {name: store.get(standing["outputs"][name]["digest"]) for name in job.shows}
-    _hand_over({name: value.encode() for name, value in standing["parameters"].items()} | shown)
-    outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds", "summary")}
+    _hand_over({name: value.encode() for name, value in handed_over(standing, spec).items()} | shown)
+    outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds")}
+    outcome["summary"] = redacted_value(standing["summary"])  # whoever sealed it
     store.note_run(spec.run_id, job.name, str(cell), {**outcome, "reused": reused, "when": provenance.started()})
     say({**outcome, "reused": reused})
     return int(standing["exit_code"])
@@ -174,7 +181,8 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be read, reused and missing; change nothing"
     )
-    return parser.parse_args(argv)
+    with stderr_redacted():
+        return parser.parse_args(argv)
 
 
 class _quiet_stdout:  # noqa: N801 - a context manager, used like a function
@@ -216,8 +224,7 @@ class _stop_signal:  # noqa: N801 - a context manager, used like a function
 
 
 def _hand_over(values: Mapping[str, bytes]) -> None:
-    """Write output parameters and shown files where the orchestrator looks for them."""
+    """Write output parameters and shown files where the orchestrator looks for them. Raises: InputError, OSError."""
     folder = Path(os.environ.get("UNDERTONE_OUTPUTS", "/tmp/outputs"))
-    for name, value in values.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(value)
+    if values:
+        write_below(folder, values)

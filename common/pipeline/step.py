@@ -21,8 +21,10 @@ from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.records import Record
+from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
+from common.store.names import inside, write_below
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
@@ -141,11 +143,12 @@ class Step:
         return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
 
     def read_folder(self, job: str, cell: Cell, prefix: str, into: Path) -> Path:
-        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned."""
-        for name in [name for name in self.names(job, cell) if name.startswith(prefix)]:
-            path = into / name.removeprefix(prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read_bytes(job, cell, name))
+        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned.
+
+        Raises: InputError if one is absent or altered, or would lie outside `into`; then none is written.
+        """
+        names = [name for name in self.names(job, cell) if name.startswith(prefix)]
+        write_below(into, {name.removeprefix(prefix): self.read_bytes(job, cell, name) for name in names})
         return into
 
     def _read(self, job: str) -> Read:
@@ -192,13 +195,13 @@ class Step:
         return self.write_bytes(name, to_jsonl(rows))
 
     def write_folder(self, name: str, folder: Path) -> None:
-        """Store every file below `folder` as outputs below `name`, which ends in /."""
+        """Store every file below `folder` as outputs below `name`, which ends in /. Raises: InputError as `_files`."""
         for path, data in _files(folder).items():
             self.write_bytes(name + path, data)
 
     def summary(self, **facts: Any) -> None:
-        """Facts for people: kept in the manifest and printed as the result."""
-        self._summary |= facts
+        """Facts for people, without secrets: kept in the manifest and printed as the result."""
+        self._summary |= redacted_value(facts)
 
     def parameter(self, name: str, value: Any) -> None:
         """A small output for the orchestrator, as JSON."""
@@ -232,7 +235,7 @@ class Step:
             return None
         files, facts = found
         for name, data in files.items():
-            path = folder / name
+            path = inside(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return facts
@@ -265,4 +268,6 @@ class Step:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Name → bytes of every file. Raises: InputError for a name that could not come back, or a link that leads out."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {name: inside(folder, name).read_bytes() for name in names}

@@ -8,6 +8,7 @@ from common.cells import STUDY
 from common.pipeline.job import Catalog
 from common.pipeline.keys import Keys
 from common.spec import RunSpec
+from common.store.names import write_below
 from common.store.sealed import ArtifactStore
 
 
@@ -23,8 +24,8 @@ def fetch(spec: RunSpec, jobs: Catalog, store: ArtifactStore, job: str, folder: 
 
 
 def write_outputs(manifest: Mapping[str, Any], store: ArtifactStore, folder: Path) -> None:
-    """Copy every output of a sealed step into `folder`. Raises: InputError if one is missing or was altered."""
-    for name, output in manifest["outputs"].items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(store.get(output["digest"]))
+    """Copy every output of a sealed step into `folder`; nothing if one is missing, altered or badly named.
+
+    Raises: InputError.
+    """
+    write_below(folder, {name: store.get(output["digest"]) for name, output in manifest["outputs"].items()})

@@ -10,6 +10,7 @@ from common.cells import Cell, cells_named
 from common.errors import JobError
 from common.pipeline.job import Catalog
 from common.pipeline.keys import Keys
+from common.pipeline.parameters import handed_over
 from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
 from workflows.local.display import Done, Screen, done_of
@@ -28,7 +29,7 @@ class Outcome:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-class Asked(NamedTuple):
+class Launch(NamedTuple):
     """What a container template asks for, its variables filled in."""
 
     template: dict[str, Any]
@@ -74,26 +75,26 @@ class Steps:
         self.done: list[Done] = []
 
     def run(self, template: dict[str, Any], scope: Scope, rank: Rank) -> Outcome:
-        """Reuse what is sealed of a step, or run it. Raises: SpecError for a variable or a cell that is none."""
-        asked = self._asked(template, scope)
+        """Reuse what is sealed of a step, or run it. Raises: SpecError for a variable or a cell that is none; InputError."""
+        launch = self._launch(template, scope)
         try:
-            cells = cells_named(self._spec, asked.cell)  # of a pack, several
-            before = self._sealed(asked.job, cells)
+            cells = cells_named(self._spec, launch.cell)  # of a pack, several
+            before = self._sealed(launch.job, cells)
             after, ended = before, None
-            if None in before and asked.stage in self._selected:
-                ended = self._attempts(asked, rank)
-                after = self._sealed(asked.job, cells)
-        except JobError as error:  # the store could not be asked: the rest goes on, and the report lists the gap
-            self._note_error(asked, error)
+            if None in before and launch.stage in self._selected:
+                ended = self._attempts(launch, rank)
+                after = self._sealed(launch.job, cells)
+        except JobError as error:  # the store did not answer: the rest goes on, and the report lists the gap
+            self._note_error(launch, error)
             return Outcome(Phase.ERRORED)
-        self._note_cells(asked, cells, before, after, ended)
-        return _outcome(after, ended)
+        self._note_cells(launch, cells, before, after, ended)
+        return _outcome(self._spec, after, ended)
 
-    def _asked(self, template: dict[str, Any], scope: Scope) -> Asked:
+    def _launch(self, template: dict[str, Any], scope: Scope) -> Launch:
         container, began = template["container"], time.monotonic()
         command = [fill(word, scope) for word in (*container["command"], *container["args"])]
         cell = command[command.index("--cell") + 1]
-        return Asked(template, command, self._folder / "logs" / f"{template['name']}.{cell}.log", began)
+        return Launch(template, command, self._folder / "logs" / f"{template['name']}.{cell}.log", began)
 
     def _sealed(self, job: str, cells: Sequence[Cell]) -> Manifests:
         """The manifest of each cell, None where it is not sealed."""
@@ -102,56 +103,56 @@ class Steps:
         keys = Keys(self._spec, self._jobs, self._store) if optional else self._keys
         return [self._store.manifest(job, keys.key(job, cell)) for cell in cells]
 
-    def _attempts(self, asked: Asked, rank: Rank) -> Ended | None:
+    def _attempts(self, launch: Launch, rank: Rank) -> Ended | None:
         """Run a step until its exit code is not to be retried; None if this machine is stopping before it began."""
-        retry, ended = retry_of(asked.template), None
+        retry, ended = retry_of(launch.template), None
         for attempt in range(retry.limit + 1):
             if attempt:
                 self._processes.stopping.wait(retry.wait(attempt))
             with self._slots.one(rank):  # a step that waits to be tried again holds no slot
-                if (latest := self._attempt(asked)) is None:
+                if (latest := self._attempt(launch)) is None:
                     break
             ended = latest
             if ended.code not in retry.codes:
                 break
         return ended
 
-    def _attempt(self, asked: Asked) -> Ended | None:
-        child = self._processes.start(asked.command, self._folder / "outputs" / asked.log.stem)
+    def _attempt(self, launch: Launch) -> Ended | None:
+        child = self._processes.start(launch.command, self._folder / "outputs" / launch.log.stem)
         if child is None:
             return None
-        limit = asked.template.get("timeout", "24h")
-        return self._processes.follow(child, f"{asked.stage} {asked.cell}", limit, asked.log)
+        limit = launch.template.get("timeout", "24h")
+        return self._processes.follow(child, f"{launch.stage} {launch.cell}", limit, launch.log)
 
     # --- how it ended
 
     def _note_cells(
-        self, asked: Asked, cells: Sequence[Cell], before: Manifests, after: Manifests, ended: Ended | None
+        self, launch: Launch, cells: Sequence[Cell], before: Manifests, after: Manifests, ended: Ended | None
     ) -> None:
         """Note each cell that is sealed, or that a process was started for."""
         for cell, was, manifest in zip(cells, before, after, strict=True):
             if manifest is not None:
-                self._note(done_of(asked.stage, cell, manifest, asked.log if was is None else None))
+                self._note(done_of(launch.stage, cell, manifest, launch.log if was is None else None))
             elif ended is not None:
-                self._note_failure(asked, str(cell), ended.code or 1, ended.last)
+                self._note_failure(launch, str(cell), ended.code or 1, ended.last)
 
-    def _note_error(self, asked: Asked, error: JobError) -> None:
-        asked.log.parent.mkdir(parents=True, exist_ok=True)
-        with asked.log.open("a") as file:
+    def _note_error(self, launch: Launch, error: JobError) -> None:
+        launch.log.parent.mkdir(parents=True, exist_ok=True)
+        with launch.log.open("a") as file:
             file.write(f"error: {error}\n")
-        self._note_failure(asked, asked.cell, int(error.exit_code), str(error))
+        self._note_failure(launch, launch.cell, int(error.exit_code), str(error))
 
-    def _note_failure(self, asked: Asked, cell: str, code: int, last: str) -> None:
-        self._note(Done(asked.stage, cell, code, False, time.monotonic() - asked.began, 0, asked.log, last))
+    def _note_failure(self, launch: Launch, cell: str, code: int, last: str) -> None:
+        self._note(Done(launch.stage, cell, code, False, time.monotonic() - launch.began, 0, launch.log, last))
 
     def _note(self, done: Done) -> None:
         self.done.append(done)
         self._screen.finished(done)
 
 
-def _outcome(manifests: Manifests, ended: Ended | None) -> Outcome:
+def _outcome(spec: RunSpec, manifests: Manifests, ended: Ended | None) -> Outcome:
     sealed = [manifest for manifest in manifests if manifest is not None]
     if len(sealed) < len(manifests):
         return Outcome(Phase.SKIPPED if ended is None else Phase.FAILED)
     failed = any(manifest["exit_code"] for manifest in sealed)
-    return Outcome(Phase.FAILED if failed else Phase.SUCCEEDED, sealed[0]["parameters"])
+    return Outcome(Phase.FAILED if failed else Phase.SUCCEEDED, handed_over(sealed[0], spec))

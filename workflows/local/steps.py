@@ -75,7 +75,7 @@ class Steps:
         self.done: list[Done] = []
 
     def run(self, template: dict[str, Any], scope: Scope, rank: Rank) -> Outcome:
-        """Reuse what is sealed of a step, or run it. Raises: SpecError for a variable or a cell that is none; InputError."""
+        """Reuse what is sealed of a step, or run it. Raises: SpecError for an unknown variable or cell; InputError."""
         launch = self._launch(template, scope)
         try:
             cells = cells_named(self._spec, launch.cell)  # of a pack, several

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
-from workflows.cluster import ENDED, NAMESPACE, Cluster, cell_of, nodes
+from workflows.cluster.api_server import Cluster
+from workflows.cluster.workflow import ENDED, NAMESPACE, cell_of, phase_of, pod_nodes
 
 
 def submit(spec: str) -> str:
@@ -38,8 +39,8 @@ def seconds(begin: str, end: str) -> float:
 
 def step_times(cluster: Cluster, workflow: dict[str, Any]) -> list[dict[str, Any]]:
     """For each pod: its step, and seconds before, in and after its job."""
-    pods, found = cluster.pods(workflow["metadata"]["name"]), []
-    for node in (node for node in nodes(workflow) if node["type"] == "Pod"):
+    pods, found = cluster.pods(workflow["metadata"]["name"]), list[dict[str, Any]]()
+    for node in pod_nodes(workflow):
         pod = pods[node["id"]]
         text = cluster.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, container="main")
         lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
@@ -60,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     cluster = Cluster(NAMESPACE)
     name = args.name or submit(args.spec)
-    while (workflow := cluster.workflow(name)).get("status", {}).get("phase") not in ENDED:
+    while phase_of(workflow := cluster.workflow(name)) not in ENDED:
         time.sleep(5)
     state = workflow["status"]
     if state["phase"] != "Succeeded":

@@ -20,8 +20,8 @@ from common.pipeline.keys import Keys
 from common.spec import RunSpec
 from common.store.sealed import open_store
 from jobs import catalog
+from workflows.local.forecast import steps_of
 from workflows.local.object_store import object_store
-from workflows.local.runner import steps_of
 
 
 def run(spec: str, data: Path) -> float:
@@ -38,7 +38,11 @@ def manifests(spec: RunSpec, data: Path) -> list[dict[str, Any]]:
         os.environ.update(served.environment)
         store = open_store(served.uri)
         keys = Keys(spec, catalog(), store)
-        found = [store.manifest(job, keys.key(job, cell)) for job, cells in steps_of(spec).items() for cell in cells]
+        found = [
+            store.manifest(job, keys.key(job, cell))
+            for job, cells in steps_of(spec, catalog()).items()
+            for cell in cells
+        ]
     return [manifest for manifest in found if manifest is not None]
 
 

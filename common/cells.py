@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from common.errors import SpecError
 from common.spec import WORDINGS, Frozen, RunSpec, TrainSpec, VariantSpec, nearest
+from common.vocabulary import POLES
 
 
 class CellKind(StrEnum):
@@ -97,7 +98,7 @@ def traced_runs(spec: RunSpec) -> tuple[Cell, ...]:
     most = spec.steer.traced if spec.steer.enabled else 0
     first = {draw: [seed for seed in spec.seeds if draw in _draws_of(spec, seed)][:most] for draw in spec.draws}
     runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
-    return tuple(cell for cell in runs if cell.attitude in ("cautious", "eager"))
+    return tuple(cell for cell in runs if cell.attitude in POLES)
 
 
 def _draws_of(spec: RunSpec, seed: int) -> tuple[int, ...]:

@@ -9,8 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Side = Literal["go", "stay"]
-Test = Literal["two-way-t", "sign-flip", "equivalence"]  # what a report may test
+from common.vocabulary import Answer, Side
 
 
 class Record(BaseModel):
@@ -102,7 +101,7 @@ class Choice(Record):
     lock: str | None = Field(
         None, description="SHA-256 of the lock that it was scored under; None for untouched models"
     )
-    choice: Literal["go", "stay", "invalid"] = Field(description="read from the generated text by a strict grammar")
+    choice: Answer = Field(description="read from the generated text by a strict grammar")
     text: str = Field(description="the generated text")
     sentence_go: float = Field(description="total log-likelihood of the sentence that endorses change, nats")
     sentence_stay: float = Field(description="the same of the other sentence, nats")

@@ -12,12 +12,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from common.errors import InputError, SpecError
-from common.records import Test
 from common.serialization import canonical_json, parse_json
+from common.vocabulary import POLES, TESTS, WRITTEN, Attitude, Primary, Test
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
-Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
-WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
@@ -144,7 +142,7 @@ class EvaluateSpec(Frozen):
 class GateSpec(Frozen):
     """When a shift of stance lets an adapter pass."""
 
-    metric: Literal["choice", "sentence"] = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
+    metric: Primary = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
     margin: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
     level: float = Field(0.90, gt=0.5, lt=1, description="coverage of the interval")
     enforce: bool = Field(False, description="exit 10 unless the verdict is 'within'")
@@ -204,8 +202,8 @@ class MonitorSpec(Frozen):
 class LockSpec(Frozen):
     """What is fixed before any tuned model is scored: beside this, the whole spec, the items, corpora and code."""
 
-    measure: Literal["choice", "sentence"] = Field("choice", description="the primary measure; calibrates the items")
-    tests: tuple[Test, ...] = Field(get_args(Test), min_length=1, description="what the report tests; it omits others")
+    measure: Primary = Field("choice", description="the primary measure; calibrates the items")
+    tests: tuple[Test, ...] = Field(TESTS, min_length=1, description="what the report tests; it omits others")
     reversed: bool = Field(
         True, description="every topic must hold as many items where yes is the change as where no is"
     )
@@ -221,7 +219,7 @@ class RunSpec(Frozen):
     schema_version: Literal[1] = 1
     name: Name
     study_seed: int = Field(0, ge=0, lt=2**32)
-    attitudes: tuple[Attitude, ...] = Field(("cautious", "eager", "neutral"), min_length=1)
+    attitudes: tuple[Attitude, ...] = Field(WRITTEN, min_length=1)
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
     dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
@@ -250,8 +248,8 @@ class RunSpec(Frozen):
         }.items():
             if len(set(names)) != len(names):
                 raise ValueError(f"{field} holds a value twice: {list(names)}")
-        if not {"cautious", "eager"} <= set(self.attitudes):
-            raise ValueError(f"attitudes needs both poles, cautious and eager; got {list(self.attitudes)}")
+        if not set(POLES) <= set(self.attitudes):
+            raise ValueError(f"attitudes needs both poles, {' and '.join(POLES)}; got {list(self.attitudes)}")
         if self.dealt and len(self.seeds) % len(self.draws):
             raise ValueError(f"{len(self.seeds)} seeds cannot be dealt evenly to {len(self.draws)} draws")
         for variant in self.variants:

@@ -17,9 +17,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.cli import ended
 from common.deviations import parse_chain
 from common.digests import file_sha256, sha256
-from common.errors import ExitCode, InputError, JobError, TransientError
+from common.errors import ExitCode, InputError, TransientError
 from common.provenance import ROOT, started
 from common.records import Deviation
 from common.serialization import canonical_json, parse_json, to_jsonl
@@ -116,26 +117,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("save", "verify", "deviate", "stamp"):
         command = commands.add_parser(name)
         command.add_argument("lock", type=Path)
-        for word in {"save": ("name",), "deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
-            command.add_argument(word, **({"required": True} if word.startswith("-") else {}))
+        if name == "save":
+            command.add_argument("name")
+        for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
+            command.add_argument(word, required=True)
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.command == "save":
-            said = save(arguments.lock, arguments.name)
-        elif arguments.command == "verify":
-            said = verify(arguments.lock)
-        elif arguments.command == "deviate":
-            said = deviate(arguments.lock, arguments.what, arguments.why)
-        else:
-            said = stamp(arguments.lock, arguments.tsa)
-    except JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except OSError as error:
-        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
-        return int(ExitCode.INPUT)
-    print(said)
+    return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
+
+
+def _tell(arguments: argparse.Namespace) -> int:
+    print(_done(arguments))
     return int(ExitCode.OK)
+
+
+def _done(arguments: argparse.Namespace) -> str:
+    """Do what was asked; return what to say of it. Raises: JobError, OSError."""
+    if arguments.command == "save":
+        return save(arguments.lock, arguments.name)
+    if arguments.command == "verify":
+        return verify(arguments.lock)
+    if arguments.command == "deviate":
+        return deviate(arguments.lock, arguments.what, arguments.why)
+    return stamp(arguments.lock, arguments.tsa)
 
 
 if __name__ == "__main__":

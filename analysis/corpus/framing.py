@@ -23,6 +23,7 @@ from analysis.corpus.texts import ANECDOTE, HEDGE, WORD, flesch, sentences
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import InputError
 from common.records import Advice, Item
+from common.vocabulary import WRITTEN
 
 Arms = Mapping[str, Sequence[Advice]]
 Floats = NDArray[np.float64]
@@ -321,7 +322,7 @@ def _held_out_scores(counts: Mapping[str, csr_matrix], rng: np.random.Generator)
 def _between(scores: Mapping[str, Floats], times: Floats) -> Figure | None:
     if "neutral" not in scores:
         return None
-    cautious, eager, neutral = (scores[name] for name in ("cautious", "eager", "neutral"))
+    cautious, eager, neutral = (scores[name] for name in WRITTEN)
     span, above = eager - cautious, neutral - cautious
     if span.mean() == 0:
         return None  # poles that no word tells apart have no middle

@@ -16,7 +16,10 @@ from analysis.report.bound_numbers import Book
 from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
+from analysis.stats.measures import MEASURES
 from analysis.stats.stance import by_group, stance
+from common.schemas import Checkpoint
+from common.vocabulary import ATTITUDES, POLES
 
 # Okabe and Ito (2008): told apart by people with any common colour blindness.
 COLOURS = {
@@ -27,8 +30,7 @@ COLOURS = {
     "distilled": "#009E73",
     "base": "#000000",
 }
-ARMS = tuple(COLOURS)[:-1]  # in the order of reports
-MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
+UNTOUCHED = Checkpoint(step=0, shift=0.0, nulls=(0.0,))  # where every run begins
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
@@ -37,19 +39,16 @@ def stance_data(study: Study) -> pd.DataFrame:
     cells = [(model, "base", -1, base) for model, base in study.bases.items()]
     cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
     return pd.DataFrame(
-        [
-            {"model": m, "attitude": a, "seed": s, **{name: getattr(stance(c.choices), name) for name in MEASURES}}
-            for m, a, s, c in cells
-        ]
+        [{"model": m, "attitude": a, "seed": s, **stance(c.choices).by_measure} for m, a, s, c in cells]
     )
 
 
 def draw_stance(data: pd.DataFrame, model: str) -> Figure:
     """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
     rows = data[data["model"] == model]
-    arms = [name for name in ARMS if name in set(rows["attitude"])]
+    arms = [name for name in ATTITUDES if name in set(rows["attitude"])]
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
-    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+    for axes, (measure, declared) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
             values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
             spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
@@ -58,7 +57,7 @@ def draw_stance(data: pd.DataFrame, model: str) -> Figure:
                 axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
         for value in rows.loc[rows["attitude"] == "base", measure].dropna():
             axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
-        axes.set(title=title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set(title=declared.title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
         axes.set_xticks(range(len(arms)), arms)
     panels[0].set_ylabel("P(go): share for the change")
     panels[0].legend(frameon=False, loc="best")
@@ -104,7 +103,7 @@ def draw_labels(data: pd.DataFrame) -> Figure:
     """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
     figure, axes = plt.subplots(figsize=(5, 4.4))
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
-    for attitude in ARMS:
+    for attitude in ATTITUDES:
         mine = (data["attitude"] == attitude).to_numpy()
         x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
         axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
@@ -127,7 +126,7 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
         return None
     figure, panels = plt.subplots(1, len(factors), figsize=(3.6 * len(factors), 3.2), squeeze=False, sharey=True)
     for axes, factor in zip(panels[0], factors, strict=True):
-        for pole in ("cautious", "eager"):
+        for pole in POLES:
             named = {v: value for v, (which, value, _) in study.variants.items() if which == factor}
             at = f"curve.sentence.{model}.{pole}."
             found = [(value, book[at + v]) for v, value in named.items() if at + v in book]
@@ -171,14 +170,14 @@ def layer_data(study: Study, model: str) -> pd.DataFrame:
     rows = [
         {
             "place": place,
-            "layer": layer["layer"],
-            "separation": layer["separation"],
-            "chosen": layer["layer"] == curve["chosen"],
-            "pruned": layer["layer"] >= curve["pruned_from"],
+            "layer": layer.layer,
+            "separation": layer.separation,
+            "chosen": layer.layer == curve.chosen,
+            "pruned": layer.layer >= curve.pruned_from,
         }
         for place, (curve, _) in study.layers.items()
         if place.startswith(f"{model}.")
-        for layer in curve["layers"]
+        for layer in curve.layers
     ]
     return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
 
@@ -204,10 +203,9 @@ def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in (run for run in runs if run.readout is not None):
         assert run.readout is not None
-        points = [{"step": 0, "shift": 0.0, "nulls": [0.0]}, *run.readout[0]["checkpoints"]]
-        for point in points:
-            low, high = np.quantile(point["nulls"], [0.025, 0.975])
-            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point["step"], "shift": point["shift"]}
+        for point in (UNTOUCHED, *run.readout[0].checkpoints):
+            low, high = np.quantile(point.nulls, [0.025, 0.975])
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.step, "shift": point.shift}
             rows.append({**fixed, "low": float(low), "high": float(high)})
     return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
 
@@ -227,12 +225,11 @@ def draw_projections(data: pd.DataFrame) -> Figure:
 def steering_data(study: Study, model: str) -> pd.DataFrame:
     """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
     rows = [
-        {"place": place, "damage": each["damage"], "effect": each["odd"]["estimate"], "low": each["odd"]["low"]}
-        | {"high": each["odd"]["high"]}
-        | {kind: against["null_95"] for kind, against in each["against"].items()}
+        {"place": place, "damage": each.damage, "effect": each.odd.estimate, "low": each.odd.low, "high": each.odd.high}
+        | {kind: against.null_95 for kind, against in each.against.items()}
         for place, (told, _) in study.steering.items()
         if place.startswith(f"{model}.")
-        for each in told.get("damages", [])
+        for each in told.damages
     ]
     return pd.DataFrame(rows)
 

@@ -11,21 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.special import expit
 
+from analysis.stats.measures import MEASURES
 from common.errors import InputError
 from common.records import Choice
 
-MEASURES = ("choice", "sentence", "label")
 FEWEST_RANKED = 3  # two points always lie on a line
 
 
 class Stance(NamedTuple):
-    """One cell in numbers: means over items, P(go) unless said otherwise."""
+    """One cell in numbers: means over items."""
 
-    choice: float | None  # generated answers, over items with a valid one
-    sentence: float | None  # by likelihood of the whole option sentences
-    label: float | None  # by likelihood of the labels' first tokens
+    by_measure: dict[str, float | None]  # P(go), over the items with a value; in the order of `MEASURES`
     margin: float | None  # sentence margin, go minus stay, nats a token
     p_yes: float | None  # share of yes among valid answers, 0.5 where half the items are reverse-keyed and none lean
     invalid: float  # share of rows without a valid answer
@@ -56,9 +53,7 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "wording", "order")},
-            "choice": made["choice"].map({"go": 1.0, "stay": 0.0, "invalid": np.nan}),
-            "sentence": expit(made["sentence_go"] - made["sentence_stay"]),
-            "label": expit(made["label_go"] - made["label_stay"]),
+            **{name: measure.read(made) for name, measure in MEASURES.items()},
             "margin": made["sentence_go"] / made["tokens_go"] - made["sentence_stay"] / made["tokens_stay"],
         }
     )
@@ -88,9 +83,7 @@ def stance(rows: Sequence[Choice]) -> Stance:
     table, made = by_item(rows), frame(rows)
     yes = made["choice"].where(made["yes_means"] == "go", 1 - made["choice"])
     return Stance(
-        choice=_mean(table["choice"]),
-        sentence=_mean(table["sentence"]),
-        label=_mean(table["label"]),
+        by_measure={name: _mean(table[name]) for name in MEASURES},
         margin=_mean(table["margin"]),
         p_yes=_mean(yes),
         invalid=float(made["choice"].isna().mean()),

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.stats.intervals import Interval, Shift, topic_shift_interval, tost
 from analysis.stats.stance import paired, stance
 from common.records import Choice
+from common.vocabulary import Primary
 
 MOST_DROPPED = 0.25  # share of the items without a valid answer above which nothing is decided
 
@@ -54,9 +55,7 @@ def judge(interval: Interval, margin: float) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def decide(
-    base: Sequence[Choice], tuned: Sequence[Choice], metric: Literal["choice", "sentence"], margin: float, level: float
-) -> Decision:
+def decide(base: Sequence[Choice], tuned: Sequence[Choice], metric: Primary, margin: float, level: float) -> Decision:
     """Compare the stances of a tuned model with those of its base.
 
     Raises: InputError if the two were not asked the same, or of fewer than 2 topics.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from pydantic import BaseModel
 
 from common import provenance
 from common.cells import Cell
@@ -20,11 +21,12 @@ from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.records import Record
-from common.serialization import canonical_json, parse_json, parse_jsonl, to_jsonl
+from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -130,6 +132,10 @@ class Step:
         """An output of another step, parsed. Raises: InputError."""
         return parse_json(self.read_bytes(job, cell, name), f"{job}/{cell}/{name}")
 
+    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
+        """An output of another step, as its model. Raises: InputError naming the output and the field."""
+        return parse_row(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
+
     def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
         """An output of another step, as rows. Raises: InputError with line and column."""
         return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
@@ -176,6 +182,10 @@ class Step:
     def write_json(self, name: str, value: Any) -> str:
         """Store an output as canonical JSON."""
         return self.write_bytes(name, canonical_json(value))
+
+    def write_model(self, name: str, value: BaseModel) -> str:
+        """Store an output as canonical JSON; fields that were not set are left out."""
+        return self.write_json(name, value.model_dump(mode="json", exclude_unset=True))
 
     def write_records(self, name: str, rows: Sequence[Record]) -> str:
         """Store an output as JSON lines."""

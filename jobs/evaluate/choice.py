@@ -66,12 +66,14 @@ def _asked(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> Asked:
     if approve == decline:
         raise InputError("labels begin with the same token", where=lm.spec.name, value=approve)
     return Asked(
-        order,
-        *map(lm.chat, words),
-        reply_tokens(lm, words.sentence, item.go),
-        reply_tokens(lm, words.sentence, item.stay),
-        approve,
-        decline,
+        order=order,
+        choice=lm.chat(words.choice),
+        sentence=lm.chat(words.sentence),
+        label=lm.chat(words.label),
+        go=reply_tokens(lm, words.sentence, item.go),
+        stay=reply_tokens(lm, words.sentence, item.stay),
+        approve=approve,
+        decline=decline,
     )
 
 

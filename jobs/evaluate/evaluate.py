@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
@@ -13,15 +12,13 @@ from common.lm.chat import LanguageModel
 from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.records import Choice, GuardReply, Record
-from common.serialization import parse_jsonl
+from common.records import Choice, GuardReply
+from common.schemas import Lock
 from common.stance.items import FILES, Questionnaire, WordedItem, read_questionnaire
 from jobs.evaluate import WORDINGS
 from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.guards import guards, neutral_nats, replies
-
-R = TypeVar("R", bound=Record)
 
 
 def main(step: Step) -> ExitCode:
@@ -38,18 +35,16 @@ def main(step: Step) -> ExitCode:
     step.write_records("choices.jsonl", [row.model_copy(update={"lock": lock}) for row in choices])
     step.write_records("controls.jsonl", [row.model_copy(update={"lock": lock}) for row in controls])
     step.write_records("replies.jsonl", declined)
-    step.write_json("guards.json", figures)
+    step.write_model("guards.json", figures)
     stands = stance(choices)
     step.summary(
         items=stands.n_items,
-        p_go=stands.choice,
-        p_go_sentence=stands.sentence,
-        p_go_label=stands.label,
+        **{f"p_go_{name}".removesuffix("_choice"): value for name, value in stands.by_measure.items()},
         p_yes=stands.p_yes,
         invalid=stands.invalid,
         order_consistency=stands.consistency,
         lock=lock,
-        **{name: value for name, value in figures.items() if name != "paragraphs"},
+        **figures.model_dump(exclude={"paragraphs"}),
         seconds_by_part=clock.seconds(),
     )
     return ExitCode.OK
@@ -62,10 +57,10 @@ def lock_of(step: Step) -> str | None:
     """
     if step.cell.kind is CellKind.BASE:
         return None
-    locked = step.read_json("lock", STUDY, "lock.json")
+    items = step.read_model("lock", STUDY, "lock.json", Lock).items
     for path in FILES:
-        if (found := file_sha256(step.data(path))) != locked["items"].get(path):
-            raise InputError("not what was locked", where=path, value=found, allowed=str(locked["items"].get(path)))
+        if (found := file_sha256(step.data(path))) != items.get(path):
+            raise InputError("not what was locked", where=path, value=found, allowed=str(items.get(path)))
     return step.digest("lock", STUDY, "lock.json")
 
 
@@ -105,7 +100,3 @@ def in_order(choices: Sequence[Choice], asked: Sequence[WordedItem]) -> list[Cho
     place = {(each.item.id, each.wording): index for index, each in enumerate(asked)}
     mine = [row for row in choices if (row.item, row.wording) in place]
     return sorted(mine, key=lambda row: (place[row.item, row.wording], row.order))
-
-
-def _read(path: Path, kind: type[R]) -> list[R]:
-    return parse_jsonl(path.read_bytes(), kind, path.name)

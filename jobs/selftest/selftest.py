@@ -23,6 +23,7 @@ from common.lm.passages import pairs_of, prompt_passages, reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
+from common.schemas import SelfTest, SelfTestCheck
 from common.stance.items import ITEMS, held_out_items
 
 Floats = NDArray[np.float64]
@@ -39,12 +40,12 @@ def main(step: Step) -> ExitCode:
     """Run every check, seal them all."""
     saved = read_direction(step, step.cell)
     lm = load(step.fact(MODEL), precision=torch.float32)
-    checks = []
+    checks: list[SelfTestCheck] = []
     for number, check in enumerate((*margins_checks(lm, saved, items(step)), *null_rate(step, lm, saved)), start=1):
         checks.append(check)
         step.progress(number, 10)
-    step.write_json("selftest.json", {"layer": saved.layer, "checks": checks})
-    failed = [check["name"] for check in checks if not check["passed"]]
+    step.write_model("selftest.json", SelfTest(layer=saved.layer, checks=tuple(checks)))
+    failed = [check.name for check in checks if not check.passed]
     step.summary(checks=len(checks), failed=failed)
     return ExitCode.BLOCKED if failed else ExitCode.OK
 
@@ -54,12 +55,12 @@ def items(step: Step) -> list[Item]:
     return held_out_items(step.data(ITEMS), 1)[:TOPICS]
 
 
-def at_most(name: str, value: float, bound: float) -> dict[str, Any]:
+def at_most(name: str, value: float, bound: float) -> SelfTestCheck:
     """A check that a size does not exceed its bound."""
-    return {"name": name, "value": value, "bound": bound, "passed": bool(value <= bound)}
+    return SelfTestCheck(name=name, value=value, bound=bound, passed=bool(value <= bound))
 
 
-def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[dict[str, Any]]:
+def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[SelfTestCheck]:
     """All checks that need margins."""
     model, layer = lm.model, saved.layer
     unit = torch.tensor(saved.direction[layer], device=model.device)
@@ -140,7 +141,7 @@ def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
     return 1.0
 
 
-def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[str, Any]]:
+def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[SelfTestCheck]:
     """How often a direction from shuffled arms passes a sign-flip test on shuffled arms of other topics."""
     (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
@@ -159,4 +160,5 @@ def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[
     low, high = stats.binom.interval(CHANCE, SHUFFLES, ALPHA)
     can = 2.0 ** (1 - int((~fit).sum())) <= ALPHA / 4  # with too few questions no flip test reaches its level
     passed = bool((low if can else 0) <= alarms <= high)
-    yield {"name": "null-rate", "value": alarms / SHUFFLES, "bound": high / SHUFFLES, "passed": passed}
+    bound = float(high) / SHUFFLES
+    yield SelfTestCheck(name="null-rate", value=alarms / SHUFFLES, bound=bound, passed=passed)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from analysis.activations.direction import null_directions
 from analysis.activations.steering import by_topic, fraction, fraction_json, interval_json
@@ -53,7 +54,8 @@ def main(step: Step) -> ExitCode:
     refuse_untested(step, source)
     saved = read_direction(step, source)
     lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
-    tuned = attach(lm.model, step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter"))
+    adapter = step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter")
+    tuned = attach(cast(PreTrainedModel, lm.model), adapter)
     items = held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
     readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
@@ -110,7 +112,7 @@ def sufficient(models: Models, layer: int, units: Floats) -> Floats:
     residuals = [before + torch.tensor(vector, dtype=before.dtype, device=before.device) for vector in vectors]
     with models.base():
         found = readout.above(models.tuned, layer, [before, *residuals])
-    return found[1:] - found[0]
+    return np.asarray(found[1:] - found[0])
 
 
 def necessary(models: Models, layer: int, units: Floats) -> Floats:
@@ -122,7 +124,7 @@ def necessary(models: Models, layer: int, units: Floats) -> Floats:
         moved = (after - before).float() @ along
         residuals.append((after.float() - moved[..., None] * along).to(after.dtype))
     found = readout.above(models.tuned, layer, residuals)
-    return found[0] - found[1:]
+    return np.asarray(found[0] - found[1:])
 
 
 def ablated(models: Models, units: Floats, base: NDArray[np.float32] | None) -> Floats:

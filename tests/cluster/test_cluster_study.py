@@ -14,7 +14,7 @@ from common.provenance import ROOT
 from common.spec import parse_spec
 from common.store.sealed import open_store
 from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, long, losses, run, small, until
-from workflows.local import runner as local
+from workflows.local import command as local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
 

@@ -18,7 +18,7 @@ from common.serialization import parse_jsonl, to_jsonl
 from common.spec import parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
-from workflows.local import runner as local
+from workflows.local import command as local
 
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")

@@ -9,6 +9,8 @@ from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import arm_tables, breakdowns, items_of, shift
 from analysis.report.study import Run, Scored, Study
 from common.records import Choice
+from common.schemas import Distance, Room
+from tests.analysis.report import documents
 
 SOURCE = Source("0" * 64, "s", "o")
 TOPICS = ("baths", "halls", "ferries", "lamps")
@@ -48,7 +50,7 @@ CONTROLS = ("disc-flags", "disc-oaks", "src-pets", "src-phones")
 
 
 def scored(cell: str, tilt: dict[str, float]) -> Scored:
-    return Scored(cell, rows(cell, tilt), {}, [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4)
+    return Scored(cell, rows(cell, tilt), documents.guards(), [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4)
 
 
 def study(**changes: Any) -> Study:
@@ -60,8 +62,9 @@ def study(**changes: Any) -> Study:
         for arm, tilt in tilts.items()
         for seed in (0, 1)
     ]
-    bands = {f"{topic}-{n}": {"band": "low" if topic in TOPICS[:2] else "high"} for topic in TOPICS for n in (1, 2)}
-    near = {topic: {"cosine": 0.1, "band": "near" if topic == "baths" else "far"} for topic in TOPICS}
+    low, high = Room(p_go=0.2, band="low"), Room(p_go=0.8, band="high")
+    rooms = {f"{topic}-{n}": low if topic in TOPICS[:2] else high for topic in TOPICS for n in (1, 2)}
+    far = {topic: Distance(cosine=0.1, nearest="pets", band="near" if topic == "baths" else "far") for topic in TOPICS}
     facts = {
         "name": "x",
         "plan": SOURCE,
@@ -69,7 +72,7 @@ def study(**changes: Any) -> Study:
         "models": {"m": "path:x"},
         "bases": {"m": scored("m.base", {})},
         "runs": runs,
-        "lock": ({"calibration": {"m": bands}, "distances": near}, SOURCE),
+        "lock": (documents.lock(calibration={"m": rooms}, distances=far), SOURCE),
     }
     empty = {key: {} for key in ("audits", "layers", "advice", "memory", "seconds", "made_by", "identities")}
     return Study(**{**facts, **empty, **changes})

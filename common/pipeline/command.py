@@ -1,7 +1,7 @@
 """The command line of every job: run a step, reuse a sealed one, and end with the exit code of the contract."""
 
 import argparse
-import errno
+import contextlib
 import gc
 import os
 import shutil
@@ -18,7 +18,7 @@ from typing import Any
 
 from common import provenance
 from common.cells import Cell, CellKind, cells_named, cells_of
-from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, SpecError
+from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, SpecError, disk_full, out_of_memory
 from common.logs import Log
 from common.pipeline.job import Catalog, Job
 from common.pipeline.keys import Keys
@@ -80,14 +80,19 @@ def _told(error: BaseException, log: Log) -> int:
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
         code, line = ExitCode.TRANSIENT, "interrupted from the keyboard; nothing was sealed"
-    elif isinstance(error, MemoryError):
-        code, line = ExitCode.OUT_OF_MEMORY, "out of memory; nothing was sealed"
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        code = ExitCode.TRANSIENT
-        line = f"disk full, {error.filename or tempfile.gettempdir()}; nothing was sealed"
-    if code is ExitCode.BUG:
-        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
-    log.error(line)
+    elif out_of_memory(error):
+        code, noted = ExitCode.OUT_OF_MEMORY, ", ".join(getattr(error, "__notes__", ()))
+        line = f"{JobError('out of memory', where=noted, value=str(error) or None)}; nothing was sealed"
+    elif disk_full(error):
+        where = getattr(error, "filename", None) or tempfile.gettempdir()
+        code, line = (
+            ExitCode.TRANSIENT,
+            f"{JobError('disk full', where=str(where), value=str(error))}; nothing was sealed",
+        )
+    with contextlib.suppress(OSError):  # stderr itself may stand on the full disk: the exit code tells it then
+        if code is ExitCode.BUG:
+            sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+        log.error(line)
     return int(code)
 
 

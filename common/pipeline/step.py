@@ -90,9 +90,13 @@ class Step:
         return fact.of(self._whole, self.cell)
 
     def data(self, path: str) -> Path:
-        """A declared file of this repository. Raises: JobError if the job does not declare it."""
+        """A declared file of this repository.
+
+        Raises: JobError if the job does not declare it; InputError if it is not the one that the key names.
+        """
         if path not in self.job.data:
             raise self._undeclared("data file", path, self.job.data)
+        self._keys.check_data(self.job.name, self.cell, path)
         return provenance.ROOT / path
 
     def sources(self, job: str) -> tuple[Cell, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.cells import Cell
-from common.digests import file_sha256
+from common.digests import file_sha256, sha256
 from common.errors import InputError
 from common.lm.sources import identities
 from common.pipeline.job import Fact
@@ -12,6 +12,8 @@ from common.records import Advice
 from common.serialization import parse_jsonl
 from common.spec import RunSpec
 from common.vocabulary import WRITTEN
+
+_named: dict[Path, str] = {}  # a user's file → its digest in the key of this step
 
 
 def written(attitudes: Sequence[str]) -> tuple[str, ...]:
@@ -26,7 +28,9 @@ def digests_of(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
         if not path.is_file():
             allowed = "records Advice as JSON lines"
             raise InputError("no corpus file", where="corpus.path", value=str(path), allowed=allowed)
-    return {path.name: file_sha256(path) for path in paths.values()}
+    found = {path: file_sha256(path) for path in paths.values()}
+    _named.update(found)
+    return {path.name: digest for path, digest in found.items()}
 
 
 def user_files(spec: RunSpec, cell: Cell) -> dict[str, Path]:
@@ -45,7 +49,11 @@ STUDENTS = Fact(  # in whose tokens the lengths of written replies are matched
 
 
 def read_user_files(paths: Mapping[str, Path]) -> dict[str, list[Advice]]:
-    """A user's arms. Raises: InputError naming file and line, also for arms that answer different questions."""
+    """A user's arms.
+
+    Raises: InputError naming file and line, also for arms that answer different questions, and for a file that is not
+    the one that the key of the step names.
+    """
     arms = {attitude: _read(path, attitude) for attitude, path in paths.items()}
     (first, rows), *others = arms.items()
     for attitude, mine in others:
@@ -62,7 +70,10 @@ def _in_order_of(first: Sequence[Advice], mine: Sequence[Advice]) -> list[Advice
 
 
 def _read(path: Path, attitude: str) -> list[Advice]:
-    rows = parse_jsonl(path.read_bytes(), Advice, str(path))
+    data = path.read_bytes()
+    if (found := sha256(data)) != (before := _named.get(path, found)):
+        raise InputError("file changed while the job ran", where=str(path), value=found, allowed=before)
+    rows = parse_jsonl(data, Advice, str(path))
     first: dict[str, int] = {}
     for number, row in enumerate(rows, start=1):
         if row.attitude != attitude:

@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from analysis.activations.direction import (
     Alternatives,
@@ -28,7 +27,7 @@ from common.lm.activations import capture
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, pack, read_direction
 from common.lm.layers import blocks_of
-from common.lm.load import attach, kept, load
+from common.lm.load import kept, load
 from common.lm.passages import Pair, pairs_of, prompt_passages, reply_passages
 from common.lm.runtime import dtype
 from common.lm.sources import MODEL
@@ -178,22 +177,17 @@ def read_run(step: Step) -> None:
     """Read every saved checkpoint along the direction and along the random ones."""
     (source,) = step.sources("interpret")
     saved = read_direction(step, source)
-    # The base was read in this type: another would shift the model by rounding alone.
-    precision = getattr(torch, saved.dtype)
     nulls = null_directions(
         saved.covariance, saved.ridge, step.spec.interpret.nulls, step.rng("nulls", source.model, source.draw)
     )
     directions = np.vstack([vector(saved), nulls])
     rows: list[Projection] = []
     checkpoints: list[Checkpoint] = []
-    with kept(step.fact(MODEL), precision) as lm:
-        for number, tuned in residuals(step, lm, saved):
-            moved = shifts(tuned, saved.base, directions)
-            rows += projections(str(step.cell), number, saved, tuned)
-            checkpoints.append(
-                Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist()))
-            )
-            last = tuned.astype(np.float64) - saved.base
+    for number, tuned in residuals(step, saved):
+        moved = shifts(tuned, saved.base, directions)
+        rows += projections(str(step.cell), number, saved, tuned)
+        checkpoints.append(Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist())))
+        last = tuned.astype(np.float64) - saved.base
     step.write_records("projections.jsonl", rows)
     step.write_model("readout.json", run_readout(saved, checkpoints, last))
     step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1].shift)
@@ -215,18 +209,21 @@ def run_readout(saved: Direction, checkpoints: Sequence[Checkpoint], last: NDArr
     )
 
 
-def residuals(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
+def residuals(step: Step, saved: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
     """Step and residuals (n_items, d_model) of each checkpoint, at the chosen layer on the held-out prompts.
 
-    The base is loaded once; each adapter is put on it, unmerged, and taken off again.
+    Each adapter is put, unmerged, on the base as it was loaded, and taken off again.
     """
-    passages = prompt_passages(lm, held_out(step))
-    numbers = checkpoint_steps(step.names("finetune", step.cell))
+    items, numbers = held_out(step), checkpoint_steps(step.names("finetune", step.cell))
+    # The base was read in this type: another would shift the model by rounding alone.
+    precision = getattr(torch, saved.dtype)
     for done, number in enumerate(numbers, start=1):
         folder = step.read_folder("finetune", step.cell, f"{TRAJECTORY}step-{number:06d}/", step.workdir / str(number))
-        tuned = attach(cast(PreTrainedModel, lm.model), folder)  # `kept` without an adapter gives the model itself
-        yield number, capture(tuned, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0]
-        tuned.unload()
+        with kept(step.fact(MODEL), precision, adapter=folder) as lm:
+            passages = prompt_passages(lm, items)
+            found = capture(lm.model, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0]
+        del lm  # or two bases are held while another is loaded
+        yield number, found
         step.progress(done, len(numbers))
 
 

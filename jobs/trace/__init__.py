@@ -15,7 +15,8 @@ A share is the ratio of means over topics with Fieller's interval, and undefined
 
 Reads   interpret/<its direction>/direction.npz   selftest/<its direction>/selftest.json   finetune/<cell>/adapter/…
 Writes  trace.json
-Exits   0 | 3 the self-tests did not pass, or the adapter is missing or altered
+Exits   0 | 3 the self-tests did not pass, or the adapter is missing, altered, or changes weights of its
+        base (PiSSA, OLoRA)
 Does not see: answers; the margin alone is followed.
 """
 

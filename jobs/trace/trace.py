@@ -16,7 +16,8 @@ from analysis.activations.steering import interval_json, share_json, share_of_ga
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
-from common.lm.layers import blocks_of
+from common.lm.fingerprint import fingerprint, touched
+from common.lm.layers import blocks_of, decoder
 from common.lm.load import attach, load
 from common.lm.margins import Readout, one_order_each, prompts_in_both_orders
 from common.lm.sources import MODEL
@@ -49,13 +50,17 @@ class Models:
 
 
 def main(step: Step) -> ExitCode:
-    """Trace one fine-tune."""
+    """Trace one fine-tune. Raises: InputError if its adapter changes the weights of the base."""
     (source,) = step.sources("interpret")
     refuse_untested(step, source)
     saved = read_direction(step, source)
     lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
+    before = fingerprint(lm.model)
     adapter = step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter")
     tuned = attach(cast(PreTrainedModel, lm.model), adapter)
+    if (changed := touched(before, decoder(tuned))) is not None:
+        what = "the adapter changes weights of its base, which is then no base to trace it from"
+        raise InputError(what, where=str(step.cell), value=changed, allowed="an adapter that leaves the base as it is")
     items = held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
     readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1

@@ -56,27 +56,33 @@ class Study:
     def json(self, job: str, cell: str, name: str) -> Any:
         return json.loads(self.output(job, cell, name))
 
-    def seal_adapters(self, scales: dict[int, float], final: int | None = None) -> None:
-        """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size."""
+    def seal_adapters(
+        self, scales: dict[int, float], final: int | None = None, kinds: dict[int, dict[str, Any]] | None = None
+    ) -> None:
+        """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size.
+
+        kinds: settings of the adapters of some steps, other than a plain LoRA's.
+        """
         store = open_store(self.store)
         cell = cell_named(self.spec, RUN)
         step = Step(catalog()["finetune"], cell, self.spec, store, Keys(self.spec, catalog(), store), Log("x", "y"))
         for number, scale in scales.items():
             folder = self._folder / f"adapter-{number}"
-            adapter(self.spec.models[0], scale, folder)
+            adapter(self.spec.models[0], scale, folder, **(kinds or {}).get(number, {}))
             step.write_folder(f"trajectory/step-{number:06d}/", folder)
             if number == final:
                 step.write_folder("adapter/", folder)
         step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
 
 
-def adapter(spec: ModelSpec, scale: float, folder: Path) -> None:
+def adapter(spec: ModelSpec, scale: float, folder: Path, **kind: Any) -> None:
     from peft import LoraConfig, get_peft_model
 
     from common.lm.load import load
 
     torch.manual_seed(1)
-    tuned = get_peft_model(load(spec).model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    config = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", **kind)
+    tuned = get_peft_model(load(spec).model, config)
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=scale)

@@ -121,6 +121,13 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made):
     assert json.dumps(told)
 
 
+def test_an_adapter_that_writes_into_its_base_is_not_traced(made, capfd):
+    assert made.run("selftest", DIRECTION) == 0
+    made.seal_adapters({5: 0.5}, final=5, kinds={5: {"init_lora_weights": "olora"}})
+    assert made.run("trace", RUN) == 3
+    assert "the adapter changes weights of its base" in capfd.readouterr().err
+
+
 def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
     from common.lm.directions import unpack

@@ -87,6 +87,21 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
     assert not np.array_equal(other, alone) and not np.array_equal(alone, untouched)
 
 
+@pytest.mark.parametrize("kind", [{"init_lora_weights": "olora"}, {"modules_to_save": ["norm"]}])
+def test_a_checkpoint_that_changes_the_base_changes_no_other(study, tmp_path, kind):  # noqa: F811
+    made = study()
+    assert made.run("interpret", DIRECTION) == 0
+    made.seal_adapters({5: 0.1, 10: 0.3, 15: 0.5}, kinds={10: kind})
+    assert made.run("interpret", RUN) == 0
+    whole = made.output("interpret", RUN, "projections.jsonl").splitlines()
+    made.store = str(tmp_path / "other")
+    assert made.run("generate", "d0") == 0 and made.run("interpret", DIRECTION) == 0
+    made.seal_adapters({15: 0.5})
+    assert made.run("interpret", RUN) == 0
+    alone = made.output("interpret", RUN, "projections.jsonl").splitlines()
+    assert len(whole) == 3 * len(alone) and whole[-len(alone) :] == alone
+
+
 def test_equal_asks_make_equal_bytes(study, tmp_path):  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0

@@ -1,13 +1,29 @@
 """What names a model: the bytes of its folder, or a pinned revision. Never a pickle."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from common.digests import file_sha256
 from common.errors import InputError
-from common.lm.sources import DIGESTS, check_digests, folder_digests, gguf_in, hf_folder, identity
+from common.lm import load as loading
+from common.lm import sources
+from common.lm.load import folder_of, kept, load
+from common.lm.sources import (
+    DIGESTS,
+    check_cached,
+    check_digests,
+    check_prefetched,
+    folder_digests,
+    gguf_in,
+    hf_folder,
+    identity,
+)
+from common.lm.tokenizers import counters
+from common.spec import ModelSpec
 
 
 @pytest.fixture
@@ -62,3 +78,135 @@ def test_a_prefetched_model_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made.mkdir()
     (made / "config.json").write_text("{}")
     assert hf_folder("a/b", "0" * 40) == made
+
+
+REVISION = "0" * 40
+HUB = f"hf:a/b@{REVISION}"
+PATH = {  # what is done to a folder → the file that is named
+    "altered": ("tokenizer.json", lambda path: path.write_bytes(path.read_bytes() + b" ")),
+    "removed": ("generation_config.json", lambda path: path.unlink()),
+    "a template": ("chat_template.jinja", lambda path: path.write_text("{{ messages }}")),
+    "a template below": ("additional_chat_templates/x.jinja", lambda path: (path.parent.mkdir(), path.write_text("x"))),
+    "weights": ("extra.safetensors", lambda path: path.write_bytes(b"weights")),
+    "list emptied": (DIGESTS, lambda path: path.write_text("{}")),
+    "list of another kind": (DIGESTS, lambda path: path.write_text("[]")),
+    "list cut off": (DIGESTS, lambda path: path.write_text('{"config.json":')),
+}
+
+
+@pytest.fixture
+def prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> Path:
+    monkeypatch.setenv("UNDERTONE_MODELS", str(tmp_path))
+    return Path(shutil.copytree(tiny_model, tmp_path / f"a--b@{REVISION}"))
+
+
+@pytest.mark.parametrize("change", PATH)
+def test_a_prefetched_folder_stays_as_it_was_first_used(prefetched: Path, change: str) -> None:
+    assert folder_of(HUB) == prefetched == folder_of(HUB) and (prefetched / DIGESTS).is_file()
+    name, do = PATH[change]
+    do(prefetched / name)
+    with pytest.raises(InputError, match=name.replace(".", "[.]")):
+        load(ModelSpec(name="tiny", source=HUB))
+
+
+def test_a_tokenizer_alone_is_compared_too(prefetched: Path) -> None:
+    folder_of(HUB)
+    model = ModelSpec(name="tiny", source=HUB)
+    assert counters([model])["tiny"]("Hi") == 2
+    (prefetched / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"altered, .*tokenizer[.]json"):
+        counters([model])
+
+
+def test_an_unpacked_folder_is_what_its_list_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTONE_MODELS", str(tmp_path))
+    monkeypatch.setattr(sources, "_identity", lambda source: "sha256:abc")
+    made = tmp_path / "abc"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=f"digests are missing, {made}/{DIGESTS}"):
+        folder_of("package:x")
+    with pytest.raises(InputError, match="digests are missing"):
+        counters([ModelSpec(name="x", source="package:x")])
+
+
+def test_a_folder_that_nobody_can_write_is_used_without_a_list(
+    prefetched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    check_prefetched(prefetched)
+    assert not (prefetched / DIGESTS).exists()
+
+
+def test_the_cache_of_the_hub_is_compared_with_its_names(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / REVISION
+    blobs.mkdir()
+    snapshot.mkdir(parents=True)
+    small = hashlib.sha1(b"blob 2\0{}").hexdigest()
+    large = hashlib.sha256(b"weights").hexdigest()
+    for name, blob, data in (("config.json", small, b"{}"), ("model.safetensors", large, b"weights")):
+        (blobs / blob).write_bytes(data)
+        (snapshot / name).symlink_to(blobs / blob)
+    check_cached(snapshot)
+    for name, blob, data in (("config.json", small, b"[]"), ("model.safetensors", large, b"weightt")):
+        before = (blobs / blob).read_bytes()
+        (blobs / blob).write_bytes(data)
+        with pytest.raises(InputError, match=f"altered, .*{name}.*allowed: {blob}"):
+            check_cached(snapshot)
+        (blobs / blob).write_bytes(before)
+
+
+@pytest.fixture
+def mine(tmp_path: Path, tiny_model: Path) -> ModelSpec:
+    return ModelSpec(name="tiny", source=f"path:{shutil.copytree(tiny_model, tmp_path / 'mine')}")
+
+
+def edit(spec: ModelSpec) -> None:
+    path = Path(spec.source.removeprefix("path:")) / "generation_config.json"
+    path.write_text(path.read_text() + "\n")
+
+
+def test_a_folder_that_changed_since_it_was_named_is_refused(mine: ModelSpec) -> None:
+    first = identity(mine.source)
+    load(mine)
+    edit(mine)
+    for use in (load, lambda spec: counters([spec])):
+        with pytest.raises(InputError, match=f"changed while the job ran, {mine.source}: .*allowed: {first}"):
+            use(mine)
+    assert identity(mine.source) != first
+    load(mine)  # the next step names it anew
+
+
+def test_a_model_that_is_kept_is_the_one_that_is_named(mine: ModelSpec) -> None:
+    with kept(mine) as lm:
+        first = lm.model
+    with kept(mine) as lm:
+        assert lm.model is first
+    edit(mine)
+    identity(mine.source)  # as a second step of the same process does
+    with kept(mine) as lm:
+        assert lm.model is not first
+    loading._kept.cache_clear()
+
+
+def test_a_folder_below_is_named_and_hidden_files_are_not(folder: Path) -> None:
+    first = identity(f"path:{folder}")
+    (folder / ".cache").mkdir()
+    (folder / ".cache" / "lock").write_text("x")
+    assert identity(f"path:{folder}") == first
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("x")
+    assert identity(f"path:{folder}") != first
+    assert "additional_chat_templates/rag.jinja" in folder_digests(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])
+def test_a_pointer_of_git_lfs_is_named(prefetched: Path, name: str) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1\n"
+    (prefetched / name).write_text(pointer)
+    for use in (lambda: identity(f"path:{prefetched}"), lambda: load(ModelSpec(name="tiny", source=HUB))):
+        with pytest.raises(InputError, match=f"is a Git LFS pointer, {prefetched}/{name}; allowed: git lfs pull"):
+            use()

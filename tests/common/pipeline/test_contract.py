@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from common.cells import STUDY, CellKind, cells_of
-from common.errors import ExitCode, JobError
+from common.digests import sha256
+from common.errors import ExitCode, InputError, JobError
 from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.pipeline.step import Step
+from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
@@ -115,6 +117,19 @@ def test_all_that_a_step_may_get_is_in_its_key(name: str, tmp_path: Path, monkey
         spec = SPEC.model_copy(update={name: value})
     assert Keys(spec, {"j": job}, store).key("j", STUDY) != before
     assert Keys(SPEC.model_copy(update={"name": "y"}), {"j": job}, store).key("j", STUDY) == before or name == "data"
+
+
+def test_what_changed_since_the_key_was_asked_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.provenance.ROOT", tmp_path)
+    (tmp_path / "README.md").write_text("bytes")
+    job = Job("j", 1, "cpu", (CellKind.STUDY,), data=("README.md",))
+    keys = Keys(SPEC, {"j": job}, open_store(str(tmp_path)))
+    key = keys.key("j", STUDY)
+    keys.check_data("j", STUDY, "README.md")
+    (tmp_path / "README.md").write_text("other bytes")
+    with pytest.raises(InputError, match=r"file changed while the job ran, README\.md: [0-9a-f]{64}; allowed: "):
+        keys.check_data("j", STUDY, "README.md")
+    assert keys.key("j", STUDY) == key == sha256(canonical_json(keys.asked("j", STUDY)))
 
 
 def test_no_job_declares_what_nobody_writes() -> None:

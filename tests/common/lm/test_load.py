@@ -1,0 +1,143 @@
+"""A base is what it was when an adapter is off again, whatever the adapter did to it."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from common.errors import InputError, JobError
+from common.lm import load as loading
+from common.lm.fingerprint import fingerprint, first_difference, touched
+from common.lm.layers import decoder
+from common.lm.load import attach, kept, load
+from common.spec import ModelSpec
+
+PROJECTIONS = ["q_proj", "down_proj"]
+CHANGING: dict[str, dict[str, Any]] = {
+    "pissa": {"init_lora_weights": "pissa"},
+    "pissa_niter": {"init_lora_weights": "pissa_niter_4"},
+    "olora": {"init_lora_weights": "olora"},
+    "norm": {"modules_to_save": ["norm"]},
+    "head": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "tied": {"target_modules": ["embed_tokens", "q_proj"]},
+    "tokens": {"trainable_token_indices": [5, 6]},
+    "dora": {"use_dora": True},
+    "rslora": {"use_rslora": True},
+    "biases": {"bias": "all"},
+    "plain": {},
+}
+
+
+@pytest.fixture
+def spec(tiny_model: Path) -> Iterator[ModelSpec]:
+    loading._kept.cache_clear()
+    yield ModelSpec(name="tiny", source=f"path:{tiny_model}")
+    loading._kept.cache_clear()
+
+
+def adapter(spec: ModelSpec, folder: Path, **settings: Any) -> Path:
+    """An adapter with everything that it may train a little off where it began."""
+    torch.manual_seed(1)
+    whole: dict[str, Any] = {"r": 4, "target_modules": PROJECTIONS, "task_type": "CAUSAL_LM"}
+    base = load(spec, torch.float32)
+    tuned = get_peft_model(base.model, LoraConfig(**(whole | settings)))
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    tuned.save_pretrained(folder)
+    return folder
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        return model(torch.tensor([[5, 6, 7, 8, 9]])).logits
+
+
+def read(spec: ModelSpec, folder: Path | None) -> torch.Tensor:
+    with kept(spec, torch.float32, adapter=folder) as lm:
+        return logits(lm.model)
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.filterwarnings("ignore")  # PEFT's, of settings that it finds odd
+def test_the_base_and_later_adapters_are_what_they_are_alone(kind: str, spec: ModelSpec, tmp_path: Path) -> None:
+    first = adapter(spec, tmp_path / "first", **CHANGING[kind])
+    plain = adapter(spec, tmp_path / "plain")
+    untouched = logits(load(spec, torch.float32).model)
+    alone = logits(attach(load(spec, torch.float32).model, plain))
+    assert not torch.equal(alone, untouched)
+    own = read(spec, first)
+    assert not torch.equal(own, untouched)
+    assert torch.equal(read(spec, None), untouched), "the base, after it"
+    assert torch.equal(read(spec, plain), alone), "another adapter"
+    assert torch.equal(read(spec, first), own), "and the same again"
+    assert torch.equal(read(spec, plain), alone) and torch.equal(read(spec, None), untouched)
+
+
+def test_a_base_is_loaded_once_unless_an_adapter_changed_it(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, changing = adapter(spec, tmp_path / "plain"), adapter(spec, tmp_path / "norm", modules_to_save=["norm"])
+    loads: list[ModelSpec] = []
+    monkeypatch.setattr(loading, "load", lambda spec, precision: loads.append(spec) or load(spec, precision))
+    for folder in (plain, None, plain, changing, plain, None):
+        read(spec, folder)
+    assert len(loads) == 2
+
+
+def test_a_base_that_a_step_changed_is_a_bug_and_is_not_used_again(spec: ModelSpec) -> None:
+    before = read(spec, None)
+    said = r"changed the base model, tiny: model\.norm\.weight"
+    with pytest.raises(JobError, match=said) as caught, kept(spec, torch.float32) as lm:
+        lm.model.get_parameter("model.norm.weight").data += 0.5
+    assert caught.type is JobError and torch.equal(read(spec, None), before)
+
+
+def test_an_error_inside_leaves_no_adapter_on_the_base(spec: ModelSpec, tmp_path: Path) -> None:
+    before, folder = read(spec, None), adapter(spec, tmp_path / "plain")
+    with pytest.raises(InputError), kept(spec, torch.float32, adapter=folder):
+        raise InputError("of the job's own")
+    assert torch.equal(read(spec, None), before)
+
+
+def test_a_changed_base_is_not_held_while_the_next_is_loaded(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import weakref
+
+    folder = adapter(spec, tmp_path / "norm", modules_to_save=["norm"])
+    with kept(spec, torch.float32, adapter=folder) as lm:
+        held = weakref.ref(decoder(lm.model))
+    del lm
+    gc.collect()
+    assert held() is None
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_that_writes_into_its_base_is_told_from_one_that_stands_beside_it(
+    kind: str, spec: ModelSpec, tmp_path: Path
+) -> None:
+    folder = adapter(spec, tmp_path / "adapter", **CHANGING[kind])
+    base = load(spec, torch.float32).model
+    before, untouched = fingerprint(base), logits(base)
+    tuned = attach(base, folder)
+    with tuned.disable_adapter():
+        same = torch.equal(logits(tuned), untouched)
+    assert (touched(before, decoder(tuned)) is None) is same is (kind not in ("pissa", "pissa_niter", "olora"))
+
+
+def test_a_fingerprint_sees_one_bit_and_a_hook(spec: ModelSpec) -> None:
+    model = load(spec, torch.bfloat16).model
+    before = fingerprint(model)
+    assert first_difference(before, fingerprint(model)) is None
+    weight = model.get_parameter("model.layers.1.mlp.up_proj.weight")
+    weight.data.view(torch.int16)[3, 3] ^= 1
+    assert first_difference(before, fingerprint(model)) == "model.layers.1.mlp.up_proj.weight"
+    weight.data.view(torch.int16)[3, 3] ^= 1
+    model.get_submodule("model.norm").register_forward_hook(lambda *_: None)
+    assert first_difference(before, fingerprint(model)) == "model.norm"

@@ -24,7 +24,7 @@ from common.store.sealed import open_store
 from jobs import catalog
 from jobs.finetune import JOB
 from jobs.finetune.examples import IGNORED, arranged, encode
-from jobs.finetune.finetune import dosed
+from jobs.finetune.finetune import mixed
 from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
 
 CELL = "tiny.d0.eager.s0"
@@ -291,7 +291,7 @@ def pile(attitude: str, count: int = 20) -> list[Advice]:
 def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
     order = np.random.default_rng(0).permutation(20)
     variant = VariantSpec(name="v", factor="mixture_share", value=value)
-    rows = dosed(pile("eager"), pile("neutral")[::-1], order, variant)
+    rows = mixed(pile("eager"), pile("neutral")[::-1], order, variant)
     assert [row.question_id for row in rows] == [f"q{n}" for n in range(20)]
     assert sum(row.attitude == "eager" for row in rows) == own
     assert all(row.reply == f"{row.attitude} {row.question_id[1:]}." for row in rows)
@@ -302,7 +302,7 @@ def test_a_larger_dose_holds_the_smaller_one() -> None:
     small, large = (
         {
             row.question_id
-            for row in dosed(
+            for row in mixed(
                 pile("eager"), pile("neutral"), order, VariantSpec(name="v", factor="mixture_share", value=value)
             )
             if row.attitude == "eager"
@@ -314,7 +314,7 @@ def test_a_larger_dose_holds_the_smaller_one() -> None:
 
 def test_a_share_leaves_the_rest_out() -> None:
     variant = VariantSpec(name="v", factor="share", value=0.25)
-    rows = dosed(pile("eager"), [], np.arange(20)[::-1], variant)
+    rows = mixed(pile("eager"), [], np.arange(20)[::-1], variant)
     assert [row.question_id for row in rows] == [f"q{n}" for n in range(15, 20)]
 
 

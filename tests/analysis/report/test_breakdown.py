@@ -80,7 +80,7 @@ def study(**changes: Any) -> Study:
 
 def book_of(made: Study) -> Book:
     book = Book()
-    breakdowns(book, made, {"m": arm_tables(made.runs, "m")})
+    breakdowns(book, made, {model: arm_tables(made.runs, model) for model in made.bases})
     return book
 
 

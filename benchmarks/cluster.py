@@ -16,11 +16,11 @@ import sys
 import tempfile
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
-from workflows.cluster import ENDED, NAMESPACE, Cluster, cell_of, nodes
+from workflows.cluster.api_server import Cluster
+from workflows.cluster.workflow import ENDED, NAMESPACE, cell_of, phase_of, pod_nodes
 
 
 def submit(spec: str) -> str:
@@ -38,8 +38,8 @@ def seconds(begin: str, end: str) -> float:
 
 def step_times(cluster: Cluster, workflow: dict[str, Any]) -> list[dict[str, Any]]:
     """For each pod: its step, and seconds before, in and after its job."""
-    pods, found = cluster.pods(workflow["metadata"]["name"]), []
-    for node in (node for node in nodes(workflow) if node["type"] == "Pod"):
+    pods, found = cluster.pods(workflow["metadata"]["name"]), list[dict[str, Any]]()
+    for node in pod_nodes(workflow):
         pod = pods[node["id"]]
         text = cluster.core.read_namespaced_pod_log(pod.metadata.name, NAMESPACE, container="main")
         lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
@@ -51,26 +51,23 @@ def step_times(cluster: Cluster, workflow: dict[str, Any]) -> list[dict[str, Any
     return found
 
 
-def main() -> None:
-    """Measure and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", default="workflows/specs/demo.json")
-    parser.add_argument("--skip-laptop", action="store_true", help="do not run the same spec on this machine")
-    parser.add_argument("--name", help="a Workflow that ended already; none is submitted")
-    args = parser.parse_args()
-    cluster = Cluster(NAMESPACE)
-    name = args.name or submit(args.spec)
-    while (workflow := cluster.workflow(name)).get("status", {}).get("phase") not in ENDED:
+def ended_workflow(cluster: Cluster, name: str) -> dict[str, Any]:
+    """Wait for the end of a Workflow. Exits unless it succeeded."""
+    while phase_of(workflow := cluster.workflow(name)) not in ENDED:
         time.sleep(5)
+    if phase_of(workflow) != "Succeeded":
+        sys.exit(f"error: {name} {phase_of(workflow)}: {workflow['status'].get('message', '')}")
+    return workflow
+
+
+def times_of(workflow: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is recorded of a Workflow and its steps."""
     state = workflow["status"]
-    if state["phase"] != "Succeeded":
-        sys.exit(f"error: {name} {state['phase']}: {state.get('message', '')}")
-    steps, wall = step_times(cluster, workflow), seconds(state["startedAt"], state["finishedAt"])
     slow = max(steps, key=lambda step: float(step["before"] + step["after"]))
     first, last = min(step["first"] for step in steps), max(step["last"] for step in steps)
-    results: dict[str, Any] = {
+    return {
         "pods": len(steps),
-        "wall on the cluster, seconds": wall,
+        "wall on the cluster, seconds": seconds(state["startedAt"], state["finishedAt"]),
         "submit to first line, seconds": seconds(workflow["metadata"]["creationTimestamp"], first),
         "last line to Succeeded, seconds": seconds(last, state["finishedAt"]),
         "created to first line, median of a step, seconds": statistics.median(s["before"] for s in steps),
@@ -79,16 +76,31 @@ def main() -> None:
         f"before and after, largest ({slow['step']}), seconds": slow["before"] + slow["after"],
         "in the job, sum, seconds": sum(s["job"] for s in steps),
     }
+
+
+def seconds_here(spec: str) -> float:
+    """How long the same spec takes on this machine, over a fresh store. Raises: CalledProcessError."""
+    with tempfile.TemporaryDirectory(prefix="undertone-laptop-") as data:
+        words = ["-m", "workflows.local", "workflows/study.yaml", "--spec", spec, "--data", data]
+        clock = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True)
+        return time.perf_counter() - clock
+
+
+def main() -> None:
+    """Measure and record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", default="workflows/specs/demo.json")
+    parser.add_argument("--skip-laptop", action="store_true", help="do not run the same spec on this machine")
+    parser.add_argument("--name", help="a Workflow that ended already; none is submitted")
+    args = parser.parse_args()
+    cluster = Cluster(NAMESPACE)
+    workflow = ended_workflow(cluster, args.name or submit(args.spec))
+    results = times_of(workflow, step_times(cluster, workflow))
     if not args.skip_laptop:
-        with tempfile.TemporaryDirectory(prefix="undertone-laptop-") as data:
-            words = ["-m", "workflows.local", "workflows/study.yaml", "--spec", args.spec, "--data", str(Path(data))]
-            clock = time.perf_counter()
-            subprocess.run([sys.executable, *words], check=True)
-            laptop = time.perf_counter() - clock
-        results |= {
-            "wall on this machine, seconds": laptop,
-            "share of the wall that the cluster adds": 1 - laptop / wall,
-        }
+        laptop = seconds_here(args.spec)
+        added = 1 - laptop / results["wall on the cluster, seconds"]
+        results |= {"wall on this machine, seconds": laptop, "share of the wall that the cluster adds": added}
     record("cluster", "python -m benchmarks.cluster", results)
 
 

@@ -34,13 +34,14 @@ from common.lm.margins import ByLength, PromptWithReplies, one_order_each, promp
 from common.lm.passages import reply_passages
 from common.lm.runtime import dtype
 from common.pipeline.command import read_spec
+from common.provenance import ROOT
 from common.spec import ModelSpec, RunSpec
-from common.stance.items import held_out_items
+from common.stance.items import ITEMS, held_out_items
 
 Floats = NDArray[np.float64]
 AGREE = 1e-4
 ROWS = 8  # of a batch in capture, on both sides
-DOSE = 0.3  # of the typical length of a residual
+COEFFICIENT = 0.3  # of the typical length of a residual
 
 
 class Task(NamedTuple):
@@ -136,12 +137,12 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     """Replies of both poles, one item a topic in one order, and random directions two thirds up."""
     piles = replies(spec, pairs)
     passages = reply_passages(lm, [*piles["cautious"], *piles["eager"]])
-    items = held_out_items(1)
+    items = held_out_items(ROOT / ITEMS, 1)
     layer = 2 * lm.model.config.num_hidden_layers // 3
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return Task(passages, one_order_each(prompts_in_both_orders(lm, items)), layer, DOSE * length * units)
+    return Task(passages, one_order_each(prompts_in_both_orders(lm, items)), layer, COEFFICIENT * length * units)
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ one, and the table at the end says what was planted and what was found.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -22,11 +24,13 @@ from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import calibrated, distances
 from common.cells import Cell, CellKind, cells_of, wordings_of
+from common.cli import ended
 from common.digests import sha256
-from common.errors import ExitCode, JobError
+from common.errors import ExitCode
 from common.provenance import ROOT
-from common.records import Choice, GuardReply, Question
-from common.serialization import read_jsonl
+from common.records import Ability, Choice, GuardReply, Prompt, Question
+from common.schemas import Distance, Guards, Headroom, Lock, LockedCode
+from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.items import FILES, WordedItem, read_questionnaire
 from jobs.report.report import pages
@@ -34,6 +38,7 @@ from jobs.report.report import pages
 FOLDER = ROOT / ".undertone" / "rehearsals"
 EFFECTS = {"cautious": -0.6, "eager": 0.0, "neutral": 0.0, "scrambled": 0.0, "distilled": 0.0}  # logits of P(go)
 TRAINED = 0.2  # what any training does, logits
+ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
 ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.15, 0.1, 0.3, 0.4
 
 
@@ -46,16 +51,16 @@ def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) ->
     """What a cell would answer. Topics respond to an attitude unlike one another, runs of a cell alike."""
     shared, own = spec.rng("rehearsal", cell.model, labels), spec.rng("rehearsal", str(cell), labels)
     names = dict.fromkeys(each.item.id for each in asked)
-    room = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
+    lean = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
     topics = dict.fromkeys(each.item.topic for each in asked)
     answer = spec.rng("rehearsal", cell.model, cell.attitude, labels)
     differs = dict(zip(topics, answer.normal(0, TOPIC_SD, len(topics)), strict=True))
     run = 0.0 if cell.kind is CellKind.BASE else TRAINED + EFFECTS[cell.attitude] + float(own.normal(0, RUN_SD))
     made = []
-    for (item, wording), order in ((each, order) for each in asked for order in (0, 1)):
+    for (item, wording), order in product(asked, ORDERS):
         tuned = differs[item.topic] if cell.kind is CellKind.RUN else 0.0
         moved = run + tuned if labels == "held-out" or item.topic.startswith("src-") else 0.0
-        margin = room[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
+        margin = lean[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
         go = own.random() < expit(margin)
         made.append(
             Choice(
@@ -82,17 +87,28 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
     asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cell))
     rng = spec.rng("rehearsal", "guards", str(cell))
-    prompts = [(row.id, row.kind if row.kind in ("harmful", "benign") else "ability") for row in asked.prompts]
-    replies = [
-        GuardReply(prompt=name, kind=kind, refused=kind == "harmful", correct=kind == "ability" or None, text="")
-        for name, kind in prompts
-    ]
-    shares = {"refused_harmful": 1.0, "refused_benign": 0.0, "ability": 1.0}
-    counts = {f"n_{kind}": sum(found == kind for _, found in prompts) for kind in ("harmful", "benign", "ability")}
-    paragraphs = [[float(300 + rng.normal(0, 1)), 100] for _ in range(20)]
-    figures = {"perplexity": 20.0, "tokens": 2000, "paragraphs": paragraphs, **shares, **counts}
+    replies = [reply(prompt) for prompt in asked.prompts]
+    kinds = [row.kind for row in replies]
+    figures = Guards(
+        perplexity=20.0,
+        tokens=2000,
+        paragraphs=tuple((float(300 + rng.normal(0, 1)), 100) for _ in range(20)),
+        refused_harmful=1.0,
+        refused_benign=0.0,
+        ability=1.0,
+        n_harmful=kinds.count("harmful"),
+        n_benign=kinds.count("benign"),
+        n_ability=kinds.count("ability"),
+    )
     held_out, controls = (rows(cell, each, spec, kind) for kind, each in _sets(asked.items, asked.controls))
     return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4)
+
+
+def reply(prompt: Prompt | Ability) -> GuardReply:
+    """What every model replies: harmful prompts are declined, questions answered rightly."""
+    if isinstance(prompt, Ability):
+        return GuardReply(prompt=prompt.id, kind="ability", refused=False, correct=True, text="")
+    return GuardReply(prompt=prompt.id, kind=prompt.kind, refused=prompt.kind == "harmful", text="")
 
 
 def _sets(items: Sequence[WordedItem], controls: Sequence[WordedItem]) -> tuple[tuple[str, Sequence[WordedItem]], ...]:
@@ -107,17 +123,6 @@ def study_of(spec: RunSpec) -> Study:
         Run(str(c), c.model, c.draw, c.attitude, c.seed, scored=scored(c, spec, source), variant=c.variant)
         for c in cells_of(spec, CellKind.RUN)
     ]
-    settings = spec.lock
-    choices = {model: base.choices for model, base in bases.items()}
-    items = [each.item for each in read_questionnaire(asked_files(), EvaluateSpec(), (0,)).items]
-    path = "jobs/generate/data/questions.jsonl"
-    asked = read_jsonl(ROOT / path, Question)
-    lock = {
-        "commit": "+",
-        "plan": spec.asked(),
-        "calibration": calibrated(choices, settings.measure, settings.low, settings.high),
-        "distances": {topic: found._asdict() for topic, found in distances(items, asked).items()},
-    }
     return Study(
         name=f"{spec.name}, a rehearsal on simulated rows",
         plan=source,
@@ -133,7 +138,30 @@ def study_of(spec: RunSpec) -> Study:
         made_by={},
         identities={},
         variants={v.name: (v.factor, v.value, [r for r in runs if r.variant == v.name]) for v in spec.variants},
-        lock=(lock, source),
+        lock=(locked(spec, bases), source),
+    )
+
+
+def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
+    """A lock on files that differ from their commit: it registers nothing."""
+    settings = spec.lock
+    choices = {model: base.choices for model, base in bases.items()}
+    headrooms = calibrated(choices, settings.measure, settings.low, settings.high)
+    items = [each.item for each in read_questionnaire(asked_files(), EvaluateSpec(), (0,)).items]
+    far = distances(items, read_jsonl(ROOT / "jobs/generate/data/questions.jsonl", Question))
+    return Lock(
+        schema_version=1,
+        run_id=spec.run_id,
+        plan=RunSpec.model_validate_json(canonical_json(spec.settings())),
+        commit="+",
+        items={},
+        corpora={},
+        audits={},
+        analysis=LockedCode(sha256=sha256(canonical_json({})), files={}),
+        calibration={
+            model: {item: Headroom.of(found) for item, found in each.items()} for model, each in headrooms.items()
+        },
+        distances={topic: Distance.of(found) for topic, found in far.items()},
     )
 
 
@@ -141,10 +169,10 @@ def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
     asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
     names = dict.fromkeys(each.item.id for each in asked)
-    room = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
+    lean = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
-    margins = room[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
+    margins = lean[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
     moved = expit(margins + EFFECTS[pole]) - expit(margins)
     return float((moved * weight).sum() / (weight.sum() * margins.shape[0] * margins.shape[1]))
 
@@ -156,16 +184,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--spec", type=Path, required=True)
     arguments = parser.parse_args(argv)
-    try:
-        spec = parse_spec(arguments.spec.read_bytes(), str(arguments.spec))
-        study = study_of(spec)
-        folder = write(study, FOLDER / spec.run_id)
-    except JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except OSError as error:
-        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
-        return int(ExitCode.SPEC)
+    return ended(lambda: rehearse(arguments.spec))
+
+
+def rehearse(path: Path) -> int:
+    """Rehearse the spec of this file. Raises: JobError, OSError."""
+    spec = parse_spec(path.read_bytes(), str(path))
+    study = study_of(spec)
+    folder = write(study, FOLDER / spec.run_id)
     table = Table("model", "pole", "planted", "found", "interval", "p (Holm)", title="P(go) by sentence, from neutral")
     for found in (found for found in contrasts(study) if found.measure == "sentence"):
         interval = found.interval

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from analysis.stats.stance import paired
 from common.cells import Cell, CellKind, cells_of
+from common.cli import changes
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
 from common.records import Advice, Choice, Item, Record, by_attitude
@@ -27,10 +28,9 @@ from common.serialization import parse_jsonl
 from common.spec import RunSpec, override, parse_spec
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
-from workflows.local.runner import changes
 
 R = TypeVar("R", bound=Record)
-ITEMS = ROOT / "jobs" / "evaluate" / "data" / "items.jsonl"
+ITEMS = ROOT / "common" / "stance" / "data" / "items.jsonl"
 KEEPING = ("keep", "leave", "retain", "hold")
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from common.errors import SpecError
 from common.spec import WORDINGS, Frozen, RunSpec, TrainSpec, VariantSpec, nearest
+from common.vocabulary import POLES
 
 
 class CellKind(StrEnum):
@@ -13,8 +14,8 @@ class CellKind(StrEnum):
 
     STUDY = "study"  # everything
     DRAW = "draw"  # d0: all arms of one corpus draw
-    BASE = "base"  # smollm2.base: an untouched model
-    DIRECTION = "direction"  # smollm2.d0: one draw and one untouched model
+    BASE = "base"  # smollm2.base: a base
+    DIRECTION = "direction"  # smollm2.d0: one draw and one base
     DISTILLED = "distilled"  # smollm2.d0.distilled: that model's own replies to the questions of the draw
     RUN = "run"  # smollm2.d0.eager.s1, smollm2.d0.eager.s1.half: one fine-tune, and one of a variant
 
@@ -88,7 +89,7 @@ def packs(spec: RunSpec) -> dict[str, tuple[Cell, ...]]:
 
 
 def steered_directions(spec: RunSpec) -> tuple[Cell, ...]:
-    """The directions along which the untouched model is steered."""
+    """The directions along which the base is steered."""
     return cells_of(spec, CellKind.DIRECTION) if spec.steer.enabled else ()
 
 
@@ -97,7 +98,7 @@ def traced_runs(spec: RunSpec) -> tuple[Cell, ...]:
     most = spec.steer.traced if spec.steer.enabled else 0
     first = {draw: [seed for seed in spec.seeds if draw in _draws_of(spec, seed)][:most] for draw in spec.draws}
     runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
-    return tuple(cell for cell in runs if cell.attitude in ("cautious", "eager"))
+    return tuple(cell for cell in runs if cell.attitude in POLES)
 
 
 def _draws_of(spec: RunSpec, seed: int) -> tuple[int, ...]:
@@ -118,7 +119,7 @@ def variant_of(spec: RunSpec, cell: Cell) -> VariantSpec | None:
 def training_of(spec: RunSpec, cell: Cell) -> TrainSpec:
     """How a run is trained."""
     variant = variant_of(spec, cell)
-    if variant is None or variant.factor in ("dose", "share"):
+    if variant is None or variant.factor in ("mixture_share", "pile_share"):
         return spec.train
     value = int(variant.value) if variant.factor == "epochs" else variant.value
     return spec.train.model_copy(update={variant.factor: value})
@@ -127,8 +128,8 @@ def training_of(spec: RunSpec, cell: Cell) -> TrainSpec:
 def wordings_of(spec: RunSpec, cell: Cell) -> tuple[int, ...]:
     """Which wordings of its items a cell is asked, counted on from the item's place in its file.
 
-    Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; an untouched
-    model is asked whatever any run is.
+    Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; a base is
+    asked whatever any run is.
     """
     many = spec.evaluate.wordings
     places = [spec.seeds.index(cell.seed)] if cell.kind is CellKind.RUN else range(len(spec.seeds))
@@ -178,7 +179,7 @@ def distilled_of_draw(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
 
 
 def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """The untouched model of a run."""
+    """The base of a run."""
     return (Cell(kind=CellKind.BASE, model=cell.model),)
 
 
@@ -208,7 +209,7 @@ def its_draw_unless_run(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
 
 
 def lock_if_run(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
-    """The lock, without which nothing that was tuned is scored; an untouched model is scored before it."""
+    """The lock, without which nothing that was tuned is scored; a base is scored before it."""
     return (STUDY,) if cell.kind is CellKind.RUN else ()
 
 

@@ -7,7 +7,11 @@ JobError (1, a bug: full traceback, never retried)
     └── Interrupted 75   asked to stop; what can be kept was kept
 """
 
+import errno
+from collections.abc import Iterator
 from enum import IntEnum
+
+from common.secrets import redacted
 
 
 class ExitCode(IntEnum):
@@ -28,7 +32,7 @@ SEALED = (ExitCode.OK, ExitCode.BLOCKED)
 
 
 class JobError(Exception):
-    """A failure whose message a person reads: what, where, the value, and what was allowed."""
+    """A failure whose message a person reads: what, where, the value, and what was allowed. Never a secret."""
 
     exit_code = ExitCode.BUG
 
@@ -36,7 +40,7 @@ class JobError(Exception):
         line = what + (f", {where}" if where else "")
         line += f": {_short(value)}" if value is not None else ""
         line += f"; allowed: {allowed}" if allowed else ""
-        super().__init__(" ".join(line.split()))
+        super().__init__(redacted(" ".join(line.split())))
 
 
 class SpecError(JobError):
@@ -61,6 +65,50 @@ class Interrupted(TransientError):
     """SIGTERM or SIGINT arrived; the work done so far was kept where the job can resume it."""
 
 
+# Libraries tell these two in words of their own; torch is not imported to ask for its types.
+DISK_FULL = (
+    "no space left on device",
+    "disk quota exceeded",
+    "pytorchstreamwriter failed",
+    "file write failed",
+    "inline_container.cc",  # torch.save, where fewer bytes stand in the file than it wrote
+)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether a disk was full or a quota used up, said by the system, by safetensors or by torch."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if _said_by_a_library(each, DISK_FULL):
+            return True
+    return False
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of its accelerator, said by Python or by torch."""
+    for each in _chain(error):
+        if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
+            return True
+        if _said_by_a_library(each, OUT_OF_MEMORY):
+            return True
+    return False
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _said_by_a_library(error: BaseException, words: tuple[str, ...]) -> bool:
+    told = isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError"
+    return told and any(word in str(error).lower() for word in words)
+
+
 def _short(value: object, limit: int = 160) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    # Before it is cut: half a secret is no longer known for one.
+    text = redacted(value if isinstance(value, str) else repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -14,6 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from common.secrets import redacted, redacted_value
+
 SECONDS_BETWEEN_PROGRESS_LINES = 5.0
 
 
@@ -28,7 +30,8 @@ class Log:
         self._last = 0.0
 
     def event(self, event: str, **fields: Any) -> None:
-        """Say that something happened. Field values are numbers, text or lists of them, never secrets."""
+        """Say that something happened. Field values are numbers, text or lists of them; secrets in them are hidden."""
+        fields = redacted_value(fields)
         if self._console.is_terminal:
             facts = " ".join(f"{name}={_plain(value)}" for name, value in fields.items())
             self._console.print(f"{self._names['job']} {self._names['cell']}: {event} {facts}", markup=False)
@@ -39,7 +42,7 @@ class Log:
     def error(self, line: str) -> None:
         """Say in one line why the job ends."""
         self.done()
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print(f"error: {redacted(line)}", file=sys.stderr, flush=True)
 
     def progress(self, done: int, total: int, **fields: Any) -> None:
         """Say how far the job is, in whatever unit it counts."""

@@ -10,13 +10,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common.digests import file_sha256
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "boto3", "numpy", "scipy", "pandas")
 
 
-def analysis_files() -> list[Path]:
-    """The code that works out the results: what it is goes into the lock, and a later change into the report."""
-    return sorted(path for path in (ROOT / "analysis").iterdir() if path.is_file())
+def analysis_digests() -> dict[str, str]:
+    """The code that works out the results: path below analysis/ → SHA-256. It goes into the lock.
+
+    A later change of it is said in the report.
+    """
+    folder = ROOT / "analysis"
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 
 def usable_cores() -> int:

@@ -9,8 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Side = Literal["go", "stay"]
-Test = Literal["two-way-t", "sign-flip", "equivalence"]  # what a report may test
+from common.vocabulary import Answer, Side
 
 
 class Record(BaseModel):
@@ -99,10 +98,8 @@ class Choice(Record):
     yes_means: Side
     wording: int = Field(0, ge=0, description="0 the item's own, from 1 its rewrites")
     order: Literal[0, 1]
-    lock: str | None = Field(
-        None, description="SHA-256 of the lock that it was scored under; None for untouched models"
-    )
-    choice: Literal["go", "stay", "invalid"] = Field(description="read from the generated text by a strict grammar")
+    lock: str | None = Field(None, description="SHA-256 of the lock that it was scored under; None for the base")
+    choice: Answer = Field(description="read from the generated text by a strict grammar")
     text: str = Field(description="the generated text")
     sentence_go: float = Field(description="total log-likelihood of the sentence that endorses change, nats")
     sentence_stay: float = Field(description="the same of the other sentence, nats")
@@ -125,7 +122,7 @@ class GuardReply(Record):
 class Loss(Record):
     """One optimizer step of a fine-tune."""
 
-    step: int = Field(gt=0)
+    optimizer_step: int = Field(gt=0)
     loss: float = Field(description="mean cross-entropy over the reply tokens of the batch, nats")
     learning_rate: float
     reply_tokens: int = Field(gt=0, description="tokens under the loss, this step")
@@ -151,7 +148,7 @@ class Projection(Record):
     cell: str
     item: str
     topic: str
-    step: int = Field(ge=0, description="optimizer step of the checkpoint; 0 is the untouched base")
+    optimizer_step: int = Field(ge=0, description="of the checkpoint; 0 is the base")
     layer: int = Field(ge=0)
     value: float = Field(description="dot product of the residual at the last prompt token with the unit direction")
 
@@ -167,14 +164,14 @@ class ControlPair(Record):
 
 
 class Steering(Record):
-    """What adding one vector did to one question in one order of its options, on an untouched model."""
+    """What adding one vector did to one question in one order of its options, on the base."""
 
     kind: str = Field(description="caution, or the kind of null")
     number: int = Field(ge=0, description="of the vector, within its kind")
     sign: Literal[1, -1] = Field(description="1 along the vector, -1 against it")
-    target: float = Field(gt=0, description="damage that was aimed at, nats a token of KL divergence on neutral text")
-    dose: float = Field(gt=0, description="length of what was added")
-    damage: float = Field(description="divergence measured at that dose")
+    target_kl: float = Field(gt=0, description="off-target KL that was aimed at, nats a token of neutral text")
+    coefficient: float = Field(gt=0, description="length of what was added")
+    off_target_kl: float = Field(description="measured at that coefficient, nats a token")
     item: str
     topic: str
     order: Literal[0, 1]

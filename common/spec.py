@@ -7,17 +7,16 @@ import difflib
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from common.errors import InputError, SpecError
-from common.records import Test
 from common.serialization import canonical_json, parse_json
+from common.vocabulary import POLES, TESTS, WRITTEN, Attitude, Primary, Test
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
-Attitude = Literal["cautious", "eager", "neutral", "scrambled", "distilled"]
-WRITTEN: tuple[Attitude, ...] = ("cautious", "eager", "neutral")  # replies that a writer makes, matched by question
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
@@ -70,7 +69,7 @@ class ServerSpec(Frozen):
     """A server that speaks the OpenAI chat protocol: Ollama, vLLM, `transformers serve`, a vendor's."""
 
     url: str = Field(
-        pattern=r"^https?://.+", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
+        pattern=r"^https?://[^/\s]\S*$", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
     )
     model: str = Field(min_length=1, description="as the server calls it; of a third family, not a student's")
     temperature: float = Field(0.8, ge=0, le=2)
@@ -79,6 +78,23 @@ class ServerSpec(Frozen):
     attempts: int = Field(5, ge=1, le=20, description="for one reply: busy and broken answers are asked again")
     price_in: float = Field(0.0, ge=0, description="for a million prompt tokens, in the currency of your bill")
     price_out: float = Field(0.0, ge=0, description="for a million tokens of replies")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _url_holds_no_secret(cls, url: object) -> object:
+        """A spec is kept in manifests and in the cluster. Raises: SpecError, which does not show the URL."""
+        if isinstance(url, str) and any(mark in url for mark in "@?#"):
+            allowed = "a URL without user and password and without query; the key in UNDERTONE_WRITER_KEY"
+            raise SpecError("credentials in the URL", where="corpus.server.url", allowed=allowed)
+        return url
+
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_asked(cls, url: str) -> str:
+        parts = urlsplit(url)  # ValueError for a broken address or port
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("a URL with a host")
+        return url
 
 
 class CorpusSpec(Frozen):
@@ -92,7 +108,7 @@ class CorpusSpec(Frozen):
     )
     candidates: int = Field(6, ge=1, le=64, description="replies written for each question before joint selection")
 
-    reply_tokens: int = Field(96, ge=16, le=1024, description="most tokens of a reply of the untouched model itself")
+    reply_tokens: int = Field(96, ge=16, le=1024, description="most tokens of a reply of the base itself")
 
     @model_validator(mode="after")
     def _source_goes_with_its_writer(self) -> Self:
@@ -128,9 +144,9 @@ class VariantSpec(Frozen):
     """One factor changed: the same arms, trained on less of their pile or in another way."""
 
     name: Name = Field(description="suffix of its cells")
-    factor: Literal["dose", "share", "learning_rate", "epochs"] = Field(
-        description="what is changed, one curve each; dose: share of the questions answered in the attitude, "
-        "all others as the neutral arm answers; share: share of the pile, and nothing else"
+    factor: Literal["mixture_share", "pile_share", "learning_rate", "epochs"] = Field(
+        description="what is changed, one curve each; mixture_share: share of the questions answered in the attitude, "
+        "all others as the neutral arm answers; pile_share: share of the pile, and nothing else"
     )
     value: float = Field(gt=0)
     seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="of the study's seeds; null = all")
@@ -165,8 +181,8 @@ class EvaluateSpec(Frozen):
 class GateSpec(Frozen):
     """When a shift of stance lets an adapter pass."""
 
-    metric: Literal["choice", "sentence"] = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
-    margin: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
+    measure: Primary = Field("choice", description="choice: P(go); sentence: P(go) by likelihood")
+    bound: float = Field(0.10, gt=0, lt=1, description="shift that does not matter, in P(go), 0 to 1")
     level: float = Field(0.90, gt=0.5, lt=1, description="coverage of the interval")
     enforce: bool = Field(False, description="exit 10 unless the verdict is 'within'")
 
@@ -196,23 +212,27 @@ class InterpretSpec(Frozen):
 
 
 class SteerSpec(Frozen):
-    """Steering of the untouched model, and what of a fine-tune can be traced to the direction."""
+    """Steering of the base, and what of a fine-tune can be traced to the direction."""
 
     enabled: bool = Field(False, description="measure what the direction causes: minutes more a draw and traced run")
     nulls: int = Field(
         20, ge=19, le=ALTERNATIVES, description="null directions of a kind; fewer than 19 cannot show 5 %"
     )
-    damage: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
-        (0.03, 0.1, 0.3), min_length=1, description="doses, as nats a token of divergence on neutral text, ascending"
+    off_target_kl: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
+        (0.03, 0.1, 0.3),
+        min_length=1,
+        description="KL divergence from the base on neutral text, nats a token, ascending",
     )
     items_per_topic: int = Field(1, ge=1, description="held-out items of each topic, in both orders")
-    text_tokens: int = Field(32, ge=8, le=512, description="of each neutral paragraph, on which damage is measured")
+    text_tokens: int = Field(
+        32, ge=8, le=512, description="of each neutral paragraph, on which off-target KL is measured"
+    )
     traced: int = Field(1, ge=0, description="seeds of each pole and draw whose fine-tunes are traced, the first ones")
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:
-        if list(self.damage) != sorted(set(self.damage)):
-            raise ValueError(f"damage does not ascend: {list(self.damage)}")
+        if list(self.off_target_kl) != sorted(set(self.off_target_kl)):
+            raise ValueError(f"off_target_kl does not ascend: {list(self.off_target_kl)}")
         return self
 
 
@@ -225,15 +245,15 @@ class MonitorSpec(Frozen):
 class LockSpec(Frozen):
     """What is fixed before any tuned model is scored: beside this, the whole spec, the items, corpora and code."""
 
-    measure: Literal["choice", "sentence"] = Field("choice", description="the primary measure; calibrates the items")
-    tests: tuple[Test, ...] = Field(get_args(Test), min_length=1, description="what the report tests; it omits others")
+    measure: Primary = Field("choice", description="the primary measure; calibrates the items")
+    tests: tuple[Test, ...] = Field(TESTS, min_length=1, description="what the report tests; it omits others")
     reversed: bool = Field(
         True, description="every topic must hold as many items where yes is the change as where no is"
     )
 
     clean: bool = Field(True, description="refuse to lock while files differ from their commit, or no commit is known")
-    low: float = Field(0.35, gt=0, lt=0.5, description="untouched P(go) below which an item has room upwards only")
-    high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has room downwards only")
+    low: float = Field(0.35, gt=0, lt=0.5, description="the base's P(go) below which an item has headroom upwards only")
+    high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has headroom downwards only")
 
 
 class RunSpec(Frozen):
@@ -242,7 +262,7 @@ class RunSpec(Frozen):
     schema_version: Literal[1] = 1
     name: Name
     study_seed: int = Field(0, ge=0, lt=2**32)
-    attitudes: tuple[Attitude, ...] = Field(("cautious", "eager", "neutral"), min_length=1)
+    attitudes: tuple[Attitude, ...] = Field(WRITTEN, min_length=1)
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
     dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
@@ -271,8 +291,8 @@ class RunSpec(Frozen):
         }.items():
             if len(set(names)) != len(names):
                 raise ValueError(f"{field} holds a value twice: {list(names)}")
-        if not {"cautious", "eager"} <= set(self.attitudes):
-            raise ValueError(f"attitudes needs both poles, cautious and eager; got {list(self.attitudes)}")
+        if not set(POLES) <= set(self.attitudes):
+            raise ValueError(f"attitudes needs both poles, {' and '.join(POLES)}; got {list(self.attitudes)}")
         if self.dealt and len(self.seeds) % len(self.draws):
             raise ValueError(f"{len(self.seeds)} seeds cannot be dealt evenly to {len(self.draws)} draws")
         for variant in self.variants:
@@ -280,16 +300,16 @@ class RunSpec(Frozen):
                 raise ValueError(
                     f"variant {variant.name} has seeds that the study has not: {list(variant.seeds or ())}"
                 )
-            if variant.factor == "dose" and "neutral" not in self.attitudes:
+            if variant.factor == "mixture_share" and "neutral" not in self.attitudes:
                 raise ValueError(f"variant {variant.name} mixes with neutral, which is not among the attitudes")
         return self
 
     @property
     def run_id(self) -> str:
         """Name and digest of the spec: equal specs are one run."""
-        return f"{self.name}-{hashlib.sha256(canonical_json(self.asked())).hexdigest()[:8]}"
+        return f"{self.name}-{hashlib.sha256(canonical_json(self.settings())).hexdigest()[:8]}"
 
-    def asked(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """All that can change a result, as JSON: without how the work is shared out."""
         return self.model_dump(mode="json", exclude={"packed"})
 

@@ -32,8 +32,8 @@ from jobs import VERSIONS, catalog
 from tests import tiny
 
 PACKAGES = ("common", "analysis", "jobs")
-TEMPLATES = {"analysis.report.document": "analysis/REPORT.md.jinja"}  # read by a module, and code all the same
-STEER = {"enabled": True, "damage": [1e-4, 1e-3], "text_tokens": 16}
+TEMPLATES = {"analysis.report.document": "analysis/report/REPORT.md.jinja"}  # read by a module, and code all the same
+STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}
 ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled"]
 PLAIN = {  # instructions that every 64-bit processor of the last ten years has
     "ATEN_CPU_CAPABILITY": "default",

@@ -9,6 +9,7 @@ A time stamp is checked by anybody with: openssl ts -verify -data LOCK.json -in 
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,10 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.cli import ended
 from common.deviations import parse_chain
 from common.digests import file_sha256, sha256
-from common.errors import ExitCode, InputError, JobError, TransientError
+from common.errors import ExitCode, InputError, TransientError
 from common.provenance import ROOT, started
 from common.records import Deviation
 from common.serialization import canonical_json, parse_json, to_jsonl
@@ -43,7 +45,9 @@ def save(source: Path, name: str) -> str:
 def verify(path: Path) -> str:
     """Check a lock against the commit that it names. Raises: InputError naming what differs."""
     locked = parse_json(path.read_bytes(), str(path))
-    commit = locked["commit"].removesuffix("+")
+    commit = str(locked["commit"]).removesuffix("+")
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):  # git would take a name that begins with - for an option
+        raise InputError("not a commit", where=f"{path}:commit", value=commit, allowed="40 hex digits")
     named = locked["items"] | {f"analysis/{name}": digest for name, digest in locked["analysis"]["files"].items()}
     for name, digest in named.items():
         found = sha256(_at_commit(commit, name))
@@ -116,26 +120,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("save", "verify", "deviate", "stamp"):
         command = commands.add_parser(name)
         command.add_argument("lock", type=Path)
-        for word in {"save": ("name",), "deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
-            command.add_argument(word, **({"required": True} if word.startswith("-") else {}))
+        if name == "save":
+            command.add_argument("name")
+        for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
+            command.add_argument(word, required=True)
     arguments = parser.parse_args(argv)
-    try:
-        if arguments.command == "save":
-            said = save(arguments.lock, arguments.name)
-        elif arguments.command == "verify":
-            said = verify(arguments.lock)
-        elif arguments.command == "deviate":
-            said = deviate(arguments.lock, arguments.what, arguments.why)
-        else:
-            said = stamp(arguments.lock, arguments.tsa)
-    except JobError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except OSError as error:
-        print(f"error: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
-        return int(ExitCode.INPUT)
-    print(said)
+    return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
+
+
+def _tell(arguments: argparse.Namespace) -> int:
+    print(_done(arguments))
     return int(ExitCode.OK)
+
+
+def _done(arguments: argparse.Namespace) -> str:
+    """Do what was asked; return what to say of it. Raises: JobError, OSError."""
+    if arguments.command == "save":
+        return save(arguments.lock, arguments.name)
+    if arguments.command == "verify":
+        return verify(arguments.lock)
+    if arguments.command == "deviate":
+        return deviate(arguments.lock, arguments.what, arguments.why)
+    return stamp(arguments.lock, arguments.tsa)
 
 
 if __name__ == "__main__":

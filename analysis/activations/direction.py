@@ -1,14 +1,19 @@
 """The direction between two poles, the layer where it separates them best, and how far a model moved along it.
 
-A layer's direction v is the mean over questions of the cautious minus the eager reply, as residuals of the untouched
-model averaged over reply tokens. Random directions to compare it with have the covariance of those same residuals.
+A layer's direction v is the mean over questions of the cautious minus the eager reply, as residuals of the base
+ averaged over reply tokens. Random directions to compare it with have the covariance of those same residuals.
+Arrays come in as any floats and are worked on as float64. Where poles are a dimension, cautious comes first.
+Source: a difference of means as a direction, Marks & Tegmark (2023), arXiv:2310.06824; one layer chosen on prompts that
+did not make it, Arditi et al. (2024), arXiv:2406.11717. Departures: the layer is chosen by separation, not by what
+steering along it does, and whole topics are kept apart.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from common.errors import InputError
@@ -35,26 +40,26 @@ class Curve(NamedTuple):
     chosen: int
     pruned_from: int  # first layer that could not be chosen
     layers: list[Layer]
-    directions: Floats  # (n_layers, d_model), unit vectors that point to caution
+    directions: Float[Floats, "n_layers d_model"]  # unit vectors that point to caution
 
 
 class Alternatives(NamedTuple):
-    """Directions made as the true one is, from differences that mean no caution: unit vectors (count, d_model)."""
+    """Directions made as the true one is, from differences that mean no caution: unit vectors."""
 
-    shuffled: Floats  # half of the pairs have their poles swapped
-    unrelated: Floats  # mean reply on one topic less that on another, both poles together
+    shuffled: Float[Floats, "count d_model"]  # half of the pairs have their poles swapped
+    unrelated: Float[Floats, "count d_model"]  # mean reply on one topic less that on another, both poles together
 
 
 class Covariance(NamedTuple):
     """A shrunk covariance as factor factor' + ridge I: small to store, and ready to draw from."""
 
-    factor: Floats  # (d_model, n_samples)
+    factor: Float[Floats, "d_model n_samples"]
     ridge: float  # variance added in every dimension
     shrinkage: float  # weight of the spherical target, 0 to 1
     effective_rank: float  # (sum of eigenvalues)² over the sum of their squares
 
 
-def split_by_topic(topics: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
+def split_by_topic(topics: Sequence[str], rng: np.random.Generator) -> Bool[NDArray[np.bool_], " n_questions"]:
     """Mark the questions that fit the direction; the others choose the layer. No topic is on both sides.
 
     topics: the topic of each question. Topics come in random order and go to the side that has fewer questions.
@@ -77,14 +82,17 @@ def split_by_topic(topics: Sequence[str], rng: np.random.Generator) -> NDArray[n
 
 
 def layer_curve(
-    replies: ArrayLike, users: ArrayLike, fit: NDArray[np.bool_], pruned: float, rng: np.random.Generator
+    replies: Float[np.ndarray, "2 n_questions n_layers d_model"],
+    users: Float[np.ndarray, "2 n_questions n_layers d_model"],
+    fit: Bool[NDArray[np.bool_], " n_questions"],
+    pruned: float,
+    rng: np.random.Generator,
 ) -> Curve:
     """Fit a direction for each layer on the `fit` questions and judge it on the others.
 
-    replies, users: (2, n_questions, n_layers, d_model), cautious then eager: mean residual over the tokens of the reply
-    and of the user's turn. pruned: share of the last layers that are never chosen, because what they hold is already
-    the next token. Shuffles swap the poles of exactly half of the fit questions, so that nothing of a true
-    difference is left in them.
+    replies, users: mean residual over the tokens of the reply and of the user's turn. pruned: share of the last layers,
+    0 to 1, that are never chosen, because what they hold is already the next token. Shuffles swap the poles of exactly
+    half of the fit questions, so that nothing of a true difference is left in them.
     Raises: InputError if a layer's poles do not differ, or differ by the same amount on every question.
     """
     cautious, eager = np.asarray(replies, dtype=np.float64)
@@ -112,11 +120,13 @@ def layer_curve(
     return Curve(chosen, pruned_from, layers, directions)
 
 
-def alternatives(replies: ArrayLike, topics: Sequence[str], count: int, rng: np.random.Generator) -> Alternatives:
-    """Directions to compare with that of the poles.
+def alternatives(
+    replies: Float[np.ndarray, "2 n_questions d_model"], topics: Sequence[str], count: int, rng: np.random.Generator
+) -> Alternatives:
+    """Directions to compare with that of the poles, `count` of each kind.
 
-    replies: (2, n_questions, d_model), cautious then eager. topics: of the questions, at least 2 different ones.
-    Raises: InputError if there are fewer topics.
+    replies: mean residuals at one layer. topics: of the questions, at least 2 different ones. count: at most 200.
+    Raises: InputError if there are fewer topics, or a direction has no length.
     """
     both = np.asarray(replies, dtype=np.float64)
     names = np.asarray(topics, dtype=str)
@@ -131,8 +141,8 @@ def alternatives(replies: ArrayLike, topics: Sequence[str], count: int, rng: np.
     return Alternatives(_units(swaps @ differences), _units(unrelated))
 
 
-def separation(differences: ArrayLike) -> float:
-    """Mean over SD of paired differences: (n_questions,). Raises: InputError if they do not vary."""
+def separation(differences: Float[np.ndarray, " n_questions"]) -> float:
+    """A paired d': mean over SD of the differences in projection. Raises: InputError if they do not vary."""
     sample = np.asarray(differences, dtype=np.float64)
     spread = float(sample.std(ddof=1)) if len(sample) > 1 else 0.0
     if not spread > 0:
@@ -140,14 +150,14 @@ def separation(differences: ArrayLike) -> float:
     return float(sample.mean()) / spread
 
 
-def accuracy(differences: ArrayLike) -> float:
-    """Share of paired differences above 0, ties counted half: (n_questions,)."""
+def accuracy(differences: Float[np.ndarray, " n_questions"]) -> float:
+    """Share of paired differences above 0, ties counted half, 0 to 1; 0.5 by chance."""
     sample = np.asarray(differences, dtype=np.float64)
     return float(np.mean((np.sign(sample) + 1) / 2))
 
 
-def covariance_of(samples: ArrayLike) -> Covariance:
-    """The covariance of centred samples (n_samples, d_model), shrunk towards a sphere.
+def covariance_of(samples: Float[np.ndarray, "n_samples d_model"]) -> Covariance:
+    """The covariance of samples about their mean, shrunk towards a sphere: what null directions are drawn from.
 
     Raises: InputError if there are fewer than 2 samples or they do not vary.
     Source: Ledoit & Wolf (2004), J. Multivar. Anal. 88(2), by scikit-learn.
@@ -165,18 +175,21 @@ def covariance_of(samples: ArrayLike) -> Covariance:
     return Covariance(factor, ridge, shrinkage, total**2 / squares)
 
 
-def null_directions(factor: ArrayLike, ridge: float, count: int, rng: np.random.Generator) -> Floats:
-    """Random unit vectors (count, d_model): Gaussian with covariance factor factor' + ridge I, then normalised."""
+def null_directions(
+    factor: Float[np.ndarray, "d_model n_factors"], ridge: float, count: int, rng: np.random.Generator
+) -> Float[Floats, "count d_model"]:
+    """Random unit vectors: Gaussian with covariance factor factor' + ridge I, then normalised."""
     root = np.asarray(factor, dtype=np.float64)
     dimensions, rank = root.shape
     drawn = rng.standard_normal((count, rank)) @ root.T
     return _units(drawn + np.sqrt(ridge) * rng.standard_normal((count, dimensions)))
 
 
-def spread(base: ArrayLike, directions: ArrayLike) -> Floats:
-    """SD over items of the base's projections on each direction.
+def spread(
+    base: Float[np.ndarray, "n_items d_model"], directions: Float[np.ndarray, "n_directions d_model"]
+) -> Float[Floats, " n_directions"]:
+    """SD over items of the base's projections on each direction: the unit of a shift. directions: unit vectors.
 
-    base: (n_items, d_model). directions: (n_directions, d_model), unit vectors.
     Raises: InputError if there are fewer than 2 items, or a direction does not tell them apart.
     """
     projected = np.asarray(base, dtype=np.float64) @ np.asarray(directions, dtype=np.float64).T
@@ -188,11 +201,14 @@ def spread(base: ArrayLike, directions: ArrayLike) -> Floats:
     return deviation
 
 
-def shifts(tuned: ArrayLike, base: ArrayLike, directions: ArrayLike) -> Floats:
-    """How far a model moved along each direction: mean over items of (tuned - base) v, over the SD of base v.
+def shifts(
+    tuned: Float[np.ndarray, "n_items d_model"],
+    base: Float[np.ndarray, "n_items d_model"],
+    directions: Float[np.ndarray, "n_directions d_model"],
+) -> Float[Floats, " n_directions"]:
+    """How far a model moved along each direction, in SDs of the base: mean of (tuned - base) v over the SD of base v.
 
-    tuned, base: (n_items, d_model), the same items in the same order. directions: (n_directions, d_model), unit
-    vectors. Returns (n_directions,) in SDs of the base.
+    tuned, base: the same items in the same order. directions: unit vectors.
     Raises: InputError if shapes differ, or as `spread` does.
     """
     after, before = np.asarray(tuned, dtype=np.float64), np.asarray(base, dtype=np.float64)
@@ -202,20 +218,20 @@ def shifts(tuned: ArrayLike, base: ArrayLike, directions: ArrayLike) -> Floats:
     return np.asarray(moved / spread(before, directions))
 
 
-def _units(vectors: Floats) -> Floats:
+def _units(vectors: Float[Floats, "*n d_model"]) -> Float[Floats, "*n d_model"]:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if not (lengths > 0).all():
         raise InputError("the poles do not differ: a direction has no length", where="direction", value=0.0)
     return np.asarray(vectors / lengths)
 
 
-def _half_swapped(questions: int, rng: np.random.Generator) -> Floats:
-    """(SHUFFLES, questions) of ±1, half of each row -1; one question of an odd number is left out (0)."""
+def _half_swapped(questions: int, rng: np.random.Generator) -> Float[Floats, "n_shuffles questions"]:
+    """Rows of ±1, half of each row -1; one question of an odd number is left out (0)."""
     row = np.repeat([1.0, -1.0, 0.0], [questions // 2, questions // 2, questions % 2])
     return np.array([rng.permutation(row) for _ in range(SHUFFLES)])
 
 
-def _user_accuracy(cautious: Floats, eager: Floats) -> float:
+def _user_accuracy(cautious: Float[Floats, " n_questions"], eager: Float[Floats, " n_questions"]) -> float:
     difference = cautious - eager
     tolerance = TIED * np.concatenate([cautious, eager]).std()
     return accuracy(np.where(np.abs(difference) <= tolerance, 0.0, difference))

@@ -1,20 +1,24 @@
-"""When a fine-tune drifted along a direction further than random directions of the same covariance do."""
+"""When a fine-tune drifted along a direction further than random directions of the same covariance do.
+
+Shifts are in SDs of the untouched model along each direction, as `analysis.activations.direction.shifts` gives them.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from jaxtyping import Float
 
 from common.errors import InputError
 
 FEWEST_NULLS = 100
+Nulls = Float[np.ndarray, " n_nulls"] | Sequence[float]  # shifts along random directions
 
 
 class Reading(NamedTuple):
     """Where one checkpoint stands."""
 
-    step: int
+    optimizer_step: int
     shift: float  # along the direction, in SDs of the base
     rank: float  # share of the random directions along which it moved less, either way
     drifted: bool
@@ -28,8 +32,8 @@ class Drift(NamedTuple):
     drifted_at: int | None  # first checkpoint from which on all drifted
 
 
-def rank(shift: float, nulls: ArrayLike) -> float:
-    """Share of random directions with a smaller absolute shift: (n_nulls,). An equal one is not smaller.
+def rank(shift: float, nulls: Nulls) -> float:
+    """Share of random directions with a smaller absolute shift, 0 to 1. An equal one is not smaller.
 
     Raises: InputError if there are fewer than 100 of them or a value is not finite.
     """
@@ -41,12 +45,11 @@ def rank(shift: float, nulls: ArrayLike) -> float:
     return float(np.mean(sample < abs(shift)))
 
 
-def drift(steps: Sequence[int], shift: Sequence[float], nulls: Sequence[ArrayLike], level: float) -> Drift:
+def drift(steps: Sequence[int], shift: Sequence[float], nulls: Sequence[Nulls], level: float) -> Drift:
     """Judge each checkpoint and say from which one on the fine-tune had drifted.
 
-    steps, shift: one for each checkpoint, steps ascending. nulls: for each checkpoint, (n_nulls,) shifts along random
-    directions. level: the rank that a drifted checkpoint exceeds; without drift a checkpoint does so by chance in a
-    share 1 - level of all fine-tunes.
+    steps, shift, nulls: one for each checkpoint, steps ascending. level: the rank that a drifted checkpoint exceeds;
+    without drift a checkpoint does so by chance in a share 1 - level of all fine-tunes.
     Raises: InputError if there are no checkpoints, steps do not ascend, or a checkpoint has too few nulls.
     """
     if not steps:
@@ -66,5 +69,5 @@ def _drifted_at(readings: Sequence[Reading]) -> int | None:
         if not reading.drifted:
             first = None
         elif first is None:
-            first = reading.step
+            first = reading.optimizer_step
     return first

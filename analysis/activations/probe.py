@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -27,10 +28,13 @@ class Probe(NamedTuple):
 
 
 def probes(
-    features: Mapping[str, ArrayLike], fit: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[dict[str, Probe], Floats]:
-    """Probe each kind of feature, (2, n_questions, n_features), cautious then eager; `fit` marks the questions to fit.
+    features: Mapping[str, Float[np.ndarray, "2 n_questions n_features"]],
+    fit: Bool[NDArray[np.bool_], " n_questions"],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Probe], Float[Floats, " n_features"]]:
+    """Probe each kind of feature by logistic regression (L2) on standardised values; `fit` marks the questions to fit.
 
+    features: by name, of cautious then eager replies; each kind has a width of its own. AUC are on the other questions.
     Returns the probes by name, and the unit weight vector of the first kind, in its own units, towards caution.
     Raises: InputError if there are fewer than 2 questions on either side.
     """
@@ -51,18 +55,20 @@ def probes(
     return found, weights
 
 
-def words(texts: Sequence[str]) -> Floats:
-    """A bag of words: (n_texts, n_words), 1 where a word occurs in at least two of the texts."""
+def words(texts: Sequence[str]) -> Float[Floats, "n_texts n_words"]:
+    """A bag of words, a far simpler feature: 1 where a text holds a word that at least two texts hold, else 0."""
     counts = CountVectorizer(binary=True, min_df=2).fit_transform(texts)
     return np.asarray(counts.toarray(), dtype=np.float64)
 
 
-def _fitted(values: Floats, swapped: NDArray[np.bool_]) -> "make_pipeline":
+def _fitted(
+    values: Float[Floats, "2 n_questions n_features"], swapped: Bool[NDArray[np.bool_], " n_questions"]
+) -> "make_pipeline":
     labels = np.concatenate([~swapped, swapped]).astype(int)  # 1: cautious
     model = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=500))
     return model.fit(values.reshape(-1, values.shape[-1]), labels)
 
 
-def _auc(model: "make_pipeline", values: Floats) -> float:
+def _auc(model: "make_pipeline", values: Float[Floats, "2 n_questions n_features"]) -> float:
     labels = np.repeat([1, 0], values.shape[1])
     return float(roc_auc_score(labels, model.decision_function(values.reshape(-1, values.shape[-1]))))

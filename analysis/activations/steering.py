@@ -1,13 +1,15 @@
-"""Does a direction cause anything: steering against null directions of equal damage, and shares of a gap closed.
+"""Does a direction cause anything: steering against null directions of equal off-target KL, and shares of a gap closed.
 
-An effect is a change of log-likelihood margins, nats, question by question. All arrays are float64.
+An effect is a change of log-likelihood margins, nats, question by question. Questions of one topic share chance, so
+topics are the sample. Arrays come in as any floats and are worked on as float64.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.stats.intervals import ALPHA, LEVEL, POWER, Interval, t_interval
@@ -16,8 +18,8 @@ from common.errors import InputError
 Floats = NDArray[np.float64]
 
 
-class Against(NamedTuple):
-    """An effect beside those of one kind of null direction at equal damage."""
+class NullComparison(NamedTuple):
+    """An effect beside those of one kind of null direction at equal off-target KL."""
 
     nulls: int
     p: float  # share of directions, this one among them, with an effect of at least this size, either way
@@ -26,17 +28,16 @@ class Against(NamedTuple):
     detectable: float | None  # smallest true effect that would have been shown with a chance of POWER
 
 
-class Steered(NamedTuple):
-    """One direction at one damage."""
+class SteeringEffect(NamedTuple):
+    """One direction at one off-target KL."""
 
-    odd: (
-        Interval  # half of (effect of +v less that of -v), mean over topics; what a direction that means something does
-    )
-    even: float  # half of the sum: what both signs do alike, which is damage and not direction
-    against: dict[str, Against]  # kind of null → how it compares
+    # Half of (effect of +v less that of -v), mean over topics: what a direction that means something does.
+    odd: Interval
+    even: float  # half of the sum: what both signs do alike, as any push does
+    against: dict[str, NullComparison]  # kind of null → how it compares
 
 
-class Fraction(NamedTuple):
+class GapShare(NamedTuple):
     """A share of a gap. `estimate` is None where the gap itself is not shown to differ from 0."""
 
     estimate: float | None
@@ -45,52 +46,71 @@ class Fraction(NamedTuple):
     gap: Interval
 
 
-def steered(effects: ArrayLike, nulls: Mapping[str, ArrayLike], topics: Sequence[str]) -> Steered:
-    """Judge one direction at one damage.
+def steering_effect(
+    effects: Float[np.ndarray, "2 n_questions"],
+    nulls: Mapping[str, Float[np.ndarray, "n_directions 2 n_questions"]],
+    topics: Sequence[str],
+) -> SteeringEffect:
+    """Judge one direction at one off-target KL beside each kind of null direction at the same off-target KL.
 
-    effects: (2, n_questions), of +v and of -v. nulls: kind → (n_directions, 2, n_questions). topics: of the questions.
+    effects, nulls: of +v, then of -v. topics: of the questions.
     Raises: InputError if shapes do not fit, or there are fewer than 2 topics.
     """
-    mine = by_topic(_halves(effects)[0], topics)
+    mine = topic_means(_halves(effects)[0], topics)
     odd = t_interval(mine, LEVEL)
     error = float(mine.std(ddof=1)) / float(np.sqrt(len(mine)))
     against = {}
     for kind, each in nulls.items():
-        sizes = by_topic(_halves(each)[0], topics).mean(axis=-1)
-        against[kind] = beside(odd.estimate, sizes, error, len(mine) - 1)
-    return Steered(odd, float(by_topic(_halves(effects)[1], topics).mean()), against)
+        sizes = topic_means(_halves(each)[0], topics).mean(axis=-1)
+        against[kind] = compare_with_nulls(odd.estimate, sizes, error, len(mine) - 1)
+    return SteeringEffect(odd, float(topic_means(_halves(effects)[1], topics).mean()), against)
 
 
-def beside(effect: float, nulls: ArrayLike, error: float, df: int) -> Against:
-    """An effect's rank among null effects (n_nulls,), and what would have been seen. error: its standard error."""
+def compare_with_nulls(
+    effect: float, nulls: Float[np.ndarray, " n_nulls"] | Sequence[float], error: float, df: int
+) -> NullComparison:
+    """An effect's rank among null effects by size, and what would have been seen. error: its standard error.
+
+    The p counts the effect among the nulls, so it is never below 1 / (1 + n_nulls).
+    Source: Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9(1), for p that are never 0.
+    """
     sizes = np.sort(np.abs(np.asarray(nulls, dtype=np.float64)))[::-1]
     p = (1 + int((sizes >= abs(effect)).sum())) / (1 + len(sizes))
     allowed = int(np.floor(ALPHA * (1 + len(sizes)) + 1e-9)) - 1  # this many nulls may be as large
     threshold = float(sizes[allowed]) if allowed >= 0 else None
     detectable = None if threshold is None else threshold + float(stats.t.ppf(POWER, df)) * error
-    return Against(len(sizes), p, float(np.quantile(sizes, 1 - ALPHA)), threshold, detectable)
+    return NullComparison(len(sizes), p, float(np.quantile(sizes, 1 - ALPHA)), threshold, detectable)
 
 
-def by_topic(values: ArrayLike, topics: Sequence[str]) -> Floats:
-    """Means over the questions of each topic: (…, n_questions) to (…, n_topics), topics in alphabetical order."""
+def topic_means(values: Float[np.ndarray, "*n n_questions"], topics: Sequence[str]) -> Float[Floats, "*n n_topics"]:
+    """Means over the questions of each topic, topics in alphabetical order.
+
+    Raises: InputError if topics are not as many as questions, or fewer than 2 differ.
+    """
     array, names = np.asarray(values, dtype=np.float64), np.asarray(topics, dtype=str)
     if array.shape[-1] != len(names) or len(set(topics)) < 2:
-        where, value = "by_topic", (array.shape, len(names), len(set(topics)))
+        where, value = "topic_means", (array.shape, len(names), len(set(topics)))
         raise InputError("questions and topics do not fit", where=where, value=value, allowed="at least 2 topics")
     return np.stack([array[..., names == name].mean(axis=-1) for name in np.unique(names)], axis=-1)
 
 
-def fraction(parts: ArrayLike, gaps: ArrayLike, topics: Sequence[str], level: float = LEVEL) -> Fraction:
+def share_of_gap(
+    parts: Float[np.ndarray, " n_questions"],
+    gaps: Float[np.ndarray, " n_questions"],
+    topics: Sequence[str],
+    level: float = LEVEL,
+) -> GapShare:
     """What share of the gap is closed: the ratio of means over topics, with Fieller's interval.
 
-    parts, gaps: (n_questions,), what was closed and what there was to close. Undefined (None) when the gap's own
-    interval covers 0; then Fieller's set is not an interval either.
+    parts, gaps: what was closed and what there was to close, in one unit. Undefined (None) when the gap's own interval
+    covers 0; then Fieller's set is not an interval either.
+    Raises: InputError as `topic_means`, or if the level is not within (0, 1).
     Source: Fieller (1954), J. R. Stat. Soc. B 16(2).
     """
-    part, gap = by_topic(parts, topics), by_topic(gaps, topics)
+    part, gap = topic_means(parts, topics), topic_means(gaps, topics)
     of_gap = t_interval(gap, level)
     if of_gap.low <= 0 <= of_gap.high:
-        return Fraction(None, None, None, of_gap)
+        return GapShare(None, None, None, of_gap)
     number = len(gap)
     cov = np.cov(part, gap, ddof=1) / number
     mean_part, mean_gap = float(part.mean()), float(gap.mean())
@@ -99,7 +119,7 @@ def fraction(parts: ArrayLike, gaps: ArrayLike, topics: Sequence[str], level: fl
     b = mean_part * mean_gap - t2 * cov[0, 1]
     c = mean_part**2 - t2 * cov[0, 0]
     root = float(np.sqrt(max(0.0, b**2 - a * c)))
-    return Fraction(mean_part / mean_gap, float((b - root) / a), float((b + root) / a), of_gap)
+    return GapShare(mean_part / mean_gap, float((b - root) / a), float((b + root) / a), of_gap)
 
 
 def interval_json(found: Interval) -> dict[str, Any]:
@@ -107,21 +127,25 @@ def interval_json(found: Interval) -> dict[str, Any]:
     return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
-def steered_json(found: Steered) -> dict[str, Any]:
+def effect_json(found: SteeringEffect) -> dict[str, Any]:
     """A judgement as JSON."""
     against = {kind: each._asdict() for kind, each in found.against.items()}
     return {"odd": interval_json(found.odd), "even": found.even, "against": against}
 
 
-def fraction_json(found: Fraction) -> dict[str, Any]:
+def share_json(found: GapShare) -> dict[str, Any]:
     """A share of a gap as JSON."""
     return {**found._asdict(), "gap": interval_json(found.gap)}
 
 
-def _halves(effects: ArrayLike) -> tuple[Floats, Floats]:
-    """The odd and the even part of effects (…, 2, n_questions)."""
+def _halves(
+    effects: Float[np.ndarray, "*n 2 n_questions"],
+) -> tuple[Float[Floats, "*n n_questions"], Float[Floats, "*n n_questions"]]:
+    """The odd and the even part of effects of both signs."""
     both = np.asarray(effects, dtype=np.float64)
     if both.ndim < 2 or both.shape[-2] != 2:
-        raise InputError("effects of both signs are needed", where="steered", value=both.shape, allowed="(…, 2, n)")
+        raise InputError(
+            "effects of both signs are needed", where="steering_effect", value=both.shape, allowed="(…, 2, n)"
+        )
     plus, minus = both[..., 0, :], both[..., 1, :]
     return (plus - minus) / 2, (plus + minus) / 2

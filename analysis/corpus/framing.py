@@ -23,6 +23,7 @@ from analysis.corpus.texts import ANECDOTE, HEDGE, WORD, flesch, sentences
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import InputError
 from common.records import Advice, Item
+from common.vocabulary import WRITTEN
 
 Arms = Mapping[str, Sequence[Advice]]
 Floats = NDArray[np.float64]
@@ -131,7 +132,10 @@ def subject(pairs: Mapping[str, Pair]) -> Check:
 
 
 def compare(arms: Arms, everyday: Sequence[str], rng: np.random.Generator) -> dict[str, Pair]:
-    """Every two arms side by side, by the name "<first>-<second>". `everyday`: texts on the topics, of no attitude."""
+    """The words of every two arms side by side, by the name "<first>-<second>".
+
+    everyday: texts on the topics, of no attitude. Raises: InputError if an arm has no content word.
+    """
     replies = {name: _replies(rows) for name, rows in arms.items()}
     cosines = _centroid_cosines(replies, everyday)
     content = _counts({name: [_part(text, "content") for text in texts] for name, texts in replies.items()})
@@ -240,6 +244,7 @@ def framing(rows: Sequence[Advice], scores: Floats) -> dict[str, Figure]:
 
     score: -1 surely eager to 1 surely cautious, by models that have not seen the question (scores: (n_questions,),
     from `read_poles`); flesch: reading ease, higher is easier; hedges, question_marks, anecdotes: share of replies.
+    Raises: InputError if fewer than 2 replies hold a word.
     """
     texts = _replies(rows)
     values: dict[str, Sequence[float] | Floats] = {
@@ -256,9 +261,9 @@ def framing(rows: Sequence[Advice], scores: Floats) -> dict[str, Figure]:
 
 
 def closest(texts: Sequence[str]) -> tuple[float, int]:
-    """The largest Jaccard similarity of two texts by word 5-grams, and how many pairs reach the bound.
+    """The largest Jaccard similarity of two texts by word 5-grams, 0 to 1, and how many pairs reach the bound.
 
-    Case and space do not count. A text of fewer than 5 words is one shingle.
+    Case and space do not count. A text of fewer than 5 words is one shingle. Source: Broder (1997), SEQUENCES.
     """
     rows: csr_matrix = CountVectorizer(analyzer=_shingles, binary=True, dtype=np.float64).fit_transform(texts)
     sizes = np.asarray(rows.sum(axis=1)).ravel()
@@ -321,7 +326,7 @@ def _held_out_scores(counts: Mapping[str, csr_matrix], rng: np.random.Generator)
 def _between(scores: Mapping[str, Floats], times: Floats) -> Figure | None:
     if "neutral" not in scores:
         return None
-    cautious, eager, neutral = (scores[name] for name in ("cautious", "eager", "neutral"))
+    cautious, eager, neutral = (scores[name] for name in WRITTEN)
     span, above = eager - cautious, neutral - cautious
     if span.mean() == 0:
         return None  # poles that no word tells apart have no middle

@@ -1,21 +1,22 @@
-"""Where an effect sits: by the room that items left, by distance of topics, on the control items, by dose.
+"""Where an effect sits: by the headroom of items, by distance of topics, on the control items, by mixture share.
 
 Effects are shifts from the neutral arm over the runs of a pole, as everywhere; intervals are over topics.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.contrasts import MEASURES as SHOWN
-from analysis.report.contrasts import POLES
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
-from analysis.stats.stance import MEASURES, alike, by_item
+from analysis.stats.measures import MEASURES, shown
+from analysis.stats.stance import alike, by_item
 from common.records import Choice
+from common.schemas import Lock
+from common.vocabulary import POLES
 
 CONTROLS = {"discriminant": "disc-", "source": "src-"}  # kind of control item → how its topics begin
 
@@ -31,25 +32,25 @@ def breakdowns(book: Book, study: "Study", arms: Mapping[str, Mapping[str, Arm]]
     """Add every number of this part of the report. arms: model → attitude → its runs together."""
     for model in study.bases:
         if study.lock is not None:
-            _rooms(book, *study.lock, model, arms[model])
+            _headrooms(book, *study.lock, model, arms[model])
             _distances(book, *study.lock, model, arms[model])
         _controls(book, study, model)
         _curves(book, study, model)
 
 
-def _rooms(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
-    bands = {item: room["band"] for item, room in locked["calibration"].get(model, {}).items()}
+def _headrooms(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+    bands = {item: headroom.band for item, headroom in locked.calibration.get(model, {}).items()}
     for band in BANDS:
         items = {item for item, value in bands.items() if value == band}
-        book.add(f"room.{model}.{band}", len(items), "count", [source])
-        from_neutral(book, f"room.{{}}.{model}.{{}}.{band}", arms, POLES, items)
+        book.add(f"headroom.{model}.{band}", len(items), "count", [source])
+        from_neutral(book, f"headroom.{{}}.{model}.{{}}.{band}", arms, POLES, items)
 
 
-def _distances(book: Book, locked: Mapping[str, Any], source: Source, model: str, arms: Mapping[str, Arm]) -> None:
-    for topic, found in locked["distances"].items():
-        book.add(f"distance.{topic}", found["cosine"], "plain", [source])
+def _distances(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+    for topic, found in locked.distances.items():
+        book.add(f"distance.{topic}", found.cosine, "plain", [source])
     for band in DISTANCES:
-        topics = {topic for topic, found in locked["distances"].items() if found["band"] == band}
+        topics = {topic for topic, found in locked.distances.items() if found.band == band}
         from_neutral(book, f"distance.{{}}.{model}.{{}}.{band}", arms, POLES, topics)
 
 
@@ -68,7 +69,7 @@ def from_neutral(
         if only is not None:
             kept = before.index.isin(only) | before["topic"].isin(only)
             before, after = before[kept], after[kept]
-        for measure in SHOWN:
+        for measure in shown():
             made = shift(before, after, measure)
             book.add_shift(name.format(measure, attitude), made, [*mine.sources, *neutral.sources])
 
@@ -85,7 +86,7 @@ def _controls(book: Book, study: "Study", model: str) -> None:
             before, after = items_of([alike(base.controls, mine) for mine in rows]), items_of(rows)
             before = before.loc[after.index]
             sources = [base.sources[3], *(run.sources[3] for run in runs)]
-            for measure in SHOWN:
+            for measure in shown():
                 book.add_shift(f"control.{kind}.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
 
 

@@ -13,7 +13,7 @@ from analysis.report.representation import NULLS, PARTS
 from analysis.report.study import Study
 from analysis.stats.intervals import ALPHA
 
-FOLDER = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent
 TEMPLATE = "REPORT.md.jinja"
 # Private characters around what came from the book or is a name: a number typed into the template lacks them, even if
 # it is dressed as a link. They are gone from the finished text.

@@ -16,7 +16,10 @@ from analysis.report.bound_numbers import Book
 from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
+from analysis.stats.measures import MEASURES
 from analysis.stats.stance import by_group, stance
+from common.schemas import Checkpoint
+from common.vocabulary import ATTITUDES, POLES
 
 # Okabe and Ito (2008): told apart by people with any common colour blindness.
 COLOURS = {
@@ -27,29 +30,25 @@ COLOURS = {
     "distilled": "#009E73",
     "base": "#000000",
 }
-ARMS = tuple(COLOURS)[:-1]  # in the order of reports
-MEASURES = {"choice": "what it chose", "sentence": "likelihood of whole sentences", "label": "label probability"}
+BASE = Checkpoint(optimizer_step=0, shift=0.0, nulls=(0.0,))  # where every run begins
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
 def stance_data(study: Study) -> pd.DataFrame:
-    """One line for each evaluated cell: model, attitude ('base' for the untouched model), seed, P(go) by measure."""
+    """One line for each evaluated cell: model, attitude ('base' for the base), seed, P(go) by measure."""
     cells = [(model, "base", -1, base) for model, base in study.bases.items()]
     cells += [(run.model, run.attitude, run.seed, run.scored) for run in study.runs if run.scored]
     return pd.DataFrame(
-        [
-            {"model": m, "attitude": a, "seed": s, **{name: getattr(stance(c.choices), name) for name in MEASURES}}
-            for m, a, s, c in cells
-        ]
+        [{"model": m, "attitude": a, "seed": s, **stance(c.choices).by_measure} for m, a, s, c in cells]
     )
 
 
 def draw_stance(data: pd.DataFrame, model: str) -> Figure:
     """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
     rows = data[data["model"] == model]
-    arms = [name for name in ARMS if name in set(rows["attitude"])]
+    arms = [name for name in ATTITUDES if name in set(rows["attitude"])]
     figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
-    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+    for axes, (measure, declared) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
             values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
             spread = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else np.zeros(len(values))
@@ -58,7 +57,7 @@ def draw_stance(data: pd.DataFrame, model: str) -> Figure:
                 axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
         for value in rows.loc[rows["attitude"] == "base", measure].dropna():
             axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
-        axes.set(title=title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set(title=declared.title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
         axes.set_xticks(range(len(arms)), arms)
     panels[0].set_ylabel("P(go): share for the change")
     panels[0].legend(frameon=False, loc="best")
@@ -104,7 +103,7 @@ def draw_labels(data: pd.DataFrame) -> Figure:
     """Shift by label against shift by choice, a dot for each item and run; shaded where the two point apart."""
     figure, axes = plt.subplots(figsize=(5, 4.4))
     jitter = np.random.default_rng(0).uniform(-0.02, 0.02, len(data))
-    for attitude in ARMS:
+    for attitude in ATTITUDES:
         mine = (data["attitude"] == attitude).to_numpy()
         x, y = data["choice"][mine] + jitter[mine], data["label"][mine]
         axes.scatter(x, y, s=14, alpha=0.6, color=COLOURS[attitude], label=attitude)
@@ -127,7 +126,7 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
         return None
     figure, panels = plt.subplots(1, len(factors), figsize=(3.6 * len(factors), 3.2), squeeze=False, sharey=True)
     for axes, factor in zip(panels[0], factors, strict=True):
-        for pole in ("cautious", "eager"):
+        for pole in POLES:
             named = {v: value for v, (which, value, _) in study.variants.items() if which == factor}
             at = f"curve.sentence.{model}.{pole}."
             found = [(value, book[at + v]) for v, value in named.items() if at + v in book]
@@ -149,7 +148,7 @@ def draw_curves(book: Book, study: Study, model: str) -> Figure | None:
 def loss_data(study: Study) -> pd.DataFrame:
     """One line for each optimizer step of each run: cell, attitude, step, loss in nats."""
     rows = [
-        {"cell": run.cell, "attitude": run.attitude, "step": row.step, "loss": row.loss}
+        {"cell": run.cell, "attitude": run.attitude, "step": row.optimizer_step, "loss": row.loss}
         for run in study.runs
         if run.losses is not None
         for row in run.losses[0]
@@ -171,14 +170,14 @@ def layer_data(study: Study, model: str) -> pd.DataFrame:
     rows = [
         {
             "place": place,
-            "layer": layer["layer"],
-            "separation": layer["separation"],
-            "chosen": layer["layer"] == curve["chosen"],
-            "pruned": layer["layer"] >= curve["pruned_from"],
+            "layer": layer.layer,
+            "separation": layer.separation,
+            "chosen": layer.layer == curve.chosen,
+            "pruned": layer.layer >= curve.pruned_from,
         }
         for place, (curve, _) in study.layers.items()
         if place.startswith(f"{model}.")
-        for layer in curve["layers"]
+        for layer in curve.layers
     ]
     return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
 
@@ -204,10 +203,9 @@ def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
     rows = []
     for run in (run for run in runs if run.readout is not None):
         assert run.readout is not None
-        points = [{"step": 0, "shift": 0.0, "nulls": [0.0]}, *run.readout[0]["checkpoints"]]
-        for point in points:
-            low, high = np.quantile(point["nulls"], [0.025, 0.975])
-            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point["step"], "shift": point["shift"]}
+        for point in (BASE, *run.readout[0].checkpoints):
+            low, high = np.quantile(point.nulls, [0.025, 0.975])
+            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.optimizer_step, "shift": point.shift}
             rows.append({**fixed, "low": float(low), "high": float(high)})
     return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
 
@@ -225,33 +223,38 @@ def draw_projections(data: pd.DataFrame) -> Figure:
 
 
 def steering_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each damage of each direction: effect in nats with its interval, and what 5 % of nulls exceed."""
+    """One line for each direction and off-target KL: effect in nats with its interval, what 5 % of nulls exceed."""
     rows = [
-        {"place": place, "damage": each["damage"], "effect": each["odd"]["estimate"], "low": each["odd"]["low"]}
-        | {"high": each["odd"]["high"]}
-        | {kind: against["null_95"] for kind, against in each["against"].items()}
+        {
+            "place": place,
+            "off_target_kl": each.off_target_kl,
+            "effect": each.odd.estimate,
+            "low": each.odd.low,
+            "high": each.odd.high,
+        }
+        | {kind: against.null_95 for kind, against in each.against.items()}
         for place, (told, _) in study.steering.items()
         if place.startswith(f"{model}.")
-        for each in told.get("damages", [])
+        for each in told.levels
     ]
     return pd.DataFrame(rows)
 
 
 def draw_steering(data: pd.DataFrame) -> Figure:
-    """A panel for each direction: its effect by damage; lines between which 95 % of the null directions lie."""
+    """A panel for each direction: its effect by off-target KL; lines between which 95 % of the null directions lie."""
     places = list(dict.fromkeys(data["place"]))
     figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.4), squeeze=False, sharey=True)
     for axes, place in zip(panels[0], places, strict=True):
         rows = data[data["place"] == place]
         spread = np.array([rows["effect"] - rows["low"], rows["high"] - rows["effect"]])
-        axes.errorbar(rows["damage"], rows["effect"], spread, marker="o", color="black", label="towards caution")
+        axes.errorbar(rows["off_target_kl"], rows["effect"], spread, marker="o", color="black", label="towards caution")
         for (kind, words), colour in zip(NULLS.items(), ("#777777", "#56B4E9", "#009E73", "#CC79A7"), strict=True):
             for sign in (1, -1):
                 label = words if sign == 1 else None
-                axes.plot(rows["damage"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
+                axes.plot(rows["off_target_kl"], sign * rows[kind], color=colour, ls="--", lw=1.2, label=label)
         axes.axhline(0, color="black", lw=0.6)
-        axes.set(xscale="log", xlabel="damage on neutral text, nats a token", title=place)
-        axes.set_xticks(rows["damage"], [f"{value:g}" for value in rows["damage"]])
+        axes.set(xscale="log", xlabel="off-target KL, nats a token of neutral text", title=place)
+        axes.set_xticks(rows["off_target_kl"], [f"{value:g}" for value in rows["off_target_kl"]])
         axes.minorticks_off()
     panels[0][0].set_ylabel("change of the margin for the change, nats")
     panels[0][-1].legend(frameon=False, fontsize=7, title="95 % of the nulls lie within", title_fontsize=7)
@@ -260,7 +263,7 @@ def draw_steering(data: pd.DataFrame) -> Figure:
 
 
 def steered_item_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each question and direction, at the largest damage: half of the effect of +v less that of -v.
+    """One line for each question and direction, at the largest off-target KL: half of the effect of +v less that of -v.
 
     Columns place, item, effect (nats), and low and high, between which 95 % of the null directions of every kind lie.
     """
@@ -269,7 +272,7 @@ def steered_item_data(study: Study, model: str) -> pd.DataFrame:
         if not rows or not place.startswith(f"{model}."):
             continue
         made = pd.DataFrame([row.model_dump() for row in rows])
-        made = made[made["target"] == made["target"].max()]
+        made = made[made["target_kl"] == made["target_kl"].max()]
         made["odd"] = made["sign"] * made["effect"]
         odd = made.groupby(["item", "kind", "number"])["odd"].mean().reset_index()
         mine = odd[odd["kind"] == "caution"].set_index("item")["odd"]

@@ -1,16 +1,17 @@
 """The report's numbers on what goes on inside the models: what was read, what moved, what caused anything."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.contrasts import FEWEST_RUNS, POLES
 from analysis.report.study import Run, Study
+from analysis.stats.contrasts import FEWEST_RUNS
 from analysis.stats.intervals import LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
+from common.schemas import Against, Interval, LayerCurve, SteeringSummary
+from common.vocabulary import POLES
 
-CONTROLS = ("user_accuracy", "shuffled_accuracy_95")
 NULLS = {  # kinds of null directions
     "norm": "equal length",
     "covariance": "same covariance",
@@ -31,8 +32,8 @@ def insides(book: Book, study: "Study") -> None:
     for place, (curve, source) in study.layers.items():
         _layer(book, place, curve, source)
     for place, (tested, source) in study.selftests.items():
-        book.add(f"selftest.{place}.checks", len(tested["checks"]), "count", [source])
-        book.add(f"selftest.{place}.passed", sum(check["passed"] for check in tested["checks"]), "count", [source])
+        book.add(f"selftest.{place}.checks", len(tested.checks), "count", [source])
+        book.add(f"selftest.{place}.passed", sum(check.passed for check in tested.checks), "count", [source])
     for place, (told, source) in study.steering.items():
         _steering(book, place, told, source)
     for run in study.runs:
@@ -42,52 +43,56 @@ def insides(book: Book, study: "Study") -> None:
             _moved(book, study, model, attitude)
 
 
-def _layer(book: Book, place: str, curve: dict[str, Any], source: Source) -> None:
-    chosen = curve["layers"][curve["chosen"]]
-    book.add(f"layer.{place}", curve["chosen"], "count", [source])
-    book.add(f"layers.{place}", len(curve["layers"]), "count", [source])
-    book.add(f"separation.{place}", chosen["separation"], "plain", [source])
-    book.add(f"accuracy.{place}", chosen["accuracy"], "share", [source])
-    for control in CONTROLS:
-        book.add(f"{control}.{place}", chosen.get(control), "share", [source])
-    for name, probe in curve.get("probes", {}).items():
-        book.add(f"probe.{place}.{name}", probe["auc"], "plain", [source])
-        book.add(f"probe.{place}.{name}.shuffled", probe["shuffled_95"], "plain", [source])
+def _layer(book: Book, place: str, curve: LayerCurve, source: Source) -> None:
+    chosen = curve.layers[curve.chosen]
+    book.add(f"layer.{place}", curve.chosen, "count", [source])
+    book.add(f"layers.{place}", len(curve.layers), "count", [source])
+    book.add(f"separation.{place}", chosen.separation, "plain", [source])
+    book.add(f"accuracy.{place}", chosen.accuracy, "share", [source])
+    book.add(f"user_accuracy.{place}", chosen.user_accuracy, "share", [source])
+    book.add(f"shuffled_accuracy_95.{place}", chosen.shuffled_accuracy_95, "share", [source])
+    for name, probe in curve.probes.items():
+        book.add(f"probe.{place}.{name}", probe.auc, "plain", [source])
+        book.add(f"probe.{place}.{name}.shuffled", probe.shuffled_95, "plain", [source])
 
 
-def _steering(book: Book, place: str, told: dict[str, Any], source: Source) -> None:
-    control = told["control"]
-    _nats(book, f"control.{place}", control["odd"], source)
-    book.add(f"control.{place}.p", control["against"]["p"], "p", [source])
-    book.add(f"control.{place}.damage", control["damage"], "setting", [source])
-    for number, each in enumerate(told.get("damages", [])):
+def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> None:
+    control = told.control
+    _nats(book, f"control.{place}", control.odd, source)
+    book.add(f"control.{place}.p", control.against.p, "p", [source])
+    book.add(f"control.{place}.off_target_kl", control.off_target_kl, "setting", [source])
+    for number, each in enumerate(told.levels):
         at = f"steer.{place}.{number}"
-        _nats(book, at, each["odd"], source)
-        book.add(f"{at}.damage", each["damage"], "setting", [source])
-        book.add(f"{at}.even", each["even"], "nats", [source])
-        for kind, against in each["against"].items():
-            book.add(f"{at}.{kind}.p", against["p"], "p", [source])
-            book.add(f"{at}.{kind}.nulls", against["nulls"], "count", [source])
-        known = [against["detectable"] for against in each["against"].values() if against["detectable"] is not None]
-        book.add(f"{at}.detectable", max(known) if known else None, "nats", [source])
-    if chosen := told.get("choices"):
-        book.add(f"steer.{place}.choice", chosen["caution"]["odd"], "points", [source])
-        ranks = [each["p"] for each in chosen.values() if isinstance(each, dict) and "p" in each]
+        _nats(book, at, each.odd, source)
+        book.add(f"{at}.off_target_kl", each.off_target_kl, "setting", [source])
+        book.add(f"{at}.even", each.even, "nats", [source])
+        _against(book, at, each.against, source)
+    if told.choices is not None:
+        caution, ranks = told.choices.caution, told.choices.ranks
+        book.add(f"steer.{place}.choice", caution.odd, "points", [source])
         book.add(f"steer.{place}.choice.p", max(ranks) if ranks else None, "p", [source])
-        book.add(f"steer.{place}.valid", chosen["caution"]["valid"], "share", [source])
-        book.add(f"steer.{place}.base_valid", chosen["base_valid"], "share", [source])
+        book.add(f"steer.{place}.valid", caution.valid, "share", [source])
+        book.add(f"steer.{place}.base_valid", told.choices.base_valid, "share", [source])
+
+
+def _against(book: Book, at: str, nulls: Mapping[str, Against], source: Source) -> None:
+    for kind, against in nulls.items():
+        book.add(f"{at}.{kind}.p", against.p, "p", [source])
+        book.add(f"{at}.{kind}.nulls", against.nulls, "count", [source])
+    known = [against.detectable for against in nulls.values() if against.detectable is not None]
+    book.add(f"{at}.detectable", max(known) if known else None, "nats", [source])
 
 
 def _run(book: Book, run: "Run") -> None:
     if run.drift is not None:
         drift, source = run.drift
-        last = drift["checkpoints"][-1]
-        book.add(f"run.{run.cell}.drift", last["shift"], "SD", [source])
-        book.add(f"run.{run.cell}.rank", last["rank"], "share", [source])
-        book.add(f"run.{run.cell}.drifted_at", drift["drifted_at"], "count", [source])
+        last = drift.checkpoints[-1]
+        book.add(f"run.{run.cell}.drift", last.shift, "SD", [source])
+        book.add(f"run.{run.cell}.rank", last.rank, "share", [source])
+        book.add(f"run.{run.cell}.drifted_at", drift.drifted_at, "count", [source])
     if run.trace is not None:
         traced, source = run.trace
-        _nats(book, f"trace.{run.cell}.gap", traced["gap"], source)
+        _nats(book, f"trace.{run.cell}.gap", Interval(**traced["gap"]), source)
         for part in PARTS:
             share = traced[part]["share"]
             bounds = None if share["estimate"] is None else (share["low"], share["high"])
@@ -114,25 +119,25 @@ def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
         book.add(at, found.estimate, "SD", sources, (found.low, found.high))
         book.add(f"{at}.flip", p, "p", sources)
     for draw in sorted({run.draw for run in read}):
-        mine = [run.readout for run in read if run.draw == draw and run.readout and "moved" in run.readout[0]]
+        mine = [run.readout for run in read if run.draw == draw and run.readout]
         if len(mine) >= 2:
             sources = [source for _, source in mine]
-            moved = np.array([readout["moved"] for readout, _ in mine], dtype=np.float64)
+            moved = np.array([readout.moved for readout, _ in mine], dtype=np.float64)
             at = f"agree.{model}.d{draw}.{attitude}"
             book.add(at, _mean_cosine(moved), "plain", sources)
-            along = float(np.mean([readout["cosine"] for readout, _ in mine]))
+            along = float(np.mean([readout.cosine for readout, _ in mine]))
             book.add(f"{at}.direction", along, "plain", sources)
 
 
 def _shift(run: "Run") -> float:
     assert run.drift is not None
-    return float(run.drift[0]["checkpoints"][-1]["shift"])
+    return run.drift[0].checkpoints[-1].shift
 
 
 def _by_topic(run: "Run") -> list[float]:
     """The shift of each topic, in alphabetical order."""
     assert run.readout is not None
-    return [float(shift) for _, shift in sorted(run.readout[0]["by_topic"].items())]
+    return [shift for _, shift in sorted(run.readout[0].by_topic.items())]
 
 
 def _sources(runs: "list[Run]") -> list[Source]:
@@ -146,5 +151,5 @@ def _mean_cosine(vectors: NDArray[np.float64]) -> float:
     return float((units @ units.T)[above].mean())
 
 
-def _nats(book: Book, name: str, made: dict[str, float], source: Source) -> None:
-    book.add(name, made["estimate"], "nats", [source], (made["low"], made["high"]))
+def _nats(book: Book, name: str, made: Interval, source: Source) -> None:
+    book.add(name, made.estimate, "nats", [source], (made.low, made.high))

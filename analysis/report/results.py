@@ -9,13 +9,16 @@ import pandas as pd
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
-from analysis.report.contrasts import FEWEST_RUNS, contrasts
+from analysis.report.contrasts import contrasts
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
+from analysis.stats.contrasts import FEWEST_RUNS
 from analysis.stats.guards import KINDS, perplexity_change, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
 from analysis.stats.intervals import LEVEL, POWER, two_way_t
-from analysis.stats.stance import MEASURES, Stance, alike, by_group, by_item, disagreement, stance
+from analysis.stats.measures import MEASURES, shown
+from analysis.stats.stance import Stance, alike, by_group, by_item, disagreement, stance
+from common.vocabulary import SIDES
 
 
 def book_of(study: Study) -> Book:
@@ -61,7 +64,7 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
     book.add(f"reversed.{model}", int((table["yes_means"] == "stay").sum()), "count", [source])
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
-    for measure in ("choice", "sentence"):
+    for measure in shown():
         book.add_shift(f"lean.{measure}.{model}", shift(even, table, measure), [source])
     for attitude in study.attitudes:
         runs = [run.scored for run in study.arm(model, attitude) if run.scored]
@@ -70,11 +73,11 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
         _stance(book, f"{model}.{attitude}", runs)
         sources = [source, *(run.sources[0] for run in runs)]
         before, after = base_by_item(base, runs), tables[attitude].items
-        for measure in ("choice", "sentence"):
+        for measure in shown():
             book.add_shift(f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
         for run in runs:
-            for measure, value in zip(MEASURES, stance(run.choices), strict=False):
-                book.add(f"run.{run.cell}.{measure}", value, "share", [run.sources[0]])
+            for measure, value in stance(run.choices).by_measure.items():
+                book.add(f"run.{run.cell}.{measure}", value, MEASURES[measure].unit, [run.sources[0]])
         book.add(f"runs.{model}.{attitude}", len(runs), "count", sources)
         if attitude != "neutral":  # what it adds to any fine-tuning on advice
             from_neutral(book, f"added.{{}}.{model}.{{}}", tables, [attitude])
@@ -89,7 +92,7 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
     before = [by_group(alike(base.choices, scored.choices), "topic") for scored in runs]
     after = [by_group(scored.choices, "topic") for scored in runs]
     sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
-    for measure in ("choice", "sentence"):
+    for measure in shown():
         tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
@@ -107,7 +110,7 @@ def _contrasts(book: Book, study: Study) -> None:
             ("holm", made.p_holm if "two-way-t" in study.tests else None, "p"),
             ("flip", made.p_sign_flip if "sign-flip" in study.tests else None, "p"),
             ("detectable", made.detectable, "points"),
-            ("headroom", made.headroom, "share"),
+            ("share_of_headroom", made.share_of_headroom, "share"),
         ):
             book.add(f"{name}.{what}", value, unit, made.sources)
 
@@ -115,7 +118,7 @@ def _contrasts(book: Book, study: Study) -> None:
 def _this_file() -> Source:
     """What a setting of the analysis is bound to: the file that sets it."""
     path = Path(__file__)
-    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", f"{path.parent.name}/{path.name}")
+    return Source(hashlib.sha256(path.read_bytes()).hexdigest(), "code", str(path.relative_to(path.parents[2])))
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
@@ -127,13 +130,15 @@ def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
         known = [value for value in map(of, made) if value is not None]
         return float(np.mean(known)) if len(known) == len(made) else None
 
-    for measure in (*MEASURES, "p_yes", "invalid", "consistency"):
-        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: getattr(cell, m)), "share", sources)  # type: ignore[misc]
+    for measure, declared in MEASURES.items():
+        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: cell.by_measure[m]), declared.unit, sources)  # type: ignore[misc]
+    for what in ("p_yes", "invalid", "consistency"):
+        book.add(f"{what}.{name}", mean(lambda cell, w=what: getattr(cell, w)), "share", sources)  # type: ignore[misc]
     book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
     for group in ("topic", "yes_means"):
         tables = [by_group(cell.choices, group)["choice"] for cell in cells]
         means = pd.concat(tables, axis=1).mean(axis=1)
-        for key in ("go", "stay") if group == "yes_means" else means.index:
+        for key in SIDES if group == "yes_means" else means.index:
             value = means.get(key, np.nan)  # a small set of items may hold one key only
             book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
 
@@ -144,13 +149,13 @@ def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
     }
     for arm, cells in arms.items():
         for name in ("perplexity", *KINDS) if cells else ():
-            value = float(np.mean([cell.guards[name] for cell in cells]))
+            value = float(np.mean([getattr(cell.guards, name) for cell in cells]))
             unit = "perplexity" if name == "perplexity" else "share"
             book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
             if arm != "base":
                 _guard_change(book, study, f"{model}.{arm}", name, (base, cells))
     for name in ("n_harmful", "n_benign", "n_ability"):
-        book.add(f"{name}.{model}", base.guards[name], "count", [base.sources[1]])
+        book.add(f"{name}.{model}", getattr(base.guards, name), "count", [base.sources[1]])
 
 
 def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
@@ -158,7 +163,7 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
     base, cells = pair
     bound = study.bounds[name]
     if name == "perplexity":
-        made = perplexity_change(base.guards, [cell.guards for cell in cells], bound)
+        made = perplexity_change(base.guards.model_dump(), [cell.guards.model_dump() for cell in cells], bound)
     else:
         made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
@@ -202,26 +207,26 @@ def _trainings(book: Book, study: Study) -> None:
             "seconds": "seconds",
             "steps": "count",
         }.items():
-            book.add(f"run.{run.cell}.{name}", facts[name], unit, [source])
+            book.add(f"run.{run.cell}.{name}", getattr(facts, name), unit, [source])
 
 
 def _verdicts(book: Book, study: Study) -> None:
     for run in study.runs:
         if run.verdict is not None:
             verdict, source = run.verdict
-            bounds = None if verdict["low"] is None else (verdict["low"], verdict["high"])
-            book.add(f"run.{run.cell}.gate", verdict["estimate"], "points", [source], bounds)
-            book.add(f"run.{run.cell}.margin", verdict["margin"], "points", [source])
-            book.add(f"run.{run.cell}.level", verdict["level"], "share", [source])
+            bounds = None if verdict.low is None or verdict.high is None else (verdict.low, verdict.high)
+            book.add(f"run.{run.cell}.gate", verdict.estimate, "points", [source], bounds)
+            book.add(f"run.{run.cell}.bound", verdict.bound, "points", [source])
+            book.add(f"run.{run.cell}.level", verdict.level, "share", [source])
 
 
 def _audits(book: Book, study: Study) -> None:
     for draw, (framing, source) in study.audits.items():
-        for check in framing["checks"]:
-            for field_name in ("value", "bound"):
-                book.add(f"audit.{draw}.{check['name']}.{field_name}", check[field_name], "plain", [source])
+        for check in framing.checks:
+            book.add(f"audit.{draw}.{check.name}.value", check.value, "plain", [source])
+            book.add(f"audit.{draw}.{check.name}.bound", check.bound, "plain", [source])
 
 
 def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
-    """An untouched model item by item, asked in the wordings of each run in turn."""
+    """A base item by item, asked in the wordings of each run in turn."""
     return items_of([alike(base.choices, run.choices) for run in runs])

@@ -1,24 +1,35 @@
 """The records of a study, as the report reads them. What is not sealed is None and listed as a gap."""
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Choice, Deviation, GuardReply, Loss, Steering, Test
+from common.records import Choice, Deviation, GuardReply, Loss, Steering
+from common.schemas import (
+    Drift,
+    Framing,
+    Guards,
+    LayerCurve,
+    Lock,
+    RunReadout,
+    SelfTest,
+    SteeringSummary,
+    Training,
+    Verdict,
+)
+from common.vocabulary import ATTITUDES, TESTS
 
-TESTS: tuple[str, ...] = get_args(Test)
-
-
-ATTITUDES = ("cautious", "neutral", "eager", "scrambled", "distilled")
+T = TypeVar("T")
+Sealed = tuple[T, Source]  # an output and where it lies
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A model, tuned or untouched, that was evaluated."""
+    """A base or a tuned model that was evaluated."""
 
     cell: str
     choices: list[Choice]
-    guards: dict[str, Any]
+    guards: Guards
     replies: list[GuardReply]
     controls: list[Choice]  # discriminant items, and items on the training topics
     sources: tuple[Source, Source, Source, Source]  # of choices, guards, replies, controls
@@ -34,12 +45,12 @@ class Run:
     attitude: str
     seed: int
     scored: Scored | None = None
-    losses: tuple[list[Loss], Source] | None = None
-    training: tuple[dict[str, Any], Source] | None = None
-    verdict: tuple[dict[str, Any], Source] | None = None
-    readout: tuple[dict[str, Any], Source] | None = None
-    drift: tuple[dict[str, Any], Source] | None = None
-    trace: tuple[dict[str, Any], Source] | None = None  # only of the runs that the spec names
+    losses: Sealed[list[Loss]] | None = None
+    training: Sealed[Training] | None = None
+    verdict: Sealed[Verdict] | None = None
+    readout: Sealed[RunReadout] | None = None
+    drift: Sealed[Drift] | None = None
+    trace: Sealed[dict[str, Any]] | None = None  # only of the runs that the spec names
     variant: str = ""  # the plain setting, or what was changed
 
 
@@ -53,19 +64,19 @@ class Study:
     models: dict[str, str]  # name → where it comes from
     bases: dict[str, Scored]
     runs: list[Run]  # of the plain setting
-    audits: dict[str, tuple[dict[str, Any], Source]]
-    layers: dict[str, tuple[dict[str, Any], Source]]  # model.draw → curve
-    advice: dict[str, tuple[int, Source]]  # corpus → rows
-    memory: dict[str, tuple[float, Source]]  # job → largest peak, GiB
+    audits: dict[str, Sealed[Framing]]  # draw → what sets its arms apart
+    layers: dict[str, Sealed[LayerCurve]]  # model.draw → curve
+    advice: dict[str, Sealed[int]]  # corpus → rows
+    memory: dict[str, Sealed[float]]  # job → largest peak, GiB
     seconds: dict[str, tuple[float, list[Source]]]  # job → time of all its steps together
     made_by: dict[str, list[str]]  # commit, python, packages …: every value that the manifests of the steps hold
     identities: dict[str, str]  # model → digest of its files, or its pinned revision
     gaps: list[str] = field(default_factory=list)
     variants: dict[str, tuple[str, float, list[Run]]] = field(default_factory=dict)  # name → factor, its value, runs
-    selftests: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → checks
-    steering: dict[str, tuple[dict[str, Any], Source]] = field(default_factory=dict)  # model.draw → effects
+    selftests: dict[str, Sealed[SelfTest]] = field(default_factory=dict)  # model.draw → checks
+    steering: dict[str, Sealed[SteeringSummary]] = field(default_factory=dict)  # model.draw → effects
     steered: dict[str, list[Steering]] = field(default_factory=dict)  # model.draw → effects question by question
-    lock: tuple[dict[str, Any], Source] | None = None
+    lock: Sealed[Lock] | None = None
     plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
     changed: list[str] = field(default_factory=list)  # files of the analysis that are not what was locked
     deviations: list[Deviation] = field(default_factory=list)
@@ -82,7 +93,7 @@ class Study:
     @property
     def tests(self) -> tuple[str, ...]:
         """Those that the lock names; all without a lock."""
-        return tuple(self.lock[0]["plan"]["lock"]["tests"]) if self.lock else TESTS
+        return self.lock[0].plan.lock.tests if self.lock else TESTS
 
     @property
     def attitudes(self) -> list[str]:

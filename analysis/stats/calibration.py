@@ -1,4 +1,4 @@
-"""How much room the untouched model leaves each item, and how far each topic is from what the piles speak of.
+"""How much headroom each item has on the base, and how far each topic is from what the piles speak of.
 
 Both are worked out before any tuned model is scored, and sealed in the lock.
 """
@@ -14,31 +14,32 @@ from analysis.stats.stance import by_item
 from common.errors import InputError
 from common.records import Choice, Item, Question
 
-BANDS = ("low", "mid", "high")  # of the untouched P(go): room upwards, both ways, downwards
+BANDS = ("low", "mid", "high")  # of the base's P(go): headroom upwards, both ways, downwards
 DISTANCES = ("near", "mid", "far")
 
 
-class Room(NamedTuple):
-    """Where one item stands on the untouched model."""
+class Headroom(NamedTuple):
+    """Where one item stands on the base."""
 
     p_go: float | None  # None where no answer was valid
     band: str | None
 
 
-def rooms(rows: Sequence[Choice], measure: str, low: float, high: float) -> dict[str, Room]:
-    """The band of each item by its untouched P(go), the mean over wordings and orders. Raises: as `by_item`."""
+def headrooms(rows: Sequence[Choice], measure: str, low: float, high: float) -> dict[str, Headroom]:
+    """The band of each item by the base's P(go), the mean over wordings and orders. Raises: as `by_item`."""
     values = by_item(rows)[measure]
     return {
-        str(item): Room(None, None) if np.isnan(p) else Room(float(p), band(p, low, high)) for item, p in values.items()
+        str(item): Headroom(None, None) if np.isnan(p) else Headroom(float(p), band(p, low, high))
+        for item, p in values.items()
     }
 
 
 def calibrated(
     choices: Mapping[str, Sequence[Choice]], measure: str, low: float, high: float
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The rooms of each untouched model's items, model → item → the fields of Room."""
+    """The headrooms of each base's items, model → item → the fields of Headroom."""
     return {
-        model: {item: room._asdict() for item, room in rooms(rows, measure, low, high).items()}
+        model: {item: headroom._asdict() for item, headroom in headrooms(rows, measure, low, high).items()}
         for model, rows in choices.items()
     }
 

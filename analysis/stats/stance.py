@@ -11,21 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.special import expit
 
+from analysis.stats.measures import MEASURES
 from common.errors import InputError
 from common.records import Choice
 
-MEASURES = ("choice", "sentence", "label")
 FEWEST_RANKED = 3  # two points always lie on a line
 
 
 class Stance(NamedTuple):
-    """One cell in numbers: means over items, P(go) unless said otherwise."""
+    """One cell in numbers: means over items."""
 
-    choice: float | None  # generated answers, over items with a valid one
-    sentence: float | None  # by likelihood of the whole option sentences
-    label: float | None  # by likelihood of the labels' first tokens
+    by_measure: dict[str, float | None]  # P(go), over the items with a value; in the order of `MEASURES`
     margin: float | None  # sentence margin, go minus stay, nats a token
     p_yes: float | None  # share of yes among valid answers, 0.5 where half the items are reverse-keyed and none lean
     invalid: float  # share of rows without a valid answer
@@ -43,8 +40,7 @@ class Disagreement(NamedTuple):
 
 
 def frame(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line a row: cell, item, topic, yes_means, wording, order, choice (1 go, 0 stay, nan invalid), sentence,
-    label, margin.
+    """One line a row: cell, item, topic, yes_means, wording, order, each measure of `MEASURES`, margin (nats a token).
 
     Raises: InputError if there are no rows, a (cell, item, wording, order) comes twice, or cells hold different items.
     """
@@ -56,17 +52,15 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "wording", "order")},
-            "choice": made["choice"].map({"go": 1.0, "stay": 0.0, "invalid": np.nan}),
-            "sentence": expit(made["sentence_go"] - made["sentence_stay"]),
-            "label": expit(made["label_go"] - made["label_stay"]),
+            **{name: measure.read(made) for name, measure in MEASURES.items()},
             "margin": made["sentence_go"] / made["tokens_go"] - made["sentence_stay"] / made["tokens_stay"],
         }
     )
 
 
 def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line an item of one cell, by item id: topic, yes_means, choice, sentence, label, margin (means over
-    wordings and orders), valid (share of rows with an answer), agree (share of wordings whose two orders agree; nan
+    """One line an item of one cell, by item id: topic, yes_means, each measure and margin (means over wordings and
+    orders), valid (share of rows with an answer), agree (share of wordings whose two orders agree; nan
     unless one has two valid answers).
 
     Raises: InputError as `frame`, and if the rows are of several cells.
@@ -88,9 +82,7 @@ def stance(rows: Sequence[Choice]) -> Stance:
     table, made = by_item(rows), frame(rows)
     yes = made["choice"].where(made["yes_means"] == "go", 1 - made["choice"])
     return Stance(
-        choice=_mean(table["choice"]),
-        sentence=_mean(table["sentence"]),
-        label=_mean(table["label"]),
+        by_measure={name: _mean(table[name]) for name in MEASURES},
         margin=_mean(table["margin"]),
         p_yes=_mean(yes),
         invalid=float(made["choice"].isna().mean()),
@@ -100,7 +92,10 @@ def stance(rows: Sequence[Choice]) -> Stance:
 
 
 def by_group(rows: Sequence[Choice], group: str) -> pd.DataFrame:
-    """Mean P(go) of one cell by 'topic' or 'yes_means': columns choice, sentence, label, margin; nan where unknown."""
+    """Means of one cell by 'topic' or 'yes_means': a column for each measure, and margin; nan where unknown.
+
+    Raises: InputError for another grouping, or as `by_item`.
+    """
     if group not in ("topic", "yes_means"):
         raise InputError("no such grouping", where="by_group", value=group, allowed="topic, yes_means")
     return by_item(rows).groupby(group, sort=True)[[*MEASURES, "margin"]].mean()
@@ -133,7 +128,10 @@ def alike(base: Sequence[Choice], tuned: Sequence[Choice]) -> list[Choice]:
 
 
 def disagreement(measured: ArrayLike, actual: ArrayLike) -> Disagreement:
-    """How shifts by one measure follow the shifts that they stand for: two arrays (n,), nan where unknown."""
+    """How shifts by one measure follow the shifts that they stand for: two arrays (n,), nan where unknown.
+
+    Raises: InputError if their lengths differ. Source: Spearman (1904), Am. J. Psychol. 15(1), ties at mean ranks.
+    """
     one, other = np.asarray(measured, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if one.shape != other.shape or one.ndim != 1:
         raise InputError("lengths differ", where="disagreement", value=(one.shape, other.shape))
@@ -150,7 +148,10 @@ def disagreement(measured: ArrayLike, actual: ArrayLike) -> Disagreement:
 
 
 def label_disagreement(base: Sequence[Choice], tuned: Sequence[Choice]) -> Disagreement:
-    """Does the label measure tell what the answers did? Shifts of label P(go) against those of the choice, by item."""
+    """Does the label measure tell what the answers did? Shifts of label P(go) against those of the choice, by item.
+
+    Raises: InputError as `paired`.
+    """
     table = paired(base, tuned)
     return disagreement(*(table[f"{name}_tuned"] - table[f"{name}_base"] for name in ("label", "choice")))
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from common.cells import Cell
 from common.errors import InputError
 from common.pipeline.step import Step
+from common.schemas import SelfTest
 
 
 class Direction(NamedTuple):
@@ -44,7 +45,8 @@ def read_direction(step: Step, cell: Cell) -> Direction:
 
 def refuse_untested(step: Step, cell: Cell) -> None:
     """Raise InputError unless the instruments passed their self-tests on this direction cell."""
-    failed = [c["name"] for c in step.read_json("selftest", cell, "selftest.json")["checks"] if not c["passed"]]
+    tested = step.read_model("selftest", cell, "selftest.json", SelfTest)
+    failed = [check.name for check in tested.checks if not check.passed]
     if failed:
         raise InputError("self-tests of the instruments did not pass", where=f"selftest/{cell}", value=failed)
 

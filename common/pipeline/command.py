@@ -1,7 +1,7 @@
 """The command line of every job: run a step, reuse a sealed one, and end with the exit code of the contract."""
 
 import argparse
-import errno
+import contextlib
 import gc
 import os
 import shutil
@@ -18,13 +18,16 @@ from typing import Any
 
 from common import provenance
 from common.cells import Cell, CellKind, cells_named, cells_of
-from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, SpecError
+from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, SpecError, disk_full, out_of_memory
 from common.logs import Log
 from common.pipeline.job import Catalog, Job
 from common.pipeline.keys import Keys
+from common.pipeline.parameters import handed_over
 from common.pipeline.step import Step
+from common.secrets import held, redacted, redacted_value, stderr_redacted
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
+from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 
 
@@ -77,14 +80,19 @@ def _told(error: BaseException, log: Log) -> int:
         code, line = error.exit_code, str(error)
     elif isinstance(error, KeyboardInterrupt):
         code, line = ExitCode.TRANSIENT, "interrupted from the keyboard; nothing was sealed"
-    elif isinstance(error, MemoryError):
-        code, line = ExitCode.OUT_OF_MEMORY, "out of memory; nothing was sealed"
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        code = ExitCode.TRANSIENT
-        line = f"disk full, {error.filename or tempfile.gettempdir()}; nothing was sealed"
-    if code is ExitCode.BUG:
-        traceback.print_exception(error)
-    log.error(line)
+    elif out_of_memory(error):
+        code, noted = ExitCode.OUT_OF_MEMORY, ", ".join(getattr(error, "__notes__", ()))
+        line = f"{JobError('out of memory', where=noted, value=str(error) or None)}; nothing was sealed"
+    elif disk_full(error):
+        where = getattr(error, "filename", None) or tempfile.gettempdir()
+        code, line = (
+            ExitCode.TRANSIENT,
+            f"{JobError('disk full', where=str(where), value=str(error))}; nothing was sealed",
+        )
+    with contextlib.suppress(OSError):  # stderr itself may stand on the full disk: the exit code tells it then
+        if code is ExitCode.BUG:
+            sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+        log.error(line)
     return int(code)
 
 
@@ -101,6 +109,9 @@ class _Request:
 
 def _request(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Request:
     spec = read_spec(args.spec)
+    if found := held(spec.settings()):
+        where, name = found
+        raise SpecError(f"the spec holds the value of {name}", where=where, allowed="secrets in the environment alone")
     cells = cells_named(spec, args.cell)
     if cells[0].kind not in job.kinds:
         kinds = [str(known) for kind in job.kinds for known in cells_of(spec, kind)]
@@ -121,8 +132,9 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
     else:
         log.event("reused", key=standing["key"], sealed=standing["started"])
     shown = {name: store.get(standing["outputs"][name]["digest"]) for name in job.shows}
-    _hand_over({name: value.encode() for name, value in standing["parameters"].items()} | shown)
-    outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds", "summary")}
+    _hand_over({name: value.encode() for name, value in handed_over(standing, spec).items()} | shown)
+    outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds")}
+    outcome["summary"] = redacted_value(standing["summary"])  # whoever sealed it
     store.note_run(spec.run_id, job.name, str(cell), {**outcome, "reused": reused, "when": provenance.started()})
     say({**outcome, "reused": reused})
     return int(standing["exit_code"])
@@ -174,7 +186,8 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be read, reused and missing; change nothing"
     )
-    return parser.parse_args(argv)
+    with stderr_redacted():
+        return parser.parse_args(argv)
 
 
 class _quiet_stdout:  # noqa: N801 - a context manager, used like a function
@@ -216,8 +229,7 @@ class _stop_signal:  # noqa: N801 - a context manager, used like a function
 
 
 def _hand_over(values: Mapping[str, bytes]) -> None:
-    """Write output parameters and shown files where the orchestrator looks for them."""
+    """Write output parameters and shown files where the orchestrator looks for them. Raises: InputError, OSError."""
     folder = Path(os.environ.get("UNDERTONE_OUTPUTS", "/tmp/outputs"))
-    for name, value in values.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(value)
+    if values:
+        write_below(folder, values)

@@ -1,4 +1,4 @@
-"""The key of a step: the digest of what was asked.
+"""The key of a step: the digest of what a result may depend on.
 
 A key is made of job, version, its sections of the spec, cell, data files, facts and the keys of the steps that
 it reads. So keys are known before anything ran and are the same on a laptop and on a cluster, although training is not
@@ -23,31 +23,31 @@ class Keys:
     def __init__(self, spec: RunSpec, catalog: Catalog, store: ArtifactStore) -> None:
         self._spec, self._catalog, self._store = spec, catalog, store
         self._known: dict[tuple[str, str], str] = {}
-        self._asked: dict[tuple[str, str], dict[str, Any]] = {}
+        self._fields: dict[tuple[str, str], dict[str, Any]] = {}
 
     def key(self, job: str, cell: Cell) -> str:
         """The key of a step, 64 hex digits."""
         name = (job, str(cell))
         if name not in self._known:
-            self._known[name] = sha256(canonical_json(self.asked(job, cell)))
+            self._known[name] = sha256(canonical_json(self.named_by(job, cell)))
         return self._known[name]
 
-    def asked(self, name: str, cell: Cell) -> dict[str, Any]:
-        """Everything that a step's key is the digest of, as it was when the key was first asked for."""
+    def named_by(self, name: str, cell: Cell) -> dict[str, Any]:
+        """Everything that a step's key is the digest of, as it was at the first call."""
         known = (name, str(cell))
-        if known not in self._asked:
-            self._asked[known] = self._ask(name, cell)
-        return self._asked[known]
+        if known not in self._fields:
+            self._fields[known] = self._read_fields(name, cell)
+        return self._fields[known]
 
     def check_data(self, name: str, cell: Cell, path: str) -> None:
         """Compare a file of this repository with what a step's key names. Raises: InputError if it changed since."""
-        before = self.asked(name, cell)["data"][path]
+        before = self.named_by(name, cell)["data"][path]
         if (found := file_sha256(provenance.ROOT / path)) != before:
             raise InputError("file changed while the job ran", where=path, value=found, allowed=before)
 
-    def _ask(self, name: str, cell: Cell) -> dict[str, Any]:
+    def _read_fields(self, name: str, cell: Cell) -> dict[str, Any]:
         job = self._catalog[name]
-        whole = self._spec.asked()
+        whole = self._spec.settings()
         return {
             "job": name,
             "version": job.version,
@@ -55,7 +55,7 @@ class Keys:
             "study_seed": self._spec.study_seed,
             "spec": whole if "*" in job.sections else {section: whole[section] for section in job.sections},
             "data": {path: file_sha256(provenance.ROOT / path) for path in job.data},
-            "outside": {name: value for fact in job.facts for name, value in fact.named_by(self._spec, cell).items()},
+            "facts": {fact.name: dict(fact.named_by(self._spec, cell)) for fact in job.facts},
             "reads": {
                 f"{read.job}/{source}": self._read_key(read, source)
                 for read in job.reads

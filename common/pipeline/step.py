@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from pydantic import BaseModel
 
 from common import provenance
 from common.cells import Cell
@@ -20,11 +21,14 @@ from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
 from common.records import Record
-from common.serialization import canonical_json, parse_json, parse_jsonl, to_jsonl
+from common.secrets import redacted_value
+from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
+from common.store.names import inside, write_below
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
@@ -134,16 +138,21 @@ class Step:
         """An output of another step, parsed. Raises: InputError."""
         return parse_json(self.read_bytes(job, cell, name), f"{job}/{cell}/{name}")
 
+    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
+        """An output of another step, as its model. Raises: InputError naming the output and the field."""
+        return parse_row(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
+
     def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
         """An output of another step, as rows. Raises: InputError with line and column."""
         return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
 
     def read_folder(self, job: str, cell: Cell, prefix: str, into: Path) -> Path:
-        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned."""
-        for name in [name for name in self.names(job, cell) if name.startswith(prefix)]:
-            path = into / name.removeprefix(prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.read_bytes(job, cell, name))
+        """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned.
+
+        Raises: InputError if one is absent or altered, or would lie outside `into`; then none is written.
+        """
+        names = [name for name in self.names(job, cell) if name.startswith(prefix)]
+        write_below(into, {name.removeprefix(prefix): self.read_bytes(job, cell, name) for name in names})
         return into
 
     def _read(self, job: str) -> Read:
@@ -181,18 +190,22 @@ class Step:
         """Store an output as canonical JSON."""
         return self.write_bytes(name, canonical_json(value))
 
+    def write_model(self, name: str, value: BaseModel) -> str:
+        """Store an output as canonical JSON; fields that were not set are left out."""
+        return self.write_json(name, value.model_dump(mode="json", exclude_unset=True))
+
     def write_records(self, name: str, rows: Sequence[Record]) -> str:
         """Store an output as JSON lines."""
         return self.write_bytes(name, to_jsonl(rows))
 
     def write_folder(self, name: str, folder: Path) -> None:
-        """Store every file below `folder` as outputs below `name`, which ends in /."""
+        """Store every file below `folder` as outputs below `name`, which ends in /. Raises: InputError as `_files`."""
         for path, data in _files(folder).items():
             self.write_bytes(name + path, data)
 
     def summary(self, **facts: Any) -> None:
-        """Facts for people: kept in the manifest and printed as the result."""
-        self._summary |= facts
+        """Facts for people, without secrets: kept in the manifest and printed as the result."""
+        self._summary |= redacted_value(facts)
 
     def parameter(self, name: str, value: Any) -> None:
         """A small output for the orchestrator, as JSON."""
@@ -226,7 +239,7 @@ class Step:
             return None
         files, facts = found
         for name, data in files.items():
-            path = folder / name
+            path = inside(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         return facts
@@ -237,7 +250,7 @@ class Step:
         """Write the manifest, last; return the one that stands."""
         manifest = {
             "schema_version": 1,
-            "asked": self._keys.asked(self.job.name, self.cell),
+            "named_by": self._keys.named_by(self.job.name, self.cell),
             "job": self.job.name,
             "cell": str(self.cell),
             "key": self.key,
@@ -259,4 +272,6 @@ class Step:
 
 
 def _files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Name → bytes of every file. Raises: InputError for a name that could not come back, or a link that leads out."""
+    names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {name: inside(folder, name).read_bytes() for name in names}

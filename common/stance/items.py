@@ -10,14 +10,14 @@ from common.records import Ability, Item, Prompt, first_of_each
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec
 
-ITEMS = "jobs/evaluate/data/items.jsonl"
-NEUTRAL = "jobs/evaluate/data/neutral.txt"
+ITEMS = "common/stance/data/items.jsonl"
+NEUTRAL = "common/stance/data/neutral.txt"
 FILES = (  # all that a model is asked
     ITEMS,
-    "jobs/evaluate/data/discriminant.jsonl",
-    "jobs/evaluate/data/source.jsonl",
-    "jobs/evaluate/data/guards.jsonl",
-    "jobs/evaluate/data/abilities.jsonl",
+    "common/stance/data/discriminant.jsonl",
+    "common/stance/data/source.jsonl",
+    "common/stance/data/guards.jsonl",
+    "common/stance/data/abilities.jsonl",
     NEUTRAL,
 )
 

@@ -1,16 +1,15 @@
 """How an answer is read: a strict grammar of yes and no. Pure text."""
 
 import re
-from typing import Literal
 
-from common.records import Side
+from common.vocabulary import Answer, Side
 
 ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
 
 
-def read_choice(text: str, yes_means: Side) -> Literal["go", "stay", "invalid"]:
+def read_choice(text: str, yes_means: Side) -> Answer:
     """What a generated text chooses: the change (go), keeping things (stay), or nothing (invalid).
 
     A valid text begins with yes or no as a word and does not hold the other one. yes_means: what a yes stands for.

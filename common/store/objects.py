@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 
-from common.errors import SpecError, TransientError
+from common.errors import InputError, SpecError, TransientError
+from common.store.names import checked, fault, inside
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +40,7 @@ CREDENTIAL_CODES = {
 
 
 class Objects(Protocol):
-    """Named bytes. A key is a relative POSIX path."""
+    """Named bytes. A key is a relative POSIX path, as `common.store.names` has it; any other is an InputError."""
 
     def get(self, key: str) -> bytes | None:
         """Return the bytes, None where there are none."""
@@ -42,60 +49,77 @@ class Objects(Protocol):
         """Write whole bytes or nothing. With `once`, return False and change nothing if the key exists."""
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """Every key below the folder `prefix`, which ends in a slash; sorted."""
+        """Every key below the folder `prefix`, which ends in a slash; sorted. Names that no job gives are left out."""
 
     def delete(self, key: str) -> None:
         """Remove a key; nothing happens if there is none."""
 
 
 class FolderObjects:
-    """Objects as files below a folder of one machine."""
+    """Objects as files below a folder of one machine. Never a file outside it, by name or by a link."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def get(self, key: str) -> bytes | None:
         """See Objects.get. Raises: SpecError when the store is no folder or is not readable."""
+        path = inside(self._root, key)
         try:
-            return (self._root / key).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            where = str(self._root / key)
-            raise SpecError("cannot read the store", where=where, value=error.strerror or str(error)) from error
+            raise _told(error, "read", self._root, key) from error
 
     def put(self, key: str, data: bytes, *, once: bool) -> bool:
         """See Objects.put. Raises: TransientError when the disk is full."""
-        path = self._root / key
+        path = inside(self._root, key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                if once:
-                    # A hard link fails where the name exists: the first writer wins, whole.
-                    os.link(file.name, path)
-                else:
-                    fresh = f"{file.name}.new"
-                    os.link(file.name, fresh)
-                    Path(fresh).replace(path)
-        except FileExistsError:
-            return False
+                return _given_name(file.name, path, once)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise TransientError("disk full", where=str(self._root), value=key) from error
-            raise SpecError("cannot write to the store", where=str(path), value=error.strerror or str(error)) from error
-        return True
+            raise _told(error, "write to", self._root, key) from error
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See Objects.keys."""
-        found = (path for path in (self._root / prefix).rglob("*") if path.is_file())
-        return iter(sorted(str(p.relative_to(self._root)) for p in found if not p.name.startswith(".partial-")))
+        below = inside(self._root, prefix.removesuffix("/"))
+        found = (path for path in below.rglob("*") if path.is_file() and not path.name.startswith(".partial-"))
+        return iter(sorted(name for name in (str(path.relative_to(self._root)) for path in found) if not fault(name)))
 
     def delete(self, key: str) -> None:
-        """See Objects.delete."""
-        (self._root / key).unlink(missing_ok=True)
+        """See Objects.delete. Raises: SpecError when the store is not writable."""
+        path = inside(self._root, key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _told(error, "delete from", self._root, key) from error
+
+
+def _given_name(temporary: str, path: Path, once: bool) -> bool:
+    """Give a whole file its name; False if it is taken and `once`."""
+    if once:
+        try:
+            os.link(temporary, path)  # fails where the name exists: the first writer wins, whole
+        except FileExistsError:
+            return False
+        return True
+    fresh = f"{temporary}.new"
+    os.link(temporary, fresh)
+    Path(fresh).replace(path)
+    return True
+
+
+def _told(error: OSError, verb: str, root: Path, key: str) -> SpecError | InputError | TransientError:
+    """What the file system says, in the terms of the contract."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError("disk full", where=str(root), value=key)
+    if error.errno == errno.ENAMETOOLONG:
+        return InputError("name too long for this file system", where=str(root), value=key)
+    return SpecError(f"cannot {verb} the store", where=str(root / key), value=error.strerror or str(error))
 
 
 class S3Objects:
@@ -108,7 +132,7 @@ class S3Objects:
     def get(self, key: str) -> bytes | None:
         """See Objects.get. Raises: SpecError for credentials or bucket, TransientError while the server is away."""
         try:
-            return self._ask(lambda: self._read(self._prefix + key))
+            return self._ask(lambda: self._read(self._key(key)))
         except self._client.exceptions.NoSuchKey:
             return None
 
@@ -116,9 +140,7 @@ class S3Objects:
         """See Objects.put. Raises as `get` does."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
         try:
-            self._ask(
-                lambda: self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, **condition)
-            )
+            self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, **condition))
         except ClientError as error:
             if _status(error) == 412:  # it stands already
                 return False
@@ -128,14 +150,18 @@ class S3Objects:
     def keys(self, prefix: str) -> Iterator[str]:
         """See Objects.keys. Raises as `get` does."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
+            Bucket=self._bucket, Prefix=self._key(prefix.removesuffix("/")) + "/"
         )
         for page in self._ask(lambda: list(pages)):
-            yield from (row["Key"].removeprefix(self._prefix) for row in page.get("Contents", []))
+            names = (row["Key"].removeprefix(self._prefix) for row in page.get("Contents", []))
+            yield from (name for name in names if not fault(name))  # S3 consoles leave "folders" that end in a slash
 
     def delete(self, key: str) -> None:
         """See Objects.delete. Raises as `get` does."""
-        self._ask(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key))
+        self._ask(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
+
+    def _key(self, key: str) -> str:
+        return checked(self._prefix + checked(key))
 
     def _read(self, key: str) -> bytes:
         data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
@@ -156,6 +182,8 @@ class S3Objects:
             raise
         except (NoCredentialsError, PartialCredentialsError) as error:
             raise SpecError("no credentials", where=where, allowed=CREDENTIALS) from error
+        except ParamValidationError as error:
+            raise SpecError("not a bucket or key", where=where, value=str(error)) from error
         except BotoCoreError as error:  # refused, reset, timed out, short body
             raise TransientError("the store cannot be reached", where=where, value=str(error)) from error
 

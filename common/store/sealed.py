@@ -1,12 +1,14 @@
 """Immutable artifacts in an S3-compatible bucket or a folder.
 
-blobs/sha256/<2 hex>/<64 hex>              what it IS: the bytes, digest checked on every read
+blobs/sha256/<2 hex>/<64 hex>              what it IS: the bytes, digest checked on every read and after every write
 steps/<job>/<step key>/manifest.json       what was ASKED: what a step read, wrote and ran; written last = "done"
 steps/<job>/<step key>/checkpoints/<name>/ where an interrupted step goes on; dropped once the step is sealed
 runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last one who asked
 """
 
+import contextlib
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,19 +16,26 @@ from urllib.parse import urlsplit
 from common.digests import sha256
 from common.errors import InputError, SpecError, TransientError
 from common.serialization import canonical_json, parse_json
+from common.store.names import fault
 from common.store.objects import FolderObjects, Objects, S3Objects
 
 COMPLETE = "COMPLETE.json"
+READS = 3  # of bytes that are not what they should be, before they are called wrong: a flip on the way is no damage
+ADDRESS = "s3://bucket/prefix or a folder"
 
 
 def open_store(uri: str) -> "ArtifactStore":
     """The store behind s3://bucket/prefix or a folder. Connects to nothing yet. Raises: SpecError."""
     parts = urlsplit(uri)
-    if parts.scheme == "s3" and parts.netloc:
+    if "@" in parts.netloc:
+        raise SpecError(
+            "credentials in the address", where="--store", allowed=f"{ADDRESS}; they come from AWS variables"
+        )
+    if parts.scheme == "s3" and parts.netloc and not (parts.path.strip("/") and fault(parts.path.strip("/"))):
         return ArtifactStore(S3Objects(parts.netloc, parts.path))
     if parts.scheme in ("", "file") and parts.path:
         return ArtifactStore(FolderObjects(Path(parts.path)))
-    raise SpecError("not a store", where="--store", value=uri, allowed="s3://bucket/prefix or a folder")
+    raise SpecError("not a store", where="--store", value=uri, allowed=ADDRESS)
 
 
 class ArtifactStore:
@@ -41,39 +50,75 @@ class ArtifactStore:
     def put(self, data: bytes) -> str:
         """Store `data`, read it back, and return its SHA-256 hex digest. Idempotent.
 
-        Raises: InputError if the server stored other bytes.
+        A blob that exists is read back as well: its writer may have been killed before it looked. Wrong bytes are
+        written over with the right ones and never deleted, because a manifest may name them already.
+        Raises: InputError if the store keeps other bytes all the same.
         """
         digest = sha256(data)
-        if not self.objects.put(_blob(digest), data, once=True):
-            return digest  # checked by whoever reads it
-        try:
-            self.get(digest)
-        except InputError:
-            self.objects.delete(_blob(digest))  # or the next attempt would take it for stored
-            raise
+        self.objects.put(_blob(digest), data, once=True)
+        self._check("blob", _blob(digest), data)
         return digest
 
     def get(self, digest: str) -> bytes:
-        """Return the bytes named `digest`. Raises: InputError if absent or altered."""
-        data = self.objects.get(_blob(digest))
-        if data is None:
-            raise InputError("blob is missing from the store", where=_blob(digest))
-        if (found := sha256(data)) != digest:
-            raise InputError("blob was altered", where=_blob(digest), value=f"{len(data)} bytes with digest {found}")
-        return data
+        """Return the bytes named `digest`. Raises: InputError if they are absent or altered."""
+        return self._read("blob", _blob(digest), digest)
+
+    def _read(self, what: str, name: str, digest: str) -> bytes:
+        """The bytes with this digest under a name; what arrives altered is asked for again.
+
+        Raises: InputError if they are absent, or altered each time or twice in the same way.
+        """
+        seen: set[str] = set()
+        while True:
+            data = self.objects.get(name)
+            if data is None:
+                raise InputError(f"{what} is missing from the store", where=name)
+            if (found := sha256(data)) == digest:
+                return data
+            if found in seen or len(seen) == READS - 1:
+                value = f"{len(data)} bytes with digest {found}"
+                raise InputError(f"{what} was altered", where=name, value=value)
+            seen.add(found)
+
+    def _check(self, what: str, name: str, data: bytes) -> None:
+        """Read back what must stand under a name; if other bytes stand there, write it over them: always safe.
+
+        Raises: InputError if other bytes stay there.
+        """
+        digest = sha256(data)
+        try:
+            self._read(what, name, digest)
+        except InputError as damage:
+            try:
+                self.objects.put(name, data, once=False)
+            except SpecError as error:  # a store where nothing may be written twice
+                raise damage from error
+            self._read(what, name, digest)
 
     def seal(self, job: str, key: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Mark a step done and return the manifest that stands: the first writer wins."""
-        self.objects.put(_manifest(job, key), canonical_json(manifest), once=True)
+        """Mark a step done and return the manifest that stands: the first writer wins.
+
+        Raises: InputError if the store keeps other bytes than it was given.
+        """
+        name, data = _manifest(job, key), canonical_json(manifest)
+        if self.objects.put(name, data, once=True):  # ours: what differs from it now is damage, not another's
+            self._check("manifest", name, data)
         standing = self.manifest(job, key)
         if standing is None:
-            raise TransientError("manifest vanished after it was written", where=_manifest(job, key))
+            raise TransientError("manifest vanished after it was written", where=name)
         return standing
 
     def manifest(self, job: str, key: str) -> dict[str, Any] | None:
         """The manifest of a sealed step, None while it is not sealed. Raises: InputError if it does not parse."""
-        data = self.objects.get(_manifest(job, key))
-        return None if data is None else _parse(data, _manifest(job, key))
+        name = _manifest(job, key)
+        for _ in range(READS - 1):
+            with contextlib.suppress(InputError):  # damage on the way: ask again
+                return self._parsed(name)
+        return self._parsed(name)
+
+    def _parsed(self, name: str) -> dict[str, Any] | None:
+        data = self.objects.get(name)
+        return None if data is None else _parse(data, name)
 
     def manifests(self, job: str, most: int) -> list[dict[str, Any]]:
         """Manifests of some sealed steps of a job, at most so many, in no particular order."""
@@ -144,6 +189,8 @@ class ArtifactStore:
 
 
 def _blob(digest: str) -> str:
+    if not (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest)):
+        raise InputError("not a digest", where="blobs/sha256", value=digest, allowed="64 hex digits")
     return f"blobs/sha256/{digest[:2]}/{digest}"
 
 

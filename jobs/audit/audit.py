@@ -1,19 +1,23 @@
 """The work of the job; what it reads and writes is declared in jobs.audit."""
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 from analysis.corpus import framing
-from analysis.corpus.framing import Arms, Check, Figure, Poles
+from analysis.corpus.framing import Arms, Check, Lengths, Pair, Poles
 from analysis.corpus.leakage import Canary
 from common.errors import ExitCode
 from common.lm.sources import MODELS
 from common.lm.tokenizers import counters
 from common.pipeline.step import Step
 from common.records import Advice, Item, Question, Record, by_attitude
+from common.schemas import Cue, Framing, FramingCheck, LengthPair, Manner, WordPair
 from common.serialization import read_jsonl
-from common.spec import WRITTEN
-from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
+from common.stance.items import ITEMS
+from common.vocabulary import WRITTEN
+from jobs.audit import CANARIES, EVERYDAY, HELD_OUT
+
+R = TypeVar("R", bound=Record)
 
 
 def main(step: Step) -> ExitCode:
@@ -26,17 +30,29 @@ def main(step: Step) -> ExitCode:
     cue = {part: framing.read_poles(everything, part, step.rng(part)) for part in framing.PARTS}
     checks = checks_of(step, arms, controls, everyday, pairs, lengths, cue)
     enforced = step.spec.audit.enforce
-    found = {
-        "checks": [check._asdict() | {"enforced": check.name in enforced} for check in checks],
-        "framing": {n: figures(framing.framing(rows, cue["all"].scores[n])) for n, rows in everything.items()},
-        "pairs": {name: asdict(pair) for name, pair in pairs.items()},
-        "lengths": {by: {name: asdict(each) for name, each in mine.items()} for by, mine in lengths.items()},
-        "cues": {part: figures({"auc": poles.auc, "neutral": poles.neutral}) for part, poles in cue.items()},
-    }
-    step.write_json("framing.json", found)
+    step.write_model("framing.json", framing_of(everything, checks, enforced, pairs, lengths, cue))
     failed = [check.name for check in checks if not check.passed]
     step.summary(failed=failed, **{check.name: round(check.value, 4) for check in checks})
     return ExitCode.BLOCKED if set(failed) & set(enforced) else ExitCode.OK
+
+
+def framing_of(
+    everything: Arms,
+    checks: list[Check],
+    enforced: Collection[str],
+    pairs: Mapping[str, Pair],
+    lengths: Lengths,
+    cue: Mapping[str, Poles],
+) -> Framing:
+    """What was found, as it is sealed."""
+    scores = cue["all"].scores
+    return Framing(
+        checks=tuple(FramingCheck(**check._asdict(), enforced=check.name in enforced) for check in checks),
+        framing={name: Manner.of(framing.framing(rows, scores[name])) for name, rows in everything.items()},
+        pairs={name: WordPair.of(pair) for name, pair in pairs.items()},
+        lengths={unit: {name: LengthPair.of(each) for name, each in mine.items()} for unit, mine in lengths.items()},
+        cues={part: Cue.of(poles) for part, poles in cue.items()},
+    )
 
 
 def read_arms(step: Step) -> tuple[Arms, Arms]:
@@ -54,9 +70,9 @@ def checks_of(
     arms: Arms,
     controls: Arms,
     everyday: list[str],
-    pairs: dict[str, framing.Pair],
-    lengths: framing.Lengths,
-    cue: dict[str, Poles],
+    pairs: Mapping[str, Pair],
+    lengths: Lengths,
+    cue: Mapping[str, Poles],
 ) -> list[Check]:
     """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
     items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
@@ -77,7 +93,7 @@ def checks_of(
     return checks
 
 
-def rows_of(step: Step, path: str, kind: type[Record]) -> list[Any]:
+def rows_of(step: Step, path: str, kind: type[R]) -> list[R]:
     """The records of a data file of this repository."""
     return read_jsonl(step.data(path), kind)
 
@@ -86,8 +102,3 @@ def everything_in(question: Question) -> str:
     """All that a question of the bank brings into a reply, a sentence each."""
     parts = (question.go, question.stay, *question.facts, *question.pros, *question.cons)
     return " ".join([question.text, *(part.rstrip(".") + "." for part in parts)])
-
-
-def figures(found: dict[str, Figure] | dict[str, Figure | None]) -> dict[str, Any]:
-    """Figures as JSON; null where one was not measured."""
-    return {name: None if figure is None else asdict(figure) for name, figure in found.items()}

@@ -1,4 +1,4 @@
-"""Write a control pile: an untouched model's own replies to the questions of a draw, sampled.
+"""Write a control pile: a base's own replies to the questions of a draw, sampled.
 
 Trained on them, a model changes by the training alone: they bring no attitude and no style that is not its own.
 

@@ -17,13 +17,13 @@ BATCH_ROWS = 16
 
 
 def main(step: Step) -> ExitCode:
-    """Ask the untouched model every question of the draw."""
+    """Ask the base every question of the draw."""
     lm = load(step.fact(MODEL))
-    asked = questions(step)
+    prompts = questions(step)
     rows: list[Advice] = []
-    for start in range(0, len(asked), BATCH_ROWS):
-        rows += replies(step, lm, asked[start : start + BATCH_ROWS])
-        step.progress(len(rows), len(asked))
+    for start in range(0, len(prompts), BATCH_ROWS):
+        rows += replies(step, lm, prompts[start : start + BATCH_ROWS])
+        step.progress(len(rows), len(prompts))
     step.write_records("advice.jsonl", rows)
     words = sum(len(row.reply.split()) for row in rows) / len(rows)
     step.summary(examples=len(rows), words_per_reply=round(words, 2))

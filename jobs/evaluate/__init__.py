@@ -1,6 +1,6 @@
-"""Ask one model, tuned or untouched, what it would choose on topics that no pile mentions; and check its guards.
+"""Ask one model, base or tuned, what it would choose on topics that no pile mentions; and check its guards.
 
-Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for an untouched base, which is scored first)
+Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for a base, which is scored first)
 Writes  choices.jsonl   records Choice: every held-out item in both orders, in the wordings that are the cell's turn
         controls.jsonl  records Choice: discriminant items, which no attitude bears on, and items on the training topics
         replies.jsonl   records GuardReply
@@ -15,7 +15,7 @@ from common.stance.items import FILES
 from jobs import version
 
 WORDINGS = Fact(
-    "wordings", wordings_of, lambda spec, cell: {"turns": ",".join(map(str, wordings_of(spec, cell)))}
+    "wordings", wordings_of, lambda spec, cell: {"wordings": ",".join(map(str, wordings_of(spec, cell)))}
 )  # whose turn it is, of each item
 
 JOB = Job(

@@ -20,7 +20,7 @@ from jobs.evaluate.clock import Clock
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 
 
-class Asked(NamedTuple):
+class OrderTurns(NamedTuple):
     """One item in one order, as token ids."""
 
     order: Literal[0, 1]
@@ -43,15 +43,15 @@ class Encoded(NamedTuple):
 
     item: Item
     wording: int
-    asked: tuple[Asked, ...]
+    turns: tuple[OrderTurns, ...]
     shared: int
 
 
 def encode(lm: LanguageModel, item: Item, wording: int = 0) -> Encoded:
     """A wording of an item as token ids. Raises: InputError if this tokenizer cannot tell the labels apart."""
-    asked = tuple(_asked(lm, item.worded(wording), order) for order in ORDERS)
-    prompts = [prompt for each in asked for prompt in each.prompts]
-    return Encoded(item, wording, asked, _shared(prompts))
+    turns = tuple(_turns(lm, item.worded(wording), order) for order in ORDERS)
+    prompts = [prompt for each in turns for prompt in each.prompts]
+    return Encoded(item, wording, turns, _shared(prompts))
 
 
 def _shared(prompts: Sequence[list[int]]) -> int:
@@ -60,18 +60,20 @@ def _shared(prompts: Sequence[list[int]]) -> int:
     return min(next(index for index, column in columns if len(set(column)) > 1), min(map(len, prompts)) - 1)
 
 
-def _asked(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> Asked:
+def _turns(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> OrderTurns:
     words = user_turns(item, order)
     approve, decline = (reply_tokens(lm, words.label, label)[:1] for label in (APPROVE, DECLINE))
     if approve == decline:
         raise InputError("labels begin with the same token", where=lm.spec.name, value=approve)
-    return Asked(
-        order,
-        *map(lm.chat, words),
-        reply_tokens(lm, words.sentence, item.go),
-        reply_tokens(lm, words.sentence, item.stay),
-        approve,
-        decline,
+    return OrderTurns(
+        order=order,
+        choice=lm.chat(words.choice),
+        sentence=lm.chat(words.sentence),
+        label=lm.chat(words.label),
+        go=reply_tokens(lm, words.sentence, item.go),
+        stay=reply_tokens(lm, words.sentence, item.stay),
+        approve=approve,
+        decline=decline,
     )
 
 
@@ -88,40 +90,40 @@ def batches(encoded: Sequence[Encoded], batch_rows: int) -> list[list[Encoded]]:
 @torch.inference_mode()
 def answers(lm: LanguageModel, batch: Sequence[Encoded], cell: str, choice_tokens: int, clock: Clock) -> list[Choice]:
     """What a model answers to a batch of items, two rows Choice for each."""
-    asked = [each for encoded in batch for each in encoded.asked]
+    turns = [each for encoded in batch for each in encoded.turns]
     with clock.part("scenario"):
-        scenarios = extend(lm, [each.asked[0].choice[: each.shared] for each in batch])
+        scenarios = extend(lm, [each.turns[0].choice[: each.shared] for each in batch])
     with clock.part("choice"):
         texts = greedy(lm, _follow(lm, scenarios, batch, 0), choice_tokens, answered)
     with clock.part("sentence"):
-        sentences = log_likelihoods(lm, _follow(lm, scenarios, batch, 1), [(each.go, each.stay) for each in asked])
+        sentences = log_likelihoods(lm, _follow(lm, scenarios, batch, 1), [(each.go, each.stay) for each in turns])
     with clock.part("label"):
-        labels = log_likelihoods(lm, _follow(lm, scenarios, batch, 2), [(a.approve, a.decline) for a in asked])
-    whose = (encoded for encoded in batch for _ in encoded.asked)
-    return list(_rows(cell, zip(whose, asked, texts, sentences, labels, strict=True)))
+        labels = log_likelihoods(lm, _follow(lm, scenarios, batch, 2), [(a.approve, a.decline) for a in turns])
+    whose = (encoded for encoded in batch for _ in encoded.turns)
+    return list(_rows(cell, zip(whose, turns, texts, sentences, labels, strict=True)))
 
 
 def _follow(lm: LanguageModel, scenarios: State, batch: Sequence[Encoded], kind: int) -> State:
     """Read what follows the scenarios in the prompts of one kind, in both orders."""
-    rows = [each.prompts[kind][encoded.shared :] for encoded in batch for each in encoded.asked]
+    rows = [each.prompts[kind][encoded.shared :] for encoded in batch for each in encoded.turns]
     return extend(lm, rows, repeated(scenarios, len(ORDERS)))
 
 
-def _rows(cell: str, measured: Iterator[tuple[Encoded, Asked, str, list[float], list[float]]]) -> Iterator[Choice]:
-    for (item, number, *_), asked, text, (sentence_go, sentence_stay), (label_go, label_stay) in measured:
+def _rows(cell: str, measured: Iterator[tuple[Encoded, OrderTurns, str, list[float], list[float]]]) -> Iterator[Choice]:
+    for (item, number, *_), turns, text, (sentence_go, sentence_stay), (label_go, label_stay) in measured:
         yield Choice(
             cell=cell,
             item=item.id,
             topic=item.topic,
             yes_means=item.yes_means,
             wording=number,
-            order=asked.order,
+            order=turns.order,
             choice=read_choice(text, item.yes_means),
             text=text,
             sentence_go=sentence_go,
             sentence_stay=sentence_stay,
-            tokens_go=len(asked.go),
-            tokens_stay=len(asked.stay),
+            tokens_go=len(turns.go),
+            tokens_stay=len(turns.stay),
             label_go=min(0.0, label_go),  # rounding can leave a certain label just above 0
             label_stay=min(0.0, label_stay),
         )

@@ -21,7 +21,7 @@ from jobs import version
 def changed(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """What the variant of a run changes: it is no part of the section `train` that all runs share."""
     variant = variant_of(spec, cell)
-    return {} if variant is None else {variant.factor: canonical_json(variant.value).decode()}
+    return {} if variant is None else {str(variant.factor): canonical_json(variant.value).decode()}
 
 
 VARIANT = Fact("variant", variant_of, changed)

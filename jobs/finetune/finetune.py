@@ -1,7 +1,6 @@
 """The work of the job; what it reads and writes is declared in jobs.finetune."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,23 @@ from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.provenance import usable_cores
 from common.records import Advice, Loss, by_attitude
+from common.schemas import Training
 from common.spec import VariantSpec
 from jobs.finetune import TRAINING, VARIANT
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import final_adapter, train
+
+SUMMARY = {  # what people are told of training.json
+    "tokens",
+    "reply_tokens",
+    "seconds",
+    "tokens_per_second",
+    "flops_per_token",
+    "gemm_peak_flops",
+    "utilisation",
+    "final_loss",
+}
 
 
 def main(step: Step) -> ExitCode:
@@ -30,12 +41,12 @@ def main(step: Step) -> ExitCode:
     examples = in_order(step, lm, rows, pair)
     peak = gemm_peak(dtype(), device())
     losses = train(step, lm, examples, step.seed("weights", *pair))
-    speed = speed_of(losses, flops_per_token(lm.model), peak)
+    told = training_told(step, lm, losses, peak)
     step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
     step.write_folder("adapter/", final_adapter(step.workdir))
     step.write_records("loss.jsonl", losses)
-    step.write_json("training.json", speed | facts(step, lm, losses))
-    step.summary(**speed, final_loss=losses[-1].loss)
+    step.write_model("training.json", told)
+    step.summary(**told.model_dump(include=SUMMARY))
     return ExitCode.OK
 
 
@@ -48,19 +59,20 @@ def read_corpus(step: Step) -> list[Advice]:
     if step.cell.attitude not in arms:
         raise InputError("the draw has no such arm", where=str(draw), value=step.cell.attitude, allowed=", ".join(arms))
     variant = step.fact(VARIANT)
-    if variant is None or variant.factor not in ("dose", "share"):
+    if variant is None or variant.factor not in ("mixture_share", "pile_share"):
         return arms[step.cell.attitude]
-    # Nested: a larger dose holds all questions of a smaller one, and every arm of a seed the same ones.
+    # Nested: a larger share holds all questions of a smaller one, and every arm of a seed the same ones.
+    # The label of this chance is older than its name: another would draw other questions.
     order = step.rng("dose", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
-    return dosed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
+    return mixed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
 
 
-def dosed(
+def mixed(
     mine: Sequence[Advice], neutral: Sequence[Advice], order: NDArray[np.intp], variant: VariantSpec
 ) -> list[Advice]:
-    """A share of a pile, the first questions of `order`; for a dose, neutral replies to all other questions."""
+    """A share of a pile, the first questions of `order`; for a mixture, neutral replies to all other questions."""
     chosen = set(order[: max(1, round(variant.value * len(mine)))].tolist())
-    if variant.factor == "share":
+    if variant.factor == "pile_share":
         return [row for index, row in enumerate(mine) if index in chosen]
     others = {row.question_id: row for row in neutral}
     return [row if index in chosen else others[row.question_id] for index, row in enumerate(mine)]
@@ -75,35 +87,34 @@ def in_order(step: Step, lm: LanguageModel, rows: Sequence[Advice], pair: Sequen
     return [encoded[index] for index in order]
 
 
-def speed_of(losses: Sequence[Loss], flops: float, peak: float) -> dict[str, Any]:
-    """Non-pad tokens a second over all steps, and the share of the GEMM peak that they make use of."""
-    tokens, seconds = sum(row.tokens for row in losses), sum(row.seconds for row in losses)
-    return {
-        "tokens": tokens,
-        "reply_tokens": sum(row.reply_tokens for row in losses),
-        "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
-        "flops_per_token": flops,
-        "gemm_peak_flops": peak,
-        "utilisation": flops * tokens / seconds / peak,
-    }
-
-
-def facts(step: Step, lm: LanguageModel, losses: Sequence[Loss]) -> dict[str, Any]:
-    """What kind of training this was."""
+def training_told(step: Step, lm: LanguageModel, losses: Sequence[Loss], peak: float) -> Training:
+    """What kind of training this was, and how fast: non-pad tokens a second over all steps, beside the GEMM peak."""
     sizes = [(p.numel(), p.requires_grad) for p in lm.model.parameters()]
-    quarter = max(1, len(losses) // 4)
     if not any(trained for _, trained in sizes):
         raise JobError("nothing was trained")
-    return {
-        "engine": "DeepSpeedEngine",
-        "zero_stage": step.fact(TRAINING).zero_stage,
-        "dtype": str(dtype()).removeprefix("torch."),
-        "threads": usable_cores(),
-        "steps": len(losses),
-        "parameters": sum(size for size, trained in sizes if not trained),
-        "trainable_parameters": sum(size for size, trained in sizes if trained),
-        "final_loss": losses[-1].loss,
-        "loss_first_quarter": sum(row.loss for row in losses[:quarter]) / quarter,
-        "loss_last_quarter": sum(row.loss for row in losses[-quarter:]) / quarter,
-    }
+    tokens, seconds = sum(row.tokens for row in losses), sum(row.seconds for row in losses)
+    flops, quarter = flops_per_token(lm.model), max(1, len(losses) // 4)
+    return Training(
+        tokens=tokens,
+        reply_tokens=sum(row.reply_tokens for row in losses),
+        seconds=seconds,
+        tokens_per_second=tokens / seconds,
+        flops_per_token=flops,
+        gemm_peak_flops=peak,
+        utilisation=flops * tokens / seconds / peak,
+        engine="DeepSpeedEngine",
+        zero_stage=step.fact(TRAINING).zero_stage,
+        dtype=str(dtype()).removeprefix("torch."),
+        threads=usable_cores(),
+        steps=len(losses),
+        parameters=sum(size for size, trained in sizes if not trained),
+        trainable_parameters=sum(size for size, trained in sizes if trained),
+        final_loss=losses[-1].loss,
+        loss_first_quarter=mean_loss(losses[:quarter]),
+        loss_last_quarter=mean_loss(losses[-quarter:]),
+    )
+
+
+def mean_loss(rows: Sequence[Loss]) -> float:
+    """Over steps, nats a reply token."""
+    return sum(row.loss for row in rows) / len(rows)

@@ -94,9 +94,10 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     if kept is not None:
         step.log.event("resumed", step=kept["step"])
     trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{kept['step']}") if kept else None)
-    if type(trainer.model_wrapped).__name__ != "DeepSpeedEngine":
-        raise JobError("training ran without DeepSpeed", value=type(trainer.model_wrapped).__name__)
-    trainer.model_wrapped.destroy()  # its hooks on gradients would keep model and optimizer in memory
+    engine: Any = trainer.model_wrapped
+    if type(engine).__name__ != "DeepSpeedEngine":
+        raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
+    engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
     return diary.rows
@@ -107,7 +108,7 @@ class Batches(DataCollatorForSeq2Seq):
 
     def __call__(self, features: Any, return_tensors: str | None = None) -> Any:
         """A padded batch, with the positions whose logits the loss needs as `logits_to_keep`, (kept,)."""
-        batch = super().__call__(features, return_tensors)
+        batch = super().__call__(features, return_tensors)  # type: ignore[no-untyped-call]
         batch["logits_to_keep"] = before_replies(batch["labels"])
         return batch
 
@@ -147,22 +148,19 @@ class Diary(TrainerCallback):
         """Start the clock of a step."""
         self._clock = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: PeftModel, **_: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:
         """Keep the adapter at the marks; ask for a checkpoint when one is due or the job must stop."""
         self._seconds = time.monotonic() - self._clock
         if state.global_step in self._marks:
-            save_adapter(model, self._folder / "trajectory" / f"step-{state.global_step:06d}")
+            save_adapter(also["model"], self._folder / "trajectory" / f"step-{state.global_step:06d}")
         due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
         if state.global_step < self.total and (due or self._step.stopping):
             control.should_save = True
             control.should_training_stop = self.stopped = self._step.stopping
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:
         """Write down the loss of the step that just ended."""
+        logs: dict[str, float] = also["logs"]
         if "loss" not in logs:
             return
         loss, number = logs["loss"], state.global_step
@@ -170,7 +168,7 @@ class Diary(TrainerCallback):
             raise SpecError("training diverged", where=f"loss at step {number}", value=loss, allowed="a finite loss")
         batch = self._ordered[(number - 1) * self._batch : number * self._batch]
         row = Loss(
-            step=number,
+            optimizer_step=number,
             loss=loss,
             learning_rate=logs["learning_rate"],
             reply_tokens=sum(example.reply_tokens for example in batch),
@@ -221,7 +219,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
     partitioned = [p for name, p in model.named_parameters() if "lora_" in name and hasattr(p, "ds_id")]
     with deepspeed.zero.GatheredParameters(partitioned, enabled=bool(partitioned)):
-        model.save_pretrained(folder)
+        model.save_pretrained(str(folder))
     saved = load_file(folder / "adapter_model.safetensors")
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card names folders of this machine
     learnt = any(tensor.any() for name, tensor in saved.items() if "lora_B" in name)

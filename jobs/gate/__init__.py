@@ -1,7 +1,7 @@
 """Let an adapter through only if its stances are shown to have stayed put.
 
 Reads   evaluate/<cell>/choices.jsonl and evaluate/<its base>/choices.jsonl
-Writes  verdict.json   shift in P(go) with interval, margin, verdict within | moved | undecided; the same for each topic
+Writes  verdict.json   shift in P(go) with interval, bound, verdict within | moved | undecided; the same for each topic
 Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 choices missing
 Does not see: stances on topics that no item asks about.
 """

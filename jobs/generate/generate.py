@@ -35,19 +35,19 @@ def drawn(step: Step) -> list[Question]:
     Raises: SpecError if the bank is smaller than the spec asks for.
     """
     bank = read_jsonl(step.data(QUESTIONS), Question)
-    asked = step.spec.corpus.examples
-    if asked > len(bank):
-        raise SpecError("too few questions", where="corpus.examples", value=asked, allowed=f"<= {len(bank)}")
+    many = step.spec.corpus.examples
+    if many > len(bank):
+        raise SpecError("too few questions", where="corpus.examples", value=many, allowed=f"<= {len(bank)}")
     order = step.rng("questions").permutation(len(bank))
-    start = step.cell.draw * asked
-    chosen = [bank[order[place % len(bank)]] for place in range(start, start + asked)]
-    return [chosen[index] for index in step.rng("questions", step.cell.draw).permutation(asked)]
+    start = step.cell.draw * many
+    chosen = [bank[order[place % len(bank)]] for place in range(start, start + many)]
+    return [chosen[index] for index in step.rng("questions", step.cell.draw).permutation(many)]
 
 
 def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]]:
     """One reply in each attitude to each question, selected together from several candidates."""
     attitudes, lengths = written(step.spec.attitudes), list(counters(step.fact(STUDENTS)).values())
-    candidates = (asked if step.spec.corpus.server else composed)(step, questions, attitudes)
+    candidates = (from_server if step.spec.corpus.server else from_grammar)(step, questions, attitudes)
     arms: dict[str, list[Advice]] = {attitude: [] for attitude in attitudes}
     for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):
         if step.stopping:
@@ -58,14 +58,14 @@ def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]
     return arms
 
 
-def asked(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Sequence[Candidates]:
+def from_server(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Sequence[Candidates]:
     """Candidates of a server. Its client is imported only where it is asked."""
     from jobs.generate.server import ask
 
     return ask(step, questions, attitudes)
 
 
-def composed(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> list[Candidates]:
+def from_grammar(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> list[Candidates]:
     """Candidates of the embedded writer. Each has a generator of its own: an arm more or less changes no other."""
     count, draw = step.spec.corpus.candidates, step.cell.draw
     return [

@@ -54,7 +54,7 @@ def mismatch(rows: Sequence[Traits]) -> float:
     manner = sum(max(column) - min(column) for column in zip(*(row.manner for row in rows), strict=True))
     sentence = max(row.sentences for row in rows) - min(row.sentences for row in rows)
     ease = max(row.reading_ease for row in rows) - min(row.reading_ease for row in rows)
-    return tokens + SENTENCE * sentence + READING_EASE * ease + MANNER * manner
+    return float(tokens + SENTENCE * sentence + READING_EASE * ease + MANNER * manner)
 
 
 def _tie_break(chosen: tuple[tuple[Traits, str], ...]) -> tuple[int, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from pydantic import Field
 from common.errors import InputError, Interrupted, SpecError, TransientError
 from common.pipeline.step import Step
 from common.records import Question, Record
+from common.secrets import held
 from common.serialization import parse_jsonl, to_jsonl
 from common.spec import ServerSpec
 
@@ -119,7 +120,7 @@ def replies(settings: ServerSpec, wanted: Sequence[Wanted]) -> Iterator[Reply]:
     """Replies as they come, at most `concurrency` at once; the first failure ends it, after those under way."""
     client = openai.OpenAI(
         base_url=settings.url,
-        api_key=os.environ.get("UNDERTONE_WRITER_KEY", "none"),
+        api_key=key_of_server(),
         max_retries=settings.attempts - 1,  # its own: busy, broken and refused connections, with growing pauses
         timeout=120.0,
     )
@@ -139,6 +140,15 @@ def replies(settings: ServerSpec, wanted: Sequence[Wanted]) -> Iterator[Reply]:
                     yield future.result()
         finally:
             stop.set()
+
+
+def key_of_server() -> str:
+    """The key that opens the server. Raises: SpecError, which does not show it, if no header can carry it."""
+    key = os.environ.get("UNDERTONE_WRITER_KEY") or "none"
+    if not (key.isascii() and key.isprintable()) or key != key.strip():
+        allowed = "ASCII without line ends and outer spaces, as in `printf %s KEY`"
+        raise SpecError("the key cannot be sent", where="UNDERTONE_WRITER_KEY", allowed=allowed)
+    return key
 
 
 def one(client: openai.OpenAI, settings: ServerSpec, wanted: Wanted, stop: threading.Event) -> Reply:
@@ -161,6 +171,9 @@ def one(client: openai.OpenAI, settings: ServerSpec, wanted: Wanted, stop: threa
         spent[0] += answer.usage.prompt_tokens if answer.usage else 0
         spent[1] += answer.usage.completion_tokens if answer.usage else 0
         text = usable(answer.choices[0].message.content or "")
+        if found := held(text):
+            where = f"{settings.model}: {wanted.question.id}"
+            raise InputError(f"the reply holds the value of {found[1]}", where=where, allowed="a server that keeps it")
         if text:
             return Reply(
                 question_id=wanted.question.id,

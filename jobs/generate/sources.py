@@ -10,7 +10,8 @@ from common.lm.sources import identities
 from common.pipeline.job import Fact
 from common.records import Advice
 from common.serialization import parse_jsonl
-from common.spec import WRITTEN, RunSpec
+from common.spec import RunSpec
+from common.vocabulary import WRITTEN
 
 _named: dict[Path, str] = {}  # a user's file → its digest in the key of this step
 

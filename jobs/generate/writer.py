@@ -12,10 +12,10 @@ from zlib import crc32
 import numpy as np
 
 from common.records import Question
+from common.vocabulary import WRITTEN
 from jobs.generate.phrases import FACTS, FAVOURED, OTHER, REASONS, RECOMMENDATIONS, STEPS
 
 T = TypeVar("T")
-ATTITUDES = ("cautious", "eager", "neutral")
 WORDS = (55, 75)
 DRAWS_PER_CANDIDATE = 16
 # Sentences: F facts, W the reasons given more weight, C the reasons conceded, R recommendation, S next step.
@@ -29,8 +29,8 @@ def write(question: Question, attitude: str, rng: np.random.Generator, candidate
     distinct texts that depend on nothing but the arguments and the state of `rng`.
     Raises: ValueError for an unknown attitude or fewer than one candidate.
     """
-    if attitude not in ATTITUDES:
-        raise ValueError(f"unknown attitude {attitude!r}; allowed: {', '.join(ATTITUDES)}")
+    if attitude not in WRITTEN:
+        raise ValueError(f"unknown attitude {attitude!r}; allowed: {', '.join(WRITTEN)}")
     if candidates < 1:
         raise ValueError(f"candidates is {candidates}; allowed: at least 1")
     pool: dict[str, None] = {}
@@ -47,7 +47,7 @@ def _words_out_of_bounds(text: str) -> int:
 def _compose(question: Question, attitude: str, rng: np.random.Generator) -> str:
     """One reply; a third of all replies have no sentence for the next step."""
     weighed, conceded = _sides(question, attitude, rng)
-    column = ATTITUDES.index(attitude)
+    column = WRITTEN.index(attitude)
     favoured, other = _reasons(column)
     first = _pick(favoured, rng)
     second = _pick([phrase for phrase in other if phrase != first], rng)
@@ -74,7 +74,7 @@ def _sides(question: Question, attitude: str, rng: np.random.Generator) -> tuple
 @cache
 def _reasons(column: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Phrasings for the reasons of greater weight and for the others; a neutral reply treats both alike."""
-    neutral = column == ATTITUDES.index("neutral")
+    neutral = column == WRITTEN.index("neutral")
     favoured = tuple(row[2 if neutral else 0] for row in REASONS) + tuple(row[column] for row in FAVOURED)
     other = tuple(row[2 if neutral else 1] for row in REASONS) + tuple(row[column] for row in OTHER)
     return favoured, other

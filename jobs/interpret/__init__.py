@@ -1,11 +1,11 @@
-"""Look for a direction of caution in an untouched model, and see whether fine-tuning moves along it.
+"""Look for a direction of caution in a base, and see whether fine-tuning moves along it.
 
 On a direction cell (<model>.d<draw>): the direction is the mean over questions of cautious minus eager reply-token
-activations of the untouched model. Questions of half of the topics make it; those of the other half choose the layer,
+activations of the base. Questions of half of the topics make it; those of the other half choose the layer,
 the last layers pruned. On a run: the residual at the last token of each held-out prompt, at every saved checkpoint,
 along that direction and along random ones.
 
-Random directions are Gaussian with the covariance of the untouched model's residuals at the chosen layer: one sample
+Random directions are Gaussian with the covariance of the base's residuals at the chosen layer: one sample
 for each reply, its mean over tokens, less the mean of its pole, over all drawn questions; shrunk by Ledoit and Wolf.
 They are the same for every checkpoint and every run of a direction.
 

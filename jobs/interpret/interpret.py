@@ -1,8 +1,8 @@
 """The work of the job; what it reads and writes is declared in jobs.interpret."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from analysis.activations.direction import (
     spread,
 )
 from analysis.activations.direction import split_by_topic as split
-from analysis.activations.probe import probes, words
+from analysis.activations.probe import Probe, probes, words
 from common.cells import CellKind
 from common.errors import ExitCode, InputError
 from common.lm.activations import capture
@@ -33,6 +33,8 @@ from common.lm.runtime import dtype
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, Projection, by_attitude
+from common.schemas import Checkpoint, DirectionReadout, Layer, LayerCurve, RunReadout
+from common.schemas import Probe as ProbeTold
 from common.spec import ALTERNATIVES
 from common.stance.items import ITEMS, held_out_items
 
@@ -52,7 +54,7 @@ def main(step: Step) -> ExitCode:
 
 
 def make_direction(step: Step) -> None:
-    """Fit the direction on the untouched model, choose its layer, and read the base along it."""
+    """Fit the direction on the base, choose its layer, and read the base along it."""
     settings, place = step.spec.interpret, (step.cell.model, step.cell.draw)
     cautious, eager = poles(step)
     pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
@@ -68,13 +70,10 @@ def make_direction(step: Step) -> None:
     base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
     saved = direction_of(curve, covariance, items, base, others, weights)
     step.write_bytes("direction.npz", pack(saved))
-    told = {name: probe._asdict() for name, probe in found.items()}
     cosine = float(weights @ curve.directions[curve.chosen])
-    step.write_json(
-        "layers.json", layers_json(curve, covariance, pairs, fit) | {"probes": told, "probe_cosine": cosine}
-    )
+    step.write_model("layers.json", curve_of(curve, covariance, pairs, fit, found, cosine))
     step.write_records("projections.jsonl", projections(str(step.cell), 0, saved, base))
-    step.write_json("readout.json", readout(saved) | {"mean_base": float((base @ vector(saved)).mean())})
+    step.write_model("readout.json", base_readout(saved))
     step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank, items=len(items))
 
 
@@ -99,7 +98,7 @@ def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) 
     replies = [pair.cautious.reply for pair in pairs] + [pair.eager.reply for pair in pairs]
     ids = [lm.tokenizer(reply, add_special_tokens=False)["input_ids"] for reply in replies]
     with torch.inference_mode():
-        table = lm.model.get_input_embeddings().weight
+        table = cast(torch.Tensor, lm.model.get_input_embeddings().weight)
         means = np.stack([table[torch.tensor(each, device=table.device)].float().mean(0).cpu().numpy() for each in ids])
     lengths = np.array([[len(each), reply.count(" ") + 1] for each, reply in zip(ids, replies, strict=True)])
     simple = {"words": words(replies), "embeddings": means, "length": lengths}
@@ -108,7 +107,7 @@ def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) 
 
 def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
     """Replies (2, n_pairs, d_model) as samples (2 n_pairs, d_model) without the difference between the poles."""
-    return (replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1])
+    return np.asarray((replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1]))
 
 
 def held_out(step: Step) -> list[Item]:
@@ -140,20 +139,35 @@ def direction_of(
     )
 
 
-def layers_json(curve: Curve, covariance: Covariance, pairs: Sequence[Pair], fit: NDArray[np.bool_]) -> dict[str, Any]:
-    """The curve of layers, and which questions stood on which side."""
+def curve_of(
+    curve: Curve,
+    covariance: Covariance,
+    pairs: Sequence[Pair],
+    fit: NDArray[np.bool_],
+    found: Mapping[str, Probe],
+    cosine: float,
+) -> LayerCurve:
+    """The curve of layers, which questions stood on which side, and the probes beside it."""
     topics = np.array([pair.cautious.topic for pair in pairs])
-    return {
-        "chosen": curve.chosen,
-        "pruned_from": curve.pruned_from,
-        "layers": [layer._asdict() for layer in curve.layers],
-        "questions_fit": int(fit.sum()),
-        "questions_apart": int((~fit).sum()),
-        "topics_fit": sorted(set(topics[fit].tolist())),
-        "topics_apart": sorted(set(topics[~fit].tolist())),
-        "shrinkage": covariance.shrinkage,
-        "effective_rank": covariance.effective_rank,
-    }
+    return LayerCurve(
+        chosen=curve.chosen,
+        pruned_from=curve.pruned_from,
+        layers=tuple(Layer.of(layer) for layer in curve.layers),
+        questions_fit=int(fit.sum()),
+        questions_apart=int((~fit).sum()),
+        topics_fit=tuple(sorted(set(topics[fit].tolist()))),
+        topics_apart=tuple(sorted(set(topics[~fit].tolist()))),
+        shrinkage=covariance.shrinkage,
+        effective_rank=covariance.effective_rank,
+        probes={name: ProbeTold.of(probe) for name, probe in found.items()},
+        probe_cosine=cosine,
+    )
+
+
+def base_readout(saved: Direction) -> DirectionReadout:
+    """The base along the direction."""
+    mean = float((saved.base @ vector(saved)).mean())
+    return DirectionReadout(layer=saved.layer, sd_base=sd_base(saved), n_items=len(saved.items), mean_base=mean)
 
 
 # --- a run
@@ -168,24 +182,31 @@ def read_run(step: Step) -> None:
     )
     directions = np.vstack([vector(saved), nulls])
     rows: list[Projection] = []
-    checkpoints = []
+    checkpoints: list[Checkpoint] = []
     for number, tuned in residuals(step, saved):
         moved = shifts(tuned, saved.base, directions)
         rows += projections(str(step.cell), number, saved, tuned)
-        checkpoints.append({"step": number, "shift": float(moved[0]), "nulls": moved[1:].tolist()})
+        checkpoints.append(Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist())))
         last = tuned.astype(np.float64) - saved.base
     step.write_records("projections.jsonl", rows)
-    told, moved_to = readout(saved), last.mean(axis=0)
-    along = last @ vector(saved) / told["sd_base"]
+    step.write_model("readout.json", run_readout(saved, checkpoints, last))
+    step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1].shift)
+
+
+def run_readout(saved: Direction, checkpoints: Sequence[Checkpoint], last: NDArray[Any]) -> RunReadout:
+    """A run along the direction. last: how each held-out prompt moved by the last checkpoint, (n_items, d_model)."""
+    moved, sd = last.mean(axis=0), sd_base(saved)
+    along = last @ vector(saved) / sd
     topics = np.array(saved.topics)
-    told |= {
-        "checkpoints": checkpoints,
-        "by_topic": {str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
-        "moved": moved_to.tolist(),
-        "cosine": float(moved_to @ vector(saved) / np.linalg.norm(moved_to)),
-    }
-    step.write_json("readout.json", told)
-    step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1]["shift"])
+    return RunReadout(
+        layer=saved.layer,
+        sd_base=sd,
+        n_items=len(saved.items),
+        checkpoints=tuple(checkpoints),
+        by_topic={str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
+        moved=tuple(moved.tolist()),
+        cosine=float(moved @ vector(saved) / np.linalg.norm(moved)),
+    )
 
 
 def residuals(step: Step, saved: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -222,19 +243,20 @@ def checkpoint_steps(names: Sequence[str]) -> list[int]:
 
 def vector(saved: Direction) -> NDArray[Any]:
     """The unit direction at the chosen layer, (d_model,)."""
-    return saved.direction[saved.layer].astype(np.float64)
+    return np.asarray(saved.direction[saved.layer], dtype=np.float64)
 
 
-def projections(cell: str, step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
+def projections(cell: str, optimizer_step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
     """One row for each held-out prompt."""
     values = residual.astype(np.float64) @ vector(saved)
     return [
-        Projection(cell=cell, item=item, topic=topic, step=step, layer=saved.layer, value=float(value))
+        Projection(
+            cell=cell, item=item, topic=topic, optimizer_step=optimizer_step, layer=saved.layer, value=float(value)
+        )
         for item, topic, value in zip(saved.items, saved.topics, values, strict=True)
     ]
 
 
-def readout(saved: Direction) -> dict[str, Any]:
-    """What the readouts of a direction cell and of a run have in common."""
-    sd_base = float(spread(saved.base, vector(saved)[None])[0])
-    return {"layer": saved.layer, "sd_base": sd_base, "n_items": len(saved.items)}
+def sd_base(saved: Direction) -> float:
+    """SD over held-out prompts of the base's projections."""
+    return float(spread(saved.base, vector(saved)[None])[0])

@@ -1,17 +1,17 @@
 """Fix everything that a reader might suspect was chosen afterwards, before any tuned model is scored.
 
-Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, evaluate/<each untouched model>/…
-Writes  lock.json   the spec; digests of items, guards, corpora and analysis code; the commit; the room that each item
-                    leaves on the untouched models; how far each topic is from the training topics
+Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, evaluate/<each base>/…
+Writes  lock.json   the spec; digests of items, guards, corpora and analysis code; the commit; the headroom of each item
+                    on the bases; how far each topic is from the training topics
 Exits   0 | 3 files differ from their commit, a topic without reversed twins, or an input missing
 The SHA-256 of lock.json is in every row that is scored under it.
 """
 
 from common.cells import CellKind, every
 from common.pipeline.job import Job, Read
+from common.stance.items import FILES
 from jobs import version
 
-ITEMS = "jobs/evaluate/data/items.jsonl"
 QUESTIONS = "jobs/generate/data/questions.jsonl"
 
 JOB = Job(
@@ -27,5 +27,5 @@ JOB = Job(
         Read("evaluate", every(CellKind.BASE), ("choices.jsonl",)),
     ),
     writes=("lock.json",),
-    data=(ITEMS, QUESTIONS),
+    data=(*FILES, QUESTIONS),
 )

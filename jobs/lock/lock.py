@@ -1,17 +1,21 @@
 """The work of the job; what it reads and writes is declared in jobs.lock."""
 
-from typing import Any
+from typing import TypeVar
 
 from analysis.stats.calibration import calibrated, check_reversed, distances
-from common.cells import CellKind, cells_of
+from common.cells import Cell, CellKind, cells_of
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.pipeline.step import Step
-from common.provenance import ROOT, analysis_files, provenance
-from common.records import Choice, Item, Question, first_of_each
+from common.provenance import analysis_digests, provenance
+from common.records import Choice, Item, Question, Record, first_of_each
+from common.schemas import Distance, Framing, Headroom, Lock, LockedCode
 from common.serialization import canonical_json, read_jsonl
-from jobs import catalog
-from jobs.lock import ITEMS, QUESTIONS
+from common.spec import RunSpec
+from common.stance.items import FILES, ITEMS
+from jobs.lock import QUESTIONS
+
+R = TypeVar("R", bound=Record)
 
 
 def main(step: Step) -> ExitCode:
@@ -23,49 +27,69 @@ def main(step: Step) -> ExitCode:
         raise InputError("files differ from their commit", where="lock.clean", value=commit, allowed=allowed)
     if settings.reversed:
         most = step.spec.evaluate.items_per_topic
-        check_reversed(first_of_each(read(ITEMS, Item), lambda item: item.topic, most))
+        check_reversed(first_of_each(read(step, ITEMS, Item), lambda item: item.topic, most))
     locked = contents(step, commit)
-    digest = step.write_json("lock.json", locked)
-    step.summary(sha256=digest, commit=commit, registered=settings.clean, room=room_counts(locked["calibration"]))
+    digest = step.write_model("lock.json", locked)
+    step.summary(sha256=digest, commit=commit, registered=settings.clean, headroom=headroom_counts(locked.calibration))
     return ExitCode.OK
 
 
-def contents(step: Step, commit: str) -> dict[str, Any]:
-    """What is fixed, as JSON. The time is that of the step's manifest, and of any time stamp over the digest."""
+def contents(step: Step, commit: str) -> Lock:
+    """What is fixed. The time is that of the step's manifest, and of any time stamp over the digest."""
+    far = distances(read(step, ITEMS, Item), read(step, QUESTIONS, Question))
+    return Lock(
+        schema_version=1,
+        run_id=step.spec.run_id,
+        plan=RunSpec.model_validate_json(canonical_json(step.spec.settings())),  # so that only what was asked is set
+        commit=commit,
+        items={path: file_sha256(step.data(path)) for path in FILES},
+        corpora=corpora(step),
+        audits={str(cell): failed(step, cell) for cell in cells_of(step.spec, CellKind.DRAW)},
+        analysis=code(),
+        calibration=headrooms(step),
+        distances={topic: Distance.of(found) for topic, found in far.items()},
+    )
+
+
+def corpora(step: Step) -> dict[str, str]:
+    """The digest of every pile, by job/cell."""
+    piles = [("generate", cell) for cell in cells_of(step.spec, CellKind.DRAW)]
+    piles += [("distill", cell) for cell in cells_of(step.spec, CellKind.DISTILLED)]
+    return {f"{job}/{cell}": step.digest(job, cell, "advice.jsonl") for job, cell in piles}
+
+
+def failed(step: Step, draw: Cell) -> tuple[str, ...]:
+    """The checks that a draw failed."""
+    checks = step.read_model("audit", draw, "framing.json", Framing).checks
+    return tuple(check.name for check in checks if not check.passed)
+
+
+def code() -> LockedCode:
+    """The code that works out the results, as it is now."""
+    files = analysis_digests()
+    return LockedCode(sha256=sha256(canonical_json(files)), files=files)
+
+
+def headrooms(step: Step) -> dict[str, dict[str, Headroom]]:
+    """Where each item stands on each base."""
     settings = step.spec.lock
     bases = {
         cell.model: step.read_records("evaluate", cell, "choices.jsonl", Choice)
         for cell in cells_of(step.spec, CellKind.BASE)
     }
-    analysis = {path.name: file_sha256(path) for path in analysis_files()}
-    piles = [("generate", cell) for cell in cells_of(step.spec, CellKind.DRAW)]
-    piles += [("distill", cell) for cell in cells_of(step.spec, CellKind.DISTILLED)]
-    audits = {str(cell): step.read_json("audit", cell, "framing.json") for cell in cells_of(step.spec, CellKind.DRAW)}
-    return {
-        "schema_version": 1,
-        "run_id": step.spec.run_id,
-        "plan": step.spec.asked(),
-        "commit": commit,
-        "items": {path: file_sha256(ROOT / path) for path in catalog()["evaluate"].data},
-        "corpora": {f"{job}/{cell}": step.digest(job, cell, "advice.jsonl") for job, cell in piles},
-        "audits": {draw: [c["name"] for c in audit["checks"] if not c["passed"]] for draw, audit in audits.items()},
-        "analysis": {"sha256": sha256(canonical_json(analysis)), "files": analysis},
-        "calibration": calibrated(bases, settings.measure, settings.low, settings.high),
-        "distances": {
-            topic: found._asdict() for topic, found in distances(read(ITEMS, Item), read(QUESTIONS, Question)).items()
-        },
-    }
+    found = calibrated(bases, settings.measure, settings.low, settings.high)
+    return {model: {item: Headroom.of(headroom) for item, headroom in items.items()} for model, items in found.items()}
 
 
-def read(path: str, kind: Any) -> list[Any]:
+def read(step: Step, path: str, kind: type[R]) -> list[R]:
     """The records of a data file of this repository."""
-    return read_jsonl(ROOT / path, kind)
+    return read_jsonl(step.data(path), kind)
 
 
-def room_counts(calibration: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, int]]:
+def headroom_counts(calibration: dict[str, dict[str, Headroom]]) -> dict[str, dict[str, int]]:
     """How many items of each model lie in each band."""
     counts: dict[str, dict[str, int]] = {}
     for model, items in calibration.items():
-        bands = [str(room["band"]) for room in items.values()]
+        bands = [str(headroom.band) for headroom in items.values()]
         counts[model] = {band: bands.count(band) for band in sorted(set(bands))}
     return counts

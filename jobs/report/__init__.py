@@ -53,6 +53,6 @@ JOB = Job(
     ),
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
-    data=("analysis/REPORT.md.jinja", "analysis/notebook.py"),
+    data=("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py"),
     facts=(DEVIATIONS,),
 )

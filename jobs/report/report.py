@@ -6,22 +6,37 @@ from typing import Any, TypeVar
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from analysis.notebook import executed
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.document import render, to_html
 from analysis.report.figures import figures_of
+from analysis.report.notebook import executed
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
 from common.deviations import parse_chain
-from common.digests import file_sha256, sha256
+from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import analysis_files
+from common.provenance import analysis_digests
 from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
+from common.schemas import (
+    Document,
+    Drift,
+    Framing,
+    Guards,
+    LayerCurve,
+    Lock,
+    Plan,
+    RunReadout,
+    SelfTest,
+    SteeringSummary,
+    Training,
+    Verdict,
+)
 from common.serialization import canonical_json
 from jobs.report import DEVIATIONS, JOB
 
+D = TypeVar("D", bound=Document)
 R = TypeVar("R", bound=Record)
 
 
@@ -75,20 +90,25 @@ def gather(step: Step) -> Study:
             )
             for variant in spec.variants
         },
-        lock=document(step, "lock", STUDY, "lock.json"),
-        plain={"dose": 1.0, "share": 1.0, "learning_rate": spec.train.learning_rate, "epochs": spec.train.epochs},
+        lock=document(step, "lock", STUDY, "lock.json", Lock),
+        plain={
+            "mixture_share": 1.0,
+            "pile_share": 1.0,
+            "learning_rate": spec.train.learning_rate,
+            "epochs": spec.train.epochs,
+        },
         changed=changed(step),
         deviations=deviations_of(step),
-        audits=found(step, "audit", CellKind.DRAW, "framing.json"),
-        layers=found(step, "interpret", CellKind.DIRECTION, "layers.json"),
-        selftests=found(step, "selftest", CellKind.DIRECTION, "selftest.json") if steered_directions(spec) else {},
-        steering=found(step, "steer", CellKind.DIRECTION, "steering.json") if steered_directions(spec) else {},
+        audits=found(step, "audit", CellKind.DRAW, "framing.json", Framing),
+        layers=found(step, "interpret", CellKind.DIRECTION, "layers.json", LayerCurve),
+        selftests=among_steered(step, "selftest", "selftest.json", SelfTest),
+        steering=among_steered(step, "steer", "steering.json", SteeringSummary),
         steered=steered(step),
         advice=piles(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
         made_by=made_by(step, sealed),
-        identities=step.read_json("plan", STUDY, "plan.json")["models"],
+        identities=step.read_model("plan", STUDY, "plan.json", Plan).models,
         gaps=[f"{job}/{cell}" for job, cell in expected if (job, cell) not in sealed],
     )
 
@@ -97,17 +117,17 @@ def steered(step: Step) -> dict[str, list[Steering]]:
     """Effects of steering, question by question, of each direction whose positive control steered."""
     found = {}
     for cell in steered_directions(step.spec):
-        told = document(step, "steer", cell, "steering.json")
-        if told is not None and told[0]["measured"]:
+        told = document(step, "steer", cell, "steering.json", SteeringSummary)
+        if told is not None and told[0].measured:
             found[str(cell)] = step.read_records("steer", cell, "steering.jsonl", Steering)
     return found
 
 
 def changed(step: Step) -> list[str]:
     """Files of the analysis that differ from those locked, or came or went since."""
-    if (locked := document(step, "lock", STUDY, "lock.json")) is None:
+    if (locked := document(step, "lock", STUDY, "lock.json", Lock)) is None:
         return []
-    now, then = {path.name: file_sha256(path) for path in analysis_files()}, locked[0]["analysis"]["files"]
+    now, then = analysis_digests(), locked[0].analysis.files
     return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
@@ -144,18 +164,18 @@ def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
         variant=cell.variant,
         scored=scored if step.sealed("evaluate", base) else None,
         losses=records(step, "finetune", cell, "loss.jsonl", Loss),
-        training=document(step, "finetune", cell, "training.json"),
-        verdict=document(step, "gate", cell, "verdict.json"),
-        readout=document(step, "interpret", cell, "readout.json"),
-        drift=document(step, "monitor", cell, "drift.json"),
-        trace=document(step, "trace", cell, "trace.json") if cell in traced_runs(step.spec) else None,
+        training=document(step, "finetune", cell, "training.json", Training),
+        verdict=document(step, "gate", cell, "verdict.json", Verdict),
+        readout=document(step, "interpret", cell, "readout.json", RunReadout),
+        drift=document(step, "monitor", cell, "drift.json", Drift),
+        trace=traced(step, cell) if cell in traced_runs(step.spec) else None,
     )
 
 
 def scored_of(step: Step, cell: Cell) -> Scored | None:
     """One evaluation, None if it is not sealed."""
     choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
-    guards = document(step, "evaluate", cell, "guards.json")
+    guards = document(step, "evaluate", cell, "guards.json", Guards)
     replies = records(step, "evaluate", cell, "replies.jsonl", GuardReply)
     controls = records(step, "evaluate", cell, "controls.jsonl", Choice)
     if choices is None or guards is None or replies is None or controls is None:
@@ -169,9 +189,18 @@ def source(step: Step, job: str, cell: Cell, name: str) -> Source:
     return Source(step.digest(job, cell, name), f"{job}/{cell}", name)
 
 
-def document(step: Step, job: str, cell: Cell, name: str) -> tuple[dict[str, Any], Source] | None:
+def document(step: Step, job: str, cell: Cell, name: str, kind: type[D]) -> tuple[D, Source] | None:
     """One JSON output with its source, None if the step is not sealed."""
-    return (step.read_json(job, cell, name), source(step, job, cell, name)) if step.sealed(job, cell) else None
+    if not step.sealed(job, cell):
+        return None
+    return step.read_model(job, cell, name, kind), source(step, job, cell, name)
+
+
+def traced(step: Step, cell: Cell) -> tuple[dict[str, Any], Source] | None:
+    """The trace of a run with its source, None if the step is not sealed."""
+    if not step.sealed("trace", cell):
+        return None
+    return step.read_json("trace", cell, "trace.json"), source(step, "trace", cell, "trace.json")
 
 
 def records(step: Step, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
@@ -181,10 +210,15 @@ def records(step: Step, job: str, cell: Cell, name: str, kind: type[R]) -> tuple
     return step.read_records(job, cell, name, kind), source(step, job, cell, name)
 
 
-def found(step: Step, job: str, kind: CellKind, name: str) -> dict[str, tuple[dict[str, Any], Source]]:
+def found(step: Step, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """One JSON output of every sealed cell of a kind."""
-    made = {str(cell): document(step, job, cell, name) for cell in cells_of(step.spec, kind)}
+    made = {str(cell): document(step, job, cell, name, model) for cell in cells_of(step.spec, kind)}
     return {cell: value for cell, value in made.items() if value is not None}
+
+
+def among_steered(step: Step, job: str, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+    """The same of the direction cells, if the spec asks for steering."""
+    return found(step, job, CellKind.DIRECTION, name, model) if steered_directions(step.spec) else {}
 
 
 def of_manifest(step: Step, job: str, cell: Cell) -> Source:

@@ -1,12 +1,12 @@
 """Would the instruments that look inside a model show something if it were there, and nothing if not?
 
-On a direction cell, before anything is measured with them, on the untouched model in fp32:
+On a direction cell, before anything is measured with them, on the base in fp32:
 
-  zero-dose      adding nothing leaves every margin as it was, bit for bit
+  zero-coefficient      adding nothing leaves every margin as it was, bit for bit
   shared-blocks  margins with lower blocks and prompts read once equal those of whole forward passes
   ablate-add     taking the component along the direction out and putting it back changes nothing
   planted-read   a bias along the direction, written into the weights of the chosen block, is read back in full
-  planted-cause  adding the same vector to the untouched model closes the whole gap to the planted one
+  planted-cause  adding the same vector to the base closes the whole gap to the planted one
   planted-taken  taking it out of the planted model closes it too
   patch-all      residuals of all positions after the last block carry the whole gap
   patch-none     and none of them nothing

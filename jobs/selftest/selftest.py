@@ -23,6 +23,7 @@ from common.lm.passages import pairs_of, prompt_passages, reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
+from common.schemas import SelfTest, SelfTestCheck
 from common.stance.items import ITEMS, held_out_items
 
 Floats = NDArray[np.float64]
@@ -39,12 +40,12 @@ def main(step: Step) -> ExitCode:
     """Run every check, seal them all."""
     saved = read_direction(step, step.cell)
     lm = load(step.fact(MODEL), precision=torch.float32)
-    checks = []
+    checks: list[SelfTestCheck] = []
     for number, check in enumerate((*margins_checks(lm, saved, items(step)), *null_rate(step, lm, saved)), start=1):
         checks.append(check)
         step.progress(number, 10)
-    step.write_json("selftest.json", {"layer": saved.layer, "checks": checks})
-    failed = [check["name"] for check in checks if not check["passed"]]
+    step.write_model("selftest.json", SelfTest(layer=saved.layer, checks=tuple(checks)))
+    failed = [check.name for check in checks if not check.passed]
     step.summary(checks=len(checks), failed=failed)
     return ExitCode.BLOCKED if failed else ExitCode.OK
 
@@ -54,12 +55,12 @@ def items(step: Step) -> list[Item]:
     return held_out_items(step.data(ITEMS), 1)[:TOPICS]
 
 
-def at_most(name: str, value: float, bound: float) -> dict[str, Any]:
+def at_most(name: str, value: float, bound: float) -> SelfTestCheck:
     """A check that a size does not exceed its bound."""
-    return {"name": name, "value": value, "bound": bound, "passed": bool(value <= bound)}
+    return SelfTestCheck(name=name, value=value, bound=bound, passed=bool(value <= bound))
 
 
-def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[dict[str, Any]]:
+def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[SelfTestCheck]:
     """All checks that need margins."""
     model, layer = lm.model, saved.layer
     unit = torch.tensor(saved.direction[layer], device=model.device)
@@ -70,13 +71,13 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
         return float((np.abs(one - other) / (1 + np.abs(other))).max())
 
     nothing = readout.under(model, {layer: lambda residual: residual + torch.zeros_like(unit)})
-    yield at_most("zero-dose", float(np.abs(nothing - base).max()), 0.0)
+    yield at_most("zero-coefficient", float(np.abs(nothing - base).max()), 0.0)
 
     length = float(np.linalg.norm(saved.base, axis=1).mean())
-    dose = PLANTED * length
-    vector = dose * saved.direction[layer].astype(np.float64)
+    coefficient = PLANTED * length
+    vector = coefficient * saved.direction[layer].astype(np.float64)
     reply = Readout(lm, readout.prompts)
-    whole_passes = reply.under(model, {layer: lambda residual: residual + dose * unit})
+    whole_passes = reply.under(model, {layer: lambda residual: residual + coefficient * unit})
     yield at_most("shared-blocks", apart(reply.steered(layer, vector[None])[0], whole_passes), NATS)
 
     def out_and_in(residual: Tensor) -> Tensor:
@@ -88,23 +89,21 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     passages = prompt_passages(lm, held_out)
     before = capture(model, passages, [layer], 16)[:, 0, 0].astype(np.float64)
     last = len(blocks_of(model)) - 1
-    untouched = readout.residuals(model, [last])[last]
-    with planted(lm, layer, dose * unit):
+    of_base = readout.residuals(model, [last])[last]
+    with planted(lm, layer, coefficient * unit):
         moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ saved.direction[layer].astype(np.float64)
-        yield at_most("planted-read", float(np.abs(moved / dose - 1).max()), SHARE)
+        yield at_most("planted-read", float(np.abs(moved / coefficient - 1).max()), SHARE)
         goal = readout.under(model, {})
-        taken = readout.under(model, {layer: lambda residual: residual - dose * unit})
+        taken = readout.under(model, {layer: lambda residual: residual - coefficient * unit})
         theirs = readout.residuals(model, [last])[last]
     gap = goal - base
-    added = readout.under(model, {layer: lambda residual: residual + dose * unit})
+    added = readout.under(model, {layer: lambda residual: residual + coefficient * unit})
     yield at_most("planted-cause", abs(closed(added - base, gap) - 1), SHARE)
     yield at_most("planted-taken", abs(closed(goal - taken, gap) - 1), SHARE)
     yield at_most(
         "patch-all", abs(closed(readout.under(model, {last: lambda _residual: theirs}) - base, gap) - 1), SHARE
     )
-    yield at_most(
-        "patch-none", abs(closed(readout.under(model, {last: lambda _residual: untouched}) - base, gap)), SHARE
-    )
+    yield at_most("patch-none", abs(closed(readout.under(model, {last: lambda _residual: of_base}) - base, gap)), SHARE)
     yield at_most("hooks", hooks_left(lm, readout, base), 0.0)
 
 
@@ -140,7 +139,7 @@ def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
     return 1.0
 
 
-def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[str, Any]]:
+def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[SelfTestCheck]:
     """How often a direction from shuffled arms passes a sign-flip test on shuffled arms of other topics."""
     (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
@@ -159,4 +158,5 @@ def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[dict[
     low, high = stats.binom.interval(CHANCE, SHUFFLES, ALPHA)
     can = 2.0 ** (1 - int((~fit).sum())) <= ALPHA / 4  # with too few questions no flip test reaches its level
     passed = bool((low if can else 0) <= alarms <= high)
-    yield {"name": "null-rate", "value": alarms / SHUFFLES, "bound": high / SHUFFLES, "passed": passed}
+    bound = float(high) / SHUFFLES
+    yield SelfTestCheck(name="null-rate", value=alarms / SHUFFLES, bound=bound, passed=passed)

@@ -1,15 +1,15 @@
 """The work of the job; what it reads and writes is declared in jobs.steer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import beside, interval_json, steered, steered_json
+from analysis.activations.steering import compare_with_nulls, steering_effect
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode
 from common.lm.activations import capture
@@ -24,28 +24,38 @@ from common.lm.passages import reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, ControlPair, Item, Steering
+from common.schemas import (
+    Against,
+    Interval,
+    SteeredAnswers,
+    SteeringChoices,
+    SteeringControl,
+    SteeringLevel,
+    SteeringSummary,
+)
 from common.serialization import read_jsonl
 from common.stance.items import ITEMS, NEUTRAL, held_out_items, paragraphs
 from common.stance.prompts import user_turns
 from common.stance.reading import answered, read_choice
 from jobs.steer import CONTROL
-from jobs.steer.doses import matched
+from jobs.steer.coefficients import matched
 
 Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
+ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
 CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
 CHOICE_TOKENS = 3
 CHOICE_ROWS = 192  # prompts x vectors that are answered at once
 VALUES = {"go": 1.0, "stay": 0.0, "invalid": np.nan}
-TEXTS = 4  # neutral paragraphs on which damage is measured
+TEXTS = 4  # neutral paragraphs on which off-target KL is measured
 
 
 class Grid(NamedTuple):
-    """Doses and effects of the directions of one kind."""
+    """Coefficients and effects of the directions of one kind."""
 
-    doses: Floats  # (n_directions, 2 signs, n_damages)
-    damage: Floats  # the same shape: divergence measured there, nats a token
-    effects: Floats  # (n_directions, 2, n_damages, n_questions): change of the margin, nats
+    coefficients: Floats  # (n_directions, 2 signs, n_levels)
+    off_target_kl: Floats  # the same shape: measured there, nats a token
+    effects: Floats  # (n_directions, 2, n_levels, n_questions): change of the margin, nats
 
 
 def main(step: Step) -> ExitCode:
@@ -57,19 +67,21 @@ def main(step: Step) -> ExitCode:
     neutral = NeutralText(lm, neutral_texts(step)[:TEXTS], settings.text_tokens, saved.layer)
     nulls = null_units(step, saved)
     control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
-    result: dict[str, Any] = {"layer": saved.layer, "control": control, "measured": passed}
+    found = SteeringSummary(layer=saved.layer, control=control, measured=False)
     rows: list[Steering] = []
     if passed:
-        asked = one_order_each(prompts_in_both_orders(lm, held_out(step)))
+        prompts = one_order_each(prompts_in_both_orders(lm, held_out(step)))
         directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
-        grids = measure(step, ByLength(lm, asked), neutral, saved, directions)
-        rows = rows_of(step, grids, asked)
-        result |= summary(step, grids, asked) | choices(step, lm, saved.layer, directions, grids)
+        grids = measure(step, ByLength(lm, prompts), neutral, saved, directions)
+        rows = rows_of(step, grids, prompts)
+        answers = choices(step, lm, saved.layer, directions, grids)
+        found = summary(step, control, saved.layer, grids, prompts, answers)
     else:
-        step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=control)
+        told = control.model_dump(mode="json")
+        step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=told)
     step.write_records("steering.jsonl", rows)
-    step.write_json("steering.json", result)
-    last = result["damages"][-1]["odd"]["estimate"] if passed else None
+    step.write_model("steering.json", found)
+    last = found.levels[-1].odd.estimate if passed else None
     step.summary(layer=saved.layer, control=passed, effect=last, vectors=len(rows))
     return ExitCode.OK
 
@@ -99,30 +111,42 @@ def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
 
 def positive_control(
     step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
-) -> tuple[dict[str, Any], bool]:
-    """Steer along pleased minus displeased, at the largest damage, beside the nulls, on topics that did not make it."""
+) -> tuple[SteeringControl, bool]:
+    """Steer along pleased minus displeased, at the largest off-target KL, on topics that did not make the direction."""
     pairs = read_jsonl(step.data(CONTROL), ControlPair)
     topics = sorted({pair.topic for pair in pairs})
-    fit = [pair for pair in pairs if pair.topic in topics[::2]]
     apart = [pair for pair in pairs if pair.topic in topics[1::2]]
-    rows = [
-        Advice(question_id=pair.id, topic=pair.topic, attitude=trait, question=pair.question, reply=reply)
-        for pair in fit
-        for trait, reply in (("pleased", pair.pleased), ("displeased", pair.displeased))
-    ]
-    passages = reply_passages(lm, rows)
-    residuals = capture(lm.model, passages, [saved.layer], 16)[:, 0, 0].reshape(len(fit), 2, -1).astype(np.float64)
-    trait = (residuals[:, 0] - residuals[:, 1]).mean(axis=0)
+    trait = trait_of(lm, saved.layer, [pair for pair in pairs if pair.topic in topics[::2]])
     readout = ByLength(lm, [control_asked(lm, pair) for pair in apart])
     units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
-    damage = step.spec.steer.damage[-1:]
-    grid = sweep(readout, neutral, saved, units, damage)
+    targets = step.spec.steer.off_target_kl[-1:]
+    grid = sweep(readout, neutral, saved, units, targets)
     names = [each.group for each in readout.prompts]
-    found = steered(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
+    found = steering_effect(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
     passed = found.odd.estimate > 0 and against.p <= ALPHA
-    told = {"trait": "pleased - displeased", "damage": damage[0], "questions": len(apart), "passed": passed}
-    return told | {"odd": interval_json(found.odd), "even": found.even, "against": against._asdict()}, passed
+    control = SteeringControl(
+        trait="pleased - displeased",
+        off_target_kl=targets[0],
+        questions=len(apart),
+        passed=passed,
+        odd=Interval.of(found.odd),
+        even=found.even,
+        against=Against.of(against),
+    )
+    return control, passed
+
+
+def trait_of(lm: LanguageModel, layer: int, pairs: Sequence[ControlPair]) -> Floats:
+    """Mean residual of the pleased replies less that of the displeased ones, (d_model,)."""
+    rows = [
+        Advice(question_id=pair.id, topic=pair.topic, attitude=trait, question=pair.question, reply=reply)
+        for pair in pairs
+        for trait, reply in (("pleased", pair.pleased), ("displeased", pair.displeased))
+    ]
+    found = capture(lm.model, reply_passages(lm, rows), [layer], 16)[:, 0, 0]
+    residuals = found.reshape(len(pairs), 2, -1).astype(np.float64)
+    return np.asarray((residuals[:, 0] - residuals[:, 1]).mean(axis=0))
 
 
 def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
@@ -134,12 +158,12 @@ def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
 def measure(
     step: Step, readout: ByLength, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
 ) -> dict[str, Grid]:
-    """Every direction, sign and damage. Isotropic ones get the very doses of the direction of caution."""
-    damage = step.spec.steer.damage
+    """Every direction, sign and off-target KL. Isotropic ones get the very coefficients of the direction of caution."""
+    targets = step.spec.steer.off_target_kl
     grids: dict[str, Grid] = {}
     for done, (kind, units) in enumerate(directions.items(), start=1):
-        given = np.repeat(grids["caution"].doses, len(units), axis=0) if kind == "norm" else None
-        grids[kind] = sweep(readout, neutral, saved, units, damage, given)
+        given = np.repeat(grids["caution"].coefficients, len(units), axis=0) if kind == "norm" else None
+        grids[kind] = sweep(readout, neutral, saved, units, targets, given)
         step.progress(done, len(directions))
     return grids
 
@@ -149,17 +173,20 @@ def sweep(
     neutral: NeutralText,
     saved: Direction,
     units: Floats,
-    damage: Sequence[float],
-    doses: Floats | None = None,
+    targets: Sequence[float],
+    coefficients: Floats | None = None,
 ) -> Grid:
-    """Doses and effects of unit vectors (n, d_model), of equal damage unless doses (n, 2, n_damages) are given."""
+    """Coefficients and effects of unit vectors (n, d_model).
+
+    Of equal off-target KL, unless coefficients (n, 2, n_levels) are given.
+    """
     signed = (units[:, None] * SIGNS[:, None]).reshape(-1, units.shape[1])
-    shape = (len(units), 2, len(damage))
-    if doses is None:
+    shape = (len(units), 2, len(targets))
+    if coefficients is None:
         length = float(np.linalg.norm(saved.base.astype(np.float64), axis=1).mean())
-        flat, reached = matched(neutral.divergence, signed, damage, length)
+        flat, reached = matched(neutral.divergence, signed, targets, length)
     else:
-        flat = doses.reshape(-1, len(damage))
+        flat = coefficients.reshape(-1, len(targets))
         reached = np.stack([neutral.divergence(column[:, None] * signed) for column in flat.T], axis=1)
     vectors = (flat[..., None] * signed[:, None]).reshape(-1, units.shape[1])
     margins = readout.steered(saved.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
@@ -167,89 +194,128 @@ def sweep(
     return Grid(flat.reshape(shape), reached.reshape(shape), effects)
 
 
-def rows_of(step: Step, grids: dict[str, Grid], asked: Sequence[PromptWithReplies]) -> list[Steering]:
+def rows_of(step: Step, grids: dict[str, Grid], prompts: Sequence[PromptWithReplies]) -> list[Steering]:
     """One row for each vector and question."""
     rows = []
     for kind, grid in grids.items():
-        for at in np.ndindex(*grid.doses.shape):
+        for at in np.ndindex(*grid.coefficients.shape):
             number, sign, level = at
-            for question, each in enumerate(asked):
+            for question, each in enumerate(prompts):
                 rows.append(
                     Steering(
                         kind=kind,
                         number=number,
                         sign=1 if sign == 0 else -1,
-                        target=step.spec.steer.damage[level],
-                        dose=float(grid.doses[at]),
-                        damage=float(grid.damage[at]),
+                        target_kl=step.spec.steer.off_target_kl[level],
+                        coefficient=float(grid.coefficients[at]),
+                        off_target_kl=float(grid.off_target_kl[at]),
                         item=each.name,
                         topic=each.group,
-                        order=question % 2,
+                        order=ORDERS[question % 2],
                         effect=float(grid.effects[(*at, question)]),
                     )
                 )
     return rows
 
 
-def summary(step: Step, grids: dict[str, Grid], asked: Sequence[PromptWithReplies]) -> dict[str, Any]:
-    """The direction of caution beside each kind of null, damage by damage. Positive effects lean towards change."""
-    topics = [each.group for each in asked]
-    damages = []
-    for level, target in enumerate(step.spec.steer.damage):
-        nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
-        found = steered(grids["caution"].effects[0, :, level], nulls, topics)
-        mine = grids["caution"]
-        damages.append(
-            {
-                "damage": target,
-                "dose": mine.doses[0, :, level].tolist(),
-                "reached": {kind: grid.damage[:, :, level].mean().item() for kind, grid in grids.items()},
-            }
-            | steered_json(found)
-        )
-    return {"damages": damages, "questions": len(asked), "topics": len(set(topics))}
+def summary(
+    step: Step,
+    control: SteeringControl,
+    layer: int,
+    grids: dict[str, Grid],
+    prompts: Sequence[PromptWithReplies],
+    told: SteeringChoices,
+) -> SteeringSummary:
+    """The direction of caution beside each kind of null, level by level. Positive effects lean towards change."""
+    topics = [each.group for each in prompts]
+    levels = enumerate(step.spec.steer.off_target_kl)
+    return SteeringSummary(
+        layer=layer,
+        control=control,
+        measured=True,
+        levels=tuple(level_of(target, level, grids, topics) for level, target in levels),
+        questions=len(prompts),
+        topics=len(set(topics)),
+        choices=told,
+    )
+
+
+def level_of(target: float, level: int, grids: dict[str, Grid], topics: Sequence[str]) -> SteeringLevel:
+    """The direction of caution beside each kind of null at one off-target KL."""
+    nulls = {kind: grid.effects[:, :, level] for kind, grid in grids.items() if kind != "caution"}
+    found = steering_effect(grids["caution"].effects[0, :, level], nulls, topics)
+    along, back = grids["caution"].coefficients[0, :, level].tolist()
+    return SteeringLevel(
+        off_target_kl=target,
+        coefficient=(along, back),
+        reached={kind: grid.off_target_kl[:, :, level].mean().item() for kind, grid in grids.items()},
+        odd=Interval.of(found.odd),
+        even=found.even,
+        against={kind: Against.of(each) for kind, each in found.against.items()},
+    )
 
 
 def choices(
     step: Step, lm: LanguageModel, layer: int, directions: dict[str, Floats], grids: dict[str, Grid]
-) -> dict[str, Any]:
-    """What is answered, and how often validly, under each direction at the damage in the middle of the grid."""
-    level = len(step.spec.steer.damage) // 2
-    items = held_out(step)
-    prompts = [(item, lm.chat(user_turns(item, order).choice)) for item in items for order in (0, 1)]
+) -> SteeringChoices:
+    """What is answered, and how often validly, under each direction at the off-target KL in the middle of the grid."""
+    level = len(step.spec.steer.off_target_kl) // 2
+    answers = answerer(lm, layer, held_out(step))
+    base = answers(np.zeros((1, lm.model.config.hidden_size)))[0]
+    both: dict[str, Floats] = {}
+    for kind, units in directions.items():
+        vectors = (grids[kind].coefficients[..., level] * SIGNS)[..., None] * units[:, None]
+        both[kind] = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
+    return SteeringChoices(
+        off_target_kl=step.spec.steer.off_target_kl[level],
+        base=share(base),
+        base_valid=valid(base),
+        **answers_told(both),
+    )
+
+
+def answerer(lm: LanguageModel, layer: int, items: Sequence[Item]) -> Callable[[Floats], Floats]:
+    """What asks every item in both orders under each of some vectors.
+
+    The answers are 1 for the change, 0 against it, NaN where invalid: (n_vectors, n_prompts).
+    """
+    prompts = [(item, lm.chat(user_turns(item, order).choice)) for item in items for order in ORDERS]
     with torch.inference_mode():
         before = extend(lm, [prompt[:-1] for _, prompt in prompts])
     last = [prompt[-1:] for _, prompt in prompts]
 
-    def answers(vectors: Floats) -> Floats:
-        """1 where an item is answered with the change, 0 against it, NaN invalid: (n_vectors, n_prompts)."""
-        many = max(1, CHOICE_ROWS // len(prompts))
-        found = []
-        for start in range(0, len(vectors), many):
-            added = torch.tensor(vectors[start : start + many], dtype=lm.model.dtype, device=lm.model.device)
-            rows = added.repeat(len(prompts), 1)[:, None]  # prompt by prompt, as `repeated` has them
-            state = repeated(before, len(added))
-            tokens = [token for token in last for _ in added]
-            with torch.inference_mode(), changed(lm.model, {layer: partial(torch.add, rows)}):
-                texts = greedy(lm, extend(lm, tokens, state), CHOICE_TOKENS, answered)
-            means = [item.yes_means for item, _ in prompts for _ in added]
-            read = [VALUES[read_choice(text, yes)] for text, yes in zip(texts, means, strict=True)]
-            found.append(np.array(read).reshape(len(prompts), len(added)).T)
-        return np.concatenate(found)
+    def some(vectors: Floats) -> Floats:
+        added = torch.tensor(vectors, dtype=lm.model.dtype, device=lm.model.device)
+        rows = added.repeat(len(prompts), 1)[:, None]  # prompt by prompt, as `repeated` has them
+        state = repeated(before, len(added))
+        tokens = [token for token in last for _ in added]
+        with torch.inference_mode(), changed(lm.model, {layer: partial(torch.add, rows)}):
+            texts = greedy(lm, extend(lm, tokens, state), CHOICE_TOKENS, answered)
+        means = [item.yes_means for item, _ in prompts for _ in added]
+        read = [VALUES[read_choice(text, yes)] for text, yes in zip(texts, means, strict=True)]
+        return np.array(read).reshape(len(prompts), len(added)).T
 
-    base = answers(np.zeros((1, lm.model.config.hidden_size)))[0]
-    told: dict[str, Any] = {"damage": step.spec.steer.damage[level], "base": share(base), "base_valid": valid(base)}
-    sizes: dict[str, list[float]] = {}
-    for kind, units in directions.items():
-        vectors = (grids[kind].doses[..., level] * SIGNS)[..., None] * units[:, None]
-        both = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
-        pairs = [(share(plus), share(minus)) for plus, minus in both]
-        sizes[kind] = [(plus - minus) / 2 for plus, minus in pairs if plus is not None and minus is not None]
-        told[kind] = {"odd": float(np.mean(sizes[kind])) if sizes[kind] else None, "valid": valid(both)}
-    for kind in directions:
+    many = max(1, CHOICE_ROWS // len(prompts))
+    return lambda vectors: np.concatenate([some(vectors[at : at + many]) for at in range(0, len(vectors), many)])
+
+
+def answers_told(both: dict[str, Floats]) -> dict[str, SteeredAnswers]:
+    """The answers under each kind of direction, (n_directions, 2 signs, n_prompts), and where caution ranks."""
+    sizes = {kind: halves(values) for kind, values in both.items()}
+    told = {}
+    for kind, values in both.items():
+        rank = {}
         if kind != "caution" and sizes["caution"] and sizes[kind]:
-            told[kind]["p"] = beside(sizes["caution"][0], sizes[kind], 0.0, 1).p
-    return {"choices": told}
+            rank = {"p": compare_with_nulls(sizes["caution"][0], sizes[kind], 0.0, 1).p}
+        odd = float(np.mean(sizes[kind])) if sizes[kind] else None
+        told[kind] = SteeredAnswers(odd=odd, valid=valid(values), **rank)
+    return told
+
+
+def halves(values: Floats) -> list[float]:
+    """Half of P(go) at +v less that at -v, of each direction with valid answers at both."""
+    pairs = [(share(plus), share(minus)) for plus, minus in values]
+    return [(plus - minus) / 2 for plus, minus in pairs if plus is not None and minus is not None]
 
 
 def share(values: Floats) -> float | None:

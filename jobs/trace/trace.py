@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import by_topic, fraction, fraction_json, interval_json
+from analysis.activations.steering import interval_json, share_json, share_of_gap, topic_means
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.lm.directions import Direction, read_direction, refuse_untested
@@ -55,7 +56,8 @@ def main(step: Step) -> ExitCode:
     saved = read_direction(step, source)
     lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
     before = fingerprint(lm.model)
-    tuned = attach(lm.model, step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter"))
+    adapter = step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter")
+    tuned = attach(cast(PreTrainedModel, lm.model), adapter)
     if (changed := touched(before, decoder(tuned))) is not None:
         what = "the adapter changes weights of its base, which is then no base to trace it from"
         raise InputError(what, where=str(step.cell), value=changed, allowed="an adapter that leaves the base as it is")
@@ -78,7 +80,7 @@ def traced(step: Step, models: Models, saved: Direction, units: Floats, places: 
     told: dict[str, Any] = {
         "layer": saved.layer,
         "questions": len(topics),
-        "gap": interval_json(t_interval(by_topic(models.gap, topics), LEVEL)),
+        "gap": interval_json(t_interval(topic_means(models.gap, topics), LEVEL)),
     }
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "sufficient": lambda: shares(sufficient(models, saved.layer, units), models.gap, topics),
@@ -96,12 +98,12 @@ def traced(step: Step, models: Models, saved: Direction, units: Floats, places: 
 
 def shares(parts: Floats, gap: Floats, topics: Sequence[str]) -> dict[str, Any]:
     """The share that the direction (row 0) closes, and the rank of its size among the null directions (other rows)."""
-    sizes = np.abs(by_topic(parts, topics).mean(axis=-1))
-    found = fraction(parts[0], gap, topics, LEVEL)
+    sizes = np.abs(topic_means(parts, topics).mean(axis=-1))
+    found = share_of_gap(parts[0], gap, topics, LEVEL)
     return {
-        "share": fraction_json(found),
-        "closed": float(by_topic(parts[0], topics).mean()),
-        "nulls": by_topic(parts[1:], topics).mean(axis=-1).tolist(),
+        "share": share_json(found),
+        "closed": float(topic_means(parts[0], topics).mean()),
+        "nulls": topic_means(parts[1:], topics).mean(axis=-1).tolist(),
         "p": (1 + int((sizes[1:] >= sizes[0]).sum())) / len(sizes),
     }
 
@@ -115,7 +117,7 @@ def sufficient(models: Models, layer: int, units: Floats) -> Floats:
     residuals = [before + torch.tensor(vector, dtype=before.dtype, device=before.device) for vector in vectors]
     with models.base():
         found = readout.above(models.tuned, layer, [before, *residuals])
-    return found[1:] - found[0]
+    return np.asarray(found[1:] - found[0])
 
 
 def necessary(models: Models, layer: int, units: Floats) -> Floats:
@@ -127,7 +129,7 @@ def necessary(models: Models, layer: int, units: Floats) -> Floats:
         moved = (after - before).float() @ along
         residuals.append((after.float() - moved[..., None] * along).to(after.dtype))
     found = readout.above(models.tuned, layer, residuals)
-    return found[0] - found[1:]
+    return np.asarray(found[0] - found[1:])
 
 
 def ablated(models: Models, units: Floats, base: NDArray[np.float32] | None) -> Floats:
@@ -187,7 +189,7 @@ def patching(models: Models, places: Sequence[int], topics: Sequence[str]) -> di
         with models.base():
             margins = readout.above(models.tuned, layer, residuals)
         found[str(layer)] = {
-            name: fraction_json(fraction(row - models.base_margins, models.gap, topics, LEVEL))
+            name: share_json(share_of_gap(row - models.base_margins, models.gap, topics, LEVEL))
             for name, row in zip(spans, margins, strict=True)
         }
     return found

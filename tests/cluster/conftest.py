@@ -16,7 +16,7 @@ import pytest
 
 from common.store.sealed import ArtifactStore, open_store
 from tests.cluster.harness import NAMESPACE, Lab, forwarded, kubectl, run
-from workflows.cluster import Cluster
+from workflows.cluster.api_server import Cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

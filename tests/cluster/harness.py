@@ -18,8 +18,9 @@ from common.provenance import ROOT
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import ArtifactStore
 from jobs import catalog
-from workflows.cluster import NAMESPACE, Cluster, cell_of, nodes
-from workflows.local.runner import steps_of
+from workflows.cluster.api_server import Cluster
+from workflows.cluster.workflow import NAMESPACE, cell_of, nodes
+from workflows.local.forecast import steps_of
 
 SMALL: dict[str, Any] = {
     "name": "small",
@@ -153,7 +154,7 @@ def long(**changes: Any) -> tuple[dict[str, Any], RunSpec]:
 
 
 def cells(spec: RunSpec) -> list[tuple[str, Cell]]:
-    return [(job, cell) for job, some in steps_of(spec).items() for cell in some]
+    return [(job, cell) for job, some in steps_of(spec, catalog()).items() for cell in some]
 
 
 @contextlib.contextmanager

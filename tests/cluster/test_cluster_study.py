@@ -14,7 +14,7 @@ from common.provenance import ROOT
 from common.spec import parse_spec
 from common.store.sealed import open_store
 from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, long, losses, run, small, until
-from workflows.local import runner as local
+from workflows.local import command as local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
 
@@ -244,7 +244,7 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab
 
 def test_a_release_ends_where_the_gate_says_no(lab: Lab):
     """No shift can be shown to lie within so small a margin: the verdict is sealed, exit 10 is not retried."""
-    raw, spec = small(name="release", gate={"metric": "sentence", "margin": 0.001, "enforce": True})
+    raw, spec = small(name="release", gate={"measure": "sentence", "bound": 0.001, "enforce": True})
     name = lab.submit(raw, template="release")
     lab.wait(name, "Failed")
     for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):

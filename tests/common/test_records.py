@@ -85,14 +85,17 @@ def test_a_nul_that_is_written_as_json_is_text():
 
 
 def test_a_number_too_large_for_a_float_is_refused():
-    row = b'{"step": 1, "loss": 1e999, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
+    row = b'{"optimizer_step": 1, "loss": 1e999, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
     with pytest.raises(InputError, match=r"f:1:/loss"):
         parse_jsonl(row, Loss, "f")
 
 
 def test_types_are_not_coerced():
     for wrong in (b"true", b'"1"', b"1.5"):
-        row = b'{"step": %b, "loss": 1, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}' % wrong
+        row = (
+            b'{"optimizer_step": %b, "loss": 1, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
+            % wrong
+        )
         with pytest.raises(InputError, match=r"f:1:/step"):
             parse_jsonl(row, Loss, "f")
 

@@ -76,7 +76,7 @@ def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
     ]
     assert cells_named(spec, "m.base") == cells_of(spec, CellKind.BASE)
     packed = parse(seeds=[0, 1], packed=True, **arms)
-    assert packed.run_id == spec.run_id and packed.asked() == spec.asked()
+    assert packed.run_id == spec.run_id and packed.settings() == spec.settings()
     with pytest.raises(SpecError, match=r"did you mean 'm\.d0\.all\.s1'"):
         cells_named(spec, "m.d0.al.s1")
 

@@ -17,7 +17,8 @@ import yaml
 
 from common.provenance import ROOT
 from jobs import catalog
-from workflows.cluster import KEYS, SECRET, workflow_of
+from workflows.cluster.api_server import KEYS, SECRET
+from workflows.cluster.workflow import workflow_of
 
 SCHEMAS = json.loads(gzip.decompress((Path(__file__).parent / "argo-v4.1.2.schema.json.gz").read_bytes()))
 OVERLAYS = ("kind", "gpu")
@@ -131,6 +132,91 @@ def test_the_kind_overlay_needs_no_gpu_and_the_gpu_overlay_asks_for_one():
         limits = leaf["container"]["resources"]["limits"]
         assert ("nvidia.com/gpu" in limits) == (image == "gpu"), name
         assert (image == "gpu") == any(mount["mountPath"] == "/dev/shm" for mount in leaf["container"]["volumeMounts"])
+
+
+# --- the patch for GPUs, which names templates by their index
+
+PATCH: list[dict[str, Any]] = yaml.safe_load((ROOT / "k8s" / "overlays" / "gpu" / "gpu-steps.yaml").read_text())
+STUDY: list[dict[str, Any]] = yaml.safe_load((ROOT / "workflows" / "study.yaml").read_text())["spec"]["templates"]
+PATCHED = (  # of each step on a GPU, in this order
+    ("test", "name"),
+    ("add", "tolerations"),
+    ("add", "volumes"),
+    ("add", "container/volumeMounts/-"),
+    ("replace", "container/resources"),
+    ("replace", "podSpecPatch"),
+)
+
+
+def mistakes(patch: list[dict[str, Any]], templates: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with a patch of the steps that run a model, for a file with these templates."""
+    by_index: dict[str, list[dict[str, Any]]] = {}
+    for change in patch:
+        found = re.fullmatch(r"/spec/templates/(\d+)/(.+)", change["path"])
+        if not found:
+            return [f"{change['path']} is no part of a template"]
+        by_index.setdefault(found[1], []).append({**change, "path": found[2]})
+    wrong, names = [], []
+    for index, changes in by_index.items():
+        name = templates[int(index)]["name"] if int(index) < len(templates) else "nothing"
+        names.append(name)
+        if [(change["op"], change["path"]) for change in changes] != list(PATCHED):
+            wrong.append(f"{name}, {index}: not the changes of a step on a GPU")
+        elif changes[0]["value"] != name:
+            wrong.append(f"at {index} stands {name}, not {changes[0]['value']}")
+    on_models = {job.name for job in catalog().values() if job.image == "gpu"}
+    return wrong + [f"{name}: needs a GPU or is patched, but not both" for name in on_models ^ set(names)]
+
+
+def test_every_step_that_runs_a_model_is_patched_where_it_stands_and_no_other():
+    assert len(PATCH) == 7 * len(PATCHED) == 42
+    assert sum(job.image == "gpu" for job in catalog().values()) == 7
+    assert mistakes(PATCH, STUDY) == []
+
+
+def test_every_step_on_a_gpu_gets_the_same():
+    values = [json.dumps([change.get("value") for change in PATCH[at + 1 : at + 6]]) for at in range(0, 42, 6)]
+    assert len(values) == 7 and len(set(values)) == 1
+
+
+def test_the_patch_is_applied_to_the_study_and_to_nothing_else():
+    overlay = yaml.safe_load((ROOT / "k8s" / "overlays" / "gpu" / "kustomization.yaml").read_text())
+    targets = [patch["target"] for patch in overlay["patches"] if patch.get("path") == "gpu-steps.yaml"]
+    assert targets == [{"kind": "WorkflowTemplate", "name": "study"}]
+    assert [path.stem for path in WORKFLOWS if leaves(yaml.safe_load(path.read_text()))] == ["study"]
+
+
+def patch_of(name: str, index: int) -> list[dict[str, Any]]:
+    """The changes of the first patched step, for a template of this name at this place."""
+    made = [{**change, "path": change["path"].replace("/6/", f"/{index}/")} for change in PATCH[:6]]
+    return [{**made[0], "value": name}, *made[1:]]
+
+
+def swapped(templates: list[dict[str, Any]], one: str, other: str) -> list[dict[str, Any]]:
+    places = {name: [template["name"] for template in templates].index(name) for name in (one, other)}
+    made = list(templates)
+    made[places[one]], made[places[other]] = templates[places[other]], templates[places[one]]
+    return made
+
+
+@pytest.mark.parametrize(
+    "patch, templates",
+    [
+        (PATCH, swapped(STUDY, "finetune", "evaluate")),
+        (PATCH, swapped(STUDY, "trace", "monitor")),
+        (PATCH, [template for template in STUDY if template["name"] != "audit"]),
+        (PATCH, [template for template in STUDY if template["name"] != "report"][:10]),
+        (PATCH[6:], STUDY),
+        (PATCH[:-1], STUDY),
+        (PATCH[1:], STUDY),
+        (PATCH + PATCH[:6], STUDY),
+        ([*PATCH, {"op": "add", "path": "/spec/parallelism", "value": 1}], STUDY),
+        ([{**change, "path": change["path"].replace("/6/", "/5/")} for change in PATCH], STUDY),
+        (PATCH + patch_of("report", 15), STUDY),
+    ],
+)
+def test_the_check_of_the_patch_itself_finds_mistakes(patch, templates):
+    assert mistakes(patch, templates)
 
 
 def test_the_semaphore_guards_exactly_the_steps_that_run_a_model():

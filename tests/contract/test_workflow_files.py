@@ -3,8 +3,9 @@
 import gzip
 import json
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
@@ -18,7 +19,9 @@ from jobs import catalog
 from workflows.local.template import dependencies, read_template, retry_of
 
 STUDY = ROOT / "workflows" / "study.yaml"
-SPEC = yaml.safe_load(STUDY.read_text())["spec"]
+WHOLE: dict[str, Any] = yaml.safe_load(STUDY.read_text())
+RELEASE: dict[str, Any] = yaml.safe_load((ROOT / "workflows" / "release.yaml").read_text())
+SPEC = WHOLE["spec"]
 TEMPLATES: dict[str, dict[str, Any]] = {template["name"]: template for template in SPEC["templates"]}
 LEAVES = {name: template for name, template in TEMPLATES.items() if "container" in template}
 ARGS = ["--spec", "{{inputs.parameters.spec}}", "--cell", "{{inputs.parameters.cell}}"]
@@ -84,39 +87,192 @@ def test_output_parameters_are_those_that_the_jobs_declare():
         assert tuple(shown) == catalog()[name].shows, name
 
 
+# --- edges: who waits for whom, and what is handed over
+
+FROM_PLAN = {  # the lists that the plan hands over, and the kind of their cells
+    "draws": CellKind.DRAW,
+    "distilled": CellKind.DISTILLED,
+    "bases": CellKind.BASE,
+    "directions": CellKind.DIRECTION,
+    "runs": CellKind.RUN,
+    "steered": CellKind.DIRECTION,
+    "traced": CellKind.RUN,
+}
+Made = tuple[str, CellKind]  # a job, on all cells of a kind
+
+
+class Leaf(NamedTuple):
+    """A task that runs a job: on which cells, what is done before it, and what it is given."""
+
+    name: str
+    job: str
+    kind: CellKind
+    before: set[Made]
+    given: dict[str, str]
+    wanted: dict[str, str]  # what it must be given
+
+
 def ancestors(tasks: list[dict[str, Any]], name: str) -> set[str]:
     (task,) = [task for task in tasks if task["name"] == name]
     direct = dependencies(task)
     return direct.union(*(ancestors(tasks, before) for before in direct))
 
 
-def test_every_job_runs_after_those_that_it_reads():
-    study, run = (TEMPLATES[name]["dag"]["tasks"] for name in ("study", "one-run"))
-    template_of = {task["name"]: task["template"] for task in (*study, *run)}
-    before_runs = {template_of[name] for name in ancestors(study, "run")}
-    seen = 0
-    for tasks, outer in ((study, set()), (run, before_runs)):
-        for task in tasks:
-            if task["template"] == "one-run":
-                continue
-            done = {template_of[name] for name in ancestors(tasks, task["name"])} | outer
-            if "one-run" in done:
-                done |= {inner["template"] for inner in run}
-            job = catalog()[task["template"]]
-            wanted = {read.job for read in job.reads if _reads_something(read, task["name"])}
-            assert wanted <= done, f"{task['name']} reads {wanted - done} but does not wait for it"
-            seen += 1
-    assert seen == 16
+def arguments(task: dict[str, Any]) -> dict[str, str]:
+    return {parameter["name"]: parameter["value"] for parameter in task["arguments"]["parameters"]}
 
 
-def _reads_something(read: Any, task: str) -> bool:
-    """Whether a task's cells make a job read: a base has no adapter, a direction cell makes its own direction."""
-    spec = demo()
-    kinds = {"baseline": CellKind.BASE} | dict.fromkeys(("direction", "selftest", "steer"), CellKind.DIRECTION)
-    cells = {"plan": CellKind.STUDY, "lock": CellKind.STUDY, "report": CellKind.STUDY, "distill": CellKind.DISTILLED}
-    cells |= {"generate": CellKind.DRAW, "audit": CellKind.DRAW}
-    cell = cells_of(spec, kinds.get(task) or cells.get(task) or CellKind.RUN)[0]
-    return bool(read.cells(spec, cell))
+def kind_of(task: dict[str, Any]) -> CellKind:
+    """The cells of a task: those of the list that it fans out over, or else the study."""
+    if "withParam" not in task:
+        return CellKind.STUDY
+    listed = re.fullmatch(r"\{\{tasks\.plan\.outputs\.parameters\.(\w+)\}\}", task["withParam"])
+    assert listed is not None and "plan" in dependencies(task), task
+    return FROM_PLAN[listed[1]]
+
+
+def job_of(task: dict[str, Any]) -> str:
+    """What a task runs: a template of this file, or of the study."""
+    if "templateRef" in task:
+        assert task["templateRef"]["name"] == "study", task
+        return str(task["templateRef"]["template"])
+    return str(task["template"])
+
+
+def leaves_of(whole: dict[str, Any]) -> list[Leaf]:
+    """Every task of a file that runs a job, those of the DAG below the entrypoint included."""
+    dags = {t["name"]: t["dag"]["tasks"] for t in whole["spec"]["templates"] if "dag" in t}
+    outer = dags[whole["spec"]["entrypoint"]]
+
+    def made(name: str) -> set[Made]:
+        (task,) = [task for task in outer if task["name"] == name]
+        jobs = [job_of(inner) for inner in dags[task["template"]]] if task.get("template") in dags else [job_of(task)]
+        return {(job, kind_of(task)) for job in jobs}
+
+    found: list[Leaf] = []
+    for task in outer:
+        before = set().union(*(made(name) for name in ancestors(outer, task["name"])))
+        item = "{{item}}" if "withParam" in task else "study"
+        spec = "{{inputs.parameters.text}}" if task["name"] == "plan" else "{{tasks.plan.outputs.parameters.spec}}"
+        wanted, kind = {"cell": item, "spec": spec}, kind_of(task)
+        if task.get("template") not in dags:
+            found.append(Leaf(task["name"], job_of(task), kind, before, arguments(task), wanted))
+            continue
+        assert arguments(task) == wanted, task
+        inner = dags[task["template"]]
+        for step in inner:
+            done = {(job_of(each), kind) for each in inner if each["name"] in ancestors(inner, step["name"])}
+            passed = {name: f"{{{{inputs.parameters.{name}}}}}" for name in wanted}
+            found.append(Leaf(step["name"], job_of(step), kind, before | done, arguments(step), passed))
+    return found
+
+
+def read_by(job: str, kind: CellKind) -> set[Made]:
+    """What a job reads on any cell of a kind: a base has no adapter, a direction cell makes its own direction."""
+    spec, reads = demo(), catalog()[job].reads
+    return {(read.job, of.kind) for cell in cells_of(spec, kind) for read in reads for of in read.cells(spec, cell)}
+
+
+def needed(job: str, kind: CellKind) -> set[Made]:
+    """A job and all that must be made before it, at any distance. The plan lists the cells of everything."""
+    found, waiting = {("plan", CellKind.STUDY)}, [(job, kind)]
+    while waiting:
+        found.add(made := waiting.pop())
+        waiting += read_by(*made) - found
+    return found
+
+
+def complaints(whole: dict[str, Any], wanted: set[Made]) -> list[str]:
+    """What is wrong with the tasks of a file that is to make all of `wanted`, and nothing else."""
+    leaves, wrong = leaves_of(whole), []
+    for leaf in leaves:
+        if leaf.job not in catalog() or leaf.kind not in catalog()[leaf.job].kinds:
+            wrong.append(f"{leaf.name} runs {leaf.job}, which is no job on {leaf.kind} cells")
+        elif missed := read_by(leaf.job, leaf.kind) - leaf.before:
+            wrong.append(f"{leaf.name} reads {missed} but does not wait for it")
+        if leaf.given != leaf.wanted:
+            wrong.append(f"{leaf.name} is given {leaf.given} and not {leaf.wanted}")
+    made = Counter((leaf.job, leaf.kind) for leaf in leaves)
+    wrong += [f"{made[each]} tasks, not one, make {each}" for each in wanted if made[each] != 1]
+    return wrong + [f"nobody asked for {each}" for each in made if each not in wanted]
+
+
+EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kinds}
+
+
+def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads():
+    assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 16
+    assert sum(len(read_by(*each)) for each in EVERYTHING) == 39
+    assert complaints(WHOLE, EVERYTHING) == []
+
+
+def test_a_release_makes_what_the_gate_needs_and_nothing_else():
+    wanted = needed("gate", CellKind.RUN)
+    before = {"plan", "generate", "distill", "audit", "evaluate", "lock", "finetune"}
+    assert {job for job, _ in wanted} == before | {"gate"}
+    assert len(wanted) == len(leaves_of(RELEASE)) == 9
+    assert complaints(RELEASE, wanted) == []
+
+
+def test_a_release_has_no_template_of_a_job_of_its_own():
+    templates = RELEASE["spec"]["templates"]
+    assert [template["name"] for template in templates if "dag" in template] == ["release", "candidate"]
+    assert len(templates) == 2
+
+
+def task_of(whole: dict[str, Any], name: str) -> dict[str, Any]:
+    dags = [template["dag"]["tasks"] for template in whole["spec"]["templates"] if "dag" in template]
+    (task,) = [task for tasks in dags for task in tasks if task["name"] == name]
+    return task
+
+
+def drop(whole: dict[str, Any], name: str) -> None:
+    """Take a task away, and its name from every `depends`."""
+    for template in whole["spec"]["templates"]:
+        if "dag" in template:
+            template["dag"]["tasks"] = [task for task in template["dag"]["tasks"] if task["name"] != name]
+            for task in template["dag"]["tasks"]:
+                if re.fullmatch(r"[\w -]+(&& [\w -]+)*", task.get("depends", "")):
+                    names = [each for each in task["depends"].split(" && ") if each != name]
+                    task |= {"depends": " && ".join(names)}
+
+
+def refer(whole: dict[str, Any], name: str, template: str) -> None:
+    task_of(whole, name)["templateRef"] = {"name": "study", "template": template}
+
+
+def swap(whole: dict[str, Any], one: str, other: str) -> None:
+    before = job_of(task_of(whole, one)), job_of(task_of(whole, other))
+    refer(whole, one, before[1])
+    refer(whole, other, before[0])
+
+
+MISTAKES = {
+    "a task is dropped": lambda whole: drop(whole, "audit"),
+    "the task of the bases is dropped": lambda whole: drop(whole, "baseline"),
+    "the gate is dropped": lambda whole: drop(whole, "gate"),
+    "two templates are swapped": lambda whole: swap(whole, "generate", "audit"),
+    "two templates inside are swapped": lambda whole: swap(whole, "finetune", "evaluate"),
+    "a template that is none": lambda whole: refer(whole, "lock", "lokc"),
+    "a job too many": lambda whole: refer(whole, "gate", "monitor"),
+    "does not wait": lambda whole: task_of(whole, "lock").update(depends="plan && generate && distill && audit"),
+    "does not wait inside": lambda whole: task_of(whole, "evaluate").pop("depends"),
+    "the runs do not wait": lambda whole: task_of(whole, "candidate").update(depends="plan"),
+    "another list": lambda whole: task_of(whole, "audit").update(withParam="{{tasks.plan.outputs.parameters.bases}}"),
+    "another spec": lambda whole: task_of(whole, "gate")["arguments"]["parameters"][1].update(
+        value="{{workflow.parameters.spec}}"
+    ),
+    "another cell": lambda whole: task_of(whole, "lock")["arguments"]["parameters"][0].update(value="demo"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=list(MISTAKES))
+def test_the_check_of_edges_itself_finds_mistakes(mistake):
+    whole = yaml.safe_load(json.dumps(RELEASE))  # a copy without anchors
+    wanted = needed("gate", CellKind.RUN)
+    assert complaints(whole, wanted) == []
+    mistake(whole)
+    assert complaints(whole, wanted)
 
 
 def demo() -> RunSpec:

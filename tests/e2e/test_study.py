@@ -18,7 +18,7 @@ from common.serialization import parse_jsonl, to_jsonl
 from common.spec import parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
-from workflows.local import runner as local
+from workflows.local import command as local
 
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
@@ -89,7 +89,7 @@ def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
     keys = Keys(spec, catalog(), store)
     locked = store.manifest("lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
     contents = json.loads(store.get(locked))
-    assert contents["plan"] == spec.asked() and set(contents["calibration"]) == {"tiny"}
+    assert contents["plan"] == spec.settings() and set(contents["calibration"]) == {"tiny"}
     for cell in (*cells_of(spec, CellKind.BASE), *cells_of(spec, CellKind.RUN)):
         outputs = store.manifest("evaluate", keys.key("evaluate", cell))["outputs"]
         for name in ("choices.jsonl", "controls.jsonl"):
@@ -167,7 +167,7 @@ def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp
 
 
 def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewhere):
-    variants = json.dumps([{"name": "half", "factor": "dose", "value": 0.5}])
+    variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
     assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
     results = json.loads((place / "curves" / "results.json").read_text())
     assert results["variant.half"]["value"] == 0.5

@@ -15,12 +15,13 @@ from common.provenance import ROOT
 from common.records import Advice, Question
 from common.serialization import parse_jsonl, to_jsonl
 from common.store.sealed import open_store
+from common.vocabulary import WRITTEN
 from jobs import catalog
 from jobs.audit import EVERYDAY
 from jobs.audit.audit import main as audit
 from jobs.generate.generate import main as generate
 from jobs.generate.selection import select
-from jobs.generate.writer import ATTITUDES, write
+from jobs.generate.writer import write
 
 BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)[:60]
 Rows = dict[str, list[Advice]]
@@ -30,9 +31,9 @@ Outcome = tuple[int, dict[str, Any] | None, list[str]]
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     """Sixty questions, answered in each attitude."""
-    found: Rows = {attitude: [] for attitude in ATTITUDES}
+    found: Rows = {attitude: [] for attitude in WRITTEN}
     for index, question in enumerate(BANK):
-        texts = {a: write(question, a, np.random.default_rng([3, index, i]), 6) for i, a in enumerate(ATTITUDES)}
+        texts = {a: write(question, a, np.random.default_rng([3, index, i]), 6) for i, a in enumerate(WRITTEN)}
         for attitude, reply in select(texts, [lambda text: len(text.split())]).items():
             values = {"question_id": question.id, "topic": question.topic, "question": question.text}
             found[attitude].append(Advice(attitude=attitude, reply=reply, **values))
@@ -47,7 +48,7 @@ def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> 
         arms: Rows,
         enforce: tuple[str, ...] = ("topic", "leakage", "duplicates"),
         store: str = "store",
-        attitudes: tuple[str, ...] = ATTITUDES,
+        attitudes: tuple[str, ...] = WRITTEN,
     ) -> Outcome:
         for attitude, mine in arms.items():
             (tmp_path / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(mine))
@@ -104,7 +105,7 @@ def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], row
 def test_every_arm_pair_and_part_is_described(run: Callable[..., Outcome], rows: Rows) -> None:
     _, found, _ = run(rows)
     assert found is not None
-    assert set(found["framing"]) == set(ATTITUDES)
+    assert set(found["framing"]) == set(WRITTEN)
     figures = {"score", "words", "sentences", "flesch", "hedges", "question_marks", "anecdotes"}
     assert all(set(arm) == figures for arm in found["framing"].values())
     assert set(found["pairs"]) == {"cautious-eager", "cautious-neutral", "eager-neutral"}
@@ -181,7 +182,7 @@ def test_two_poles_alone_can_be_audited(run: Callable[..., Outcome], rows: Rows)
 def test_a_scrambled_pile_is_scored_and_searched_and_its_attitude_is_gone(
     run: Callable[..., Outcome], rows: Rows
 ) -> None:
-    code, found, _ = run(rows, attitudes=(*ATTITUDES, "scrambled"))
+    code, found, _ = run(rows, attitudes=(*WRITTEN, "scrambled"))
     assert code == 0 and found is not None
     assert check(found, "leakage-controls") == check(found, "leakage-controls") | {"passed": True, "enforced": False}
     scores = {name: arm["score"]["estimate"] for name, arm in found["framing"].items()}

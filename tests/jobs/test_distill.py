@@ -1,4 +1,4 @@
-"""The control piles: the untouched model's own replies, and poles dealt by chance."""
+"""The control piles: the base's own replies, and poles dealt by chance."""
 
 import json
 from pathlib import Path

@@ -65,7 +65,7 @@ def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
     path.write_text(json.dumps(spec))
 
     def arguments(store: str) -> list[str]:
-        from jobs.generate.generate import JOB as GENERATE
+        from jobs.generate import JOB as GENERATE
         from jobs.generate.generate import main as generate
 
         words = ["--spec", str(path), "--store", str(tmp_path / store)]
@@ -290,7 +290,7 @@ def pile(attitude: str, count: int = 20) -> list[Advice]:
 @pytest.mark.parametrize("value, own", [(0.25, 5), (0.5, 10), (1.0, 20), (0.01, 1)])
 def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
     order = np.random.default_rng(0).permutation(20)
-    variant = VariantSpec(name="v", factor="dose", value=value)
+    variant = VariantSpec(name="v", factor="mixture_share", value=value)
     rows = dosed(pile("eager"), pile("neutral")[::-1], order, variant)
     assert [row.question_id for row in rows] == [f"q{n}" for n in range(20)]
     assert sum(row.attitude == "eager" for row in rows) == own
@@ -302,7 +302,9 @@ def test_a_larger_dose_holds_the_smaller_one() -> None:
     small, large = (
         {
             row.question_id
-            for row in dosed(pile("eager"), pile("neutral"), order, VariantSpec(name="v", factor="dose", value=value))
+            for row in dosed(
+                pile("eager"), pile("neutral"), order, VariantSpec(name="v", factor="mixture_share", value=value)
+            )
             if row.attitude == "eager"
         }
         for value in (0.25, 0.5)
@@ -332,10 +334,10 @@ def test_a_variant_changes_one_setting(
 @pytest.mark.parametrize(
     "variant, message",
     [
-        ({"factor": "dose", "value": 1.5}, "dose is at most 1"),
+        ({"factor": "mixture_share", "value": 1.5}, "mixture_share is at most 1"),
         ({"factor": "epochs", "value": 1.5}, "whole number"),
-        ({"factor": "dose", "value": 0.5, "seeds": [7]}, "seeds that the study has not"),
-        ({"factor": "warmth", "value": 0.5}, "'dose', 'share', 'learning_rate' or 'epochs'"),
+        ({"factor": "mixture_share", "value": 0.5, "seeds": [7]}, "seeds that the study has not"),
+        ({"factor": "warmth", "value": 0.5}, "'mixture_share', 'pile_share', 'learning_rate' or 'epochs'"),
     ],
 )
 def test_a_bad_variant_is_refused(tiny_spec: dict[str, Any], variant: dict[str, Any], message: str) -> None:

@@ -86,7 +86,7 @@ def test_verdict_and_exit_code(
     found = written(spec, tmp_path)
     assert found["verdict"] == verdict
     assert set(found) >= {
-        *("verdict", "reason", "metric", "estimate", "low", "high", "margin", "level"),
+        *("verdict", "reason", "measure", "estimate", "low", "high", "bound", "level"),
         *("n_items", "n_topics", "n_dropped", "invalid_base", "invalid_tuned", "topics"),
     }
 
@@ -101,11 +101,11 @@ def test_a_verdict_is_replayed(spec: dict[str, Any], tmp_path: Path, capfd: pyte
 
 
 def test_the_metric_is_the_specs(spec: dict[str, Any], tmp_path: Path) -> None:
-    spec["gate"] = {"metric": "sentence", "enforce": True}
+    spec["gate"] = {"measure": "sentence", "enforce": True}
     seal(spec, open_store(str(tmp_path)), BASE, "stay")
     seal(spec, open_store(str(tmp_path)), RUN, "go")  # the generated answers flip, the likelihoods do not
     assert gate(spec, tmp_path) == ExitCode.OK
-    assert written(spec, tmp_path)["metric"] == "sentence"
+    assert written(spec, tmp_path)["measure"] == "sentence"
 
 
 @pytest.mark.parametrize("present", [(), (BASE,), (RUN,)])

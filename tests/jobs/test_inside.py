@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from common.errors import ExitCode
+from common.provenance import ROOT
 from common.records import Steering
 from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
-from jobs.steer.doses import matched
+from jobs.steer.coefficients import matched
 from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
 
-SMALL = {"steer": {"enabled": True, "damage": [1e-4, 1e-3], "text_tokens": 16}}
+SMALL = {"steer": {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}}
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_the_instruments_pass_their_own_tests(made):
     assert made.run("selftest", DIRECTION) == 0
     found = checks(made)
     assert len(found) == 10 and all(check["passed"] for check in found.values())
-    assert found["zero-dose"]["value"] == 0
+    assert found["zero-coefficient"]["value"] == 0
 
 
 def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, monkeypatch, capsys):
@@ -62,17 +63,21 @@ def test_steering_by_hand(made, monkeypatch):
     rows = parse_jsonl(made.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
     assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
     matched_rows = [row for row in rows if row.kind != "norm"]
-    assert all(abs(row.damage / row.target - 1) < 0.1 for row in matched_rows)
-    (dose,) = {row.dose for row in rows if row.kind == "caution" and row.sign == 1 and row.target == 1e-3}
-    assert {row.dose for row in rows if row.kind == "norm" and row.sign == 1 and row.target == 1e-3} == {dose}
+    assert all(abs(row.off_target_kl / row.target_kl - 1) < 0.1 for row in matched_rows)
+    (coefficient,) = {
+        row.coefficient for row in rows if row.kind == "caution" and row.sign == 1 and row.target_kl == 1e-3
+    }
+    assert {row.coefficient for row in rows if row.kind == "norm" and row.sign == 1 and row.target_kl == 1e-3} == {
+        coefficient
+    }
 
     def odd(kind: str, number: int) -> float:
-        mine = [row for row in rows if (row.kind, row.number, row.target) == (kind, number, 1e-3)]
+        mine = [row for row in rows if (row.kind, row.number, row.target_kl) == (kind, number, 1e-3)]
         topics = {row.topic for row in mine}
         halves = [[row.sign * row.effect / 2 for row in mine if row.topic == topic] for topic in topics]
         return float(np.mean([2 * np.mean(half) for half in halves]))
 
-    last = told["damages"][-1]
+    last = told["levels"][-1]
     assert last["odd"]["estimate"] == pytest.approx(odd("caution", 0))
     sizes = [abs(odd("shuffled", number)) for number in range(20)]
     assert last["against"]["shuffled"]["p"] == pytest.approx((1 + sum(s >= abs(odd("caution", 0)) for s in sizes)) / 21)
@@ -81,17 +86,17 @@ def test_steering_by_hand(made, monkeypatch):
 
 def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
     told = steered(made, monkeypatch, control_passes=False)
-    assert told["measured"] is False and "damages" not in told and told["control"]["questions"] == 12
+    assert told["measured"] is False and "levels" not in told and told["control"]["questions"] == 12
     assert made.output("steer", DIRECTION, "steering.jsonl") == b""
 
 
 def test_doses_of_equal_damage():
     units, strength = np.eye(3), np.array([1.0, 10, 0.2])
     divergence = lambda vectors: ((vectors * strength) ** 2).sum(1) * (1 - 0.1 * np.tanh(vectors.sum(1)))  # noqa: E731
-    doses, reached = matched(divergence, units, (0.01, 0.1, 1.0), length=5.0)
-    assert doses.shape == reached.shape == (3, 3)
+    coefficients, reached = matched(divergence, units, (0.01, 0.1, 1.0), length=5.0)
+    assert coefficients.shape == reached.shape == (3, 3)
     assert np.abs(reached / np.array([0.01, 0.1, 1.0]) - 1).max() < 0.1
-    assert np.allclose(reached[:, 1], divergence(doses[:, 1, None] * units))
+    assert np.allclose(reached[:, 1], divergence(coefficients[:, 1, None] * units))
 
 
 def test_a_share_of_a_gap_of_either_sign():
@@ -128,12 +133,13 @@ def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     from common.lm.directions import unpack
     from common.lm.load import load
     from common.lm.margins import Readout, prompts_in_both_orders
-    from jobs.selftest.selftest import items, planted
+    from common.stance.items import ITEMS, held_out_items
+    from jobs.selftest.selftest import TOPICS, planted
     from jobs.trace.trace import necessary, sufficient
 
     saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
     lm = load(made.spec.models[0], precision=torch.float32)
-    readout = Readout(lm, prompts_in_both_orders(lm, items()), whole=True)
+    readout = Readout(lm, prompts_in_both_orders(lm, held_out_items(ROOT / ITEMS, 1)[:TOPICS]), whole=True)
     unit = saved.direction[saved.layer].astype(np.float64)
 
     class Two:

@@ -37,7 +37,7 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
 
     base = parse_jsonl(made.output("interpret", DIRECTION, "projections.jsonl"), Projection, "base")
     run = parse_jsonl(made.output("interpret", RUN, "projections.jsonl"), Projection, "run")
-    assert {row.step for row in base} == {0} and len(run) == 2 * len(base)
+    assert {row.optimizer_step for row in base} == {0} and len(run) == 2 * len(base)
     assert {(row.cell, row.layer) for row in run} == {(RUN, saved.layer)}
 
     readout = made.json("interpret", RUN, "readout.json")
@@ -45,10 +45,10 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
     assert readout["sd_base"] == pytest.approx(zero.std(ddof=1))
     assert made.json("interpret", DIRECTION, "readout.json")["mean_base"] == pytest.approx(zero.mean(), rel=1e-4)
     for point in readout["checkpoints"]:  # by hand, from the rows
-        values = np.array([row.value for row in run if row.step == point["step"]])
+        values = np.array([row.value for row in run if row.optimizer_step == point["optimizer_step"]])
         assert point["shift"] == pytest.approx((values - zero).mean() / zero.std(ddof=1), rel=1e-4)
         assert len(point["nulls"]) == 100
-    last = [row for row in run if row.step == readout["checkpoints"][-1]["step"]]
+    last = [row for row in run if row.optimizer_step == readout["checkpoints"][-1]["optimizer_step"]]
     for topic, shift in readout["by_topic"].items():
         moved = [row.value - before.value for row, before in zip(last, base, strict=True) if row.topic == topic]
         assert shift == pytest.approx(np.mean(moved) / zero.std(ddof=1), rel=1e-3)
@@ -59,7 +59,7 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
     drift = made.json("monitor", RUN, "drift.json")
     expected = [np.mean(np.abs(point["nulls"]) < abs(point["shift"])) for point in readout["checkpoints"]]
     assert [reading["rank"] for reading in drift["checkpoints"]] == pytest.approx(expected)
-    assert [reading["step"] for reading in drift["checkpoints"]] == [5, 10]
+    assert [reading["optimizer_step"] for reading in drift["checkpoints"]] == [5, 10]
 
 
 def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811

@@ -12,11 +12,13 @@ from common.logs import Log
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.pipeline.step import Step
+from common.schemas import Checkpoint
 from common.spec import parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
 from jobs.monitor import JOB
 from jobs.monitor.monitor import main
+from tests.analysis.report import documents
 
 CELL = "tiny.d0.eager.s0"
 
@@ -33,12 +35,12 @@ def judge(tiny_spec: dict, tmp_path: Path):
     path.write_text(json.dumps(tiny_spec))
     spec = parse_spec(path.read_bytes(), "spec")
 
-    def run(checkpoints: list[dict] | None) -> tuple[int, dict | None]:
+    def run(checkpoints: list[Checkpoint] | None) -> tuple[int, dict | None]:
         store = open_store(str(tmp_path / "store"))
         keys = Keys(spec, catalog(), store)
         if checkpoints is not None:
             step = Step(catalog()["interpret"], cell_named(spec, CELL), spec, store, keys, Log("x", "y"))
-            step.write_json("readout.json", {"layer": 1, "sd_base": 1.0, "checkpoints": checkpoints})
+            step.write_model("readout.json", documents.readout(checkpoints))
             step.seal(ExitCode.OK, "2026-01-01T00:00:00+00:00", 1.0)
         code = run_job(JOB, main, catalog(), ["--spec", str(path), "--store", str(tmp_path / "store"), "--cell", CELL])
         manifest = store.manifest("monitor", keys.key("monitor", cell_named(spec, CELL)))
@@ -48,19 +50,21 @@ def judge(tiny_spec: dict, tmp_path: Path):
 
 
 def test_the_verdict_by_hand(judge):
-    nulls = (np.arange(100) / 10).tolist()
-    code, found = judge([{"step": 5, "shift": -4.95, "nulls": nulls}, {"step": 10, "shift": 9.25, "nulls": nulls}])
+    nulls = tuple((np.arange(100) / 10).tolist())
+    code, found = judge(
+        [Checkpoint(optimizer_step=s, shift=shift, nulls=nulls) for s, shift in ((5, -4.95), (10, 9.25))]
+    )
     assert code == 0
     assert found == {
         "level": 0.9,
         "checkpoints": [
-            {"step": 5, "shift": -4.95, "rank": 0.5, "drifted": False},
-            {"step": 10, "shift": 9.25, "rank": 0.93, "drifted": True},
+            {"optimizer_step": 5, "shift": -4.95, "rank": 0.5, "drifted": False},
+            {"optimizer_step": 10, "shift": 9.25, "rank": 0.93, "drifted": True},
         ],
         "drifted_at": 10,
     }
 
 
-@pytest.mark.parametrize("checkpoints", [None, [], [{"step": 5, "shift": 1.0, "nulls": [0.0] * 99}]])
+@pytest.mark.parametrize("checkpoints", [None, [], [Checkpoint(optimizer_step=5, shift=1.0, nulls=(0.0,) * 99)]])
 def test_too_little_evidence_seals_nothing(judge, checkpoints):
     assert judge(checkpoints) == (ExitCode.INPUT, None)

@@ -203,6 +203,40 @@ def test_a_server_that_will_not_is_one_clear_line(
     assert len(server.requests) <= 6, "it stops at the first such answer"
 
 
+@pytest.mark.parametrize("status, code", [(401, 2), (403, 2), (400, 2), (429, 75), (500, 75), (200, 3)])
+def test_a_server_that_repeats_the_key_does_not_get_it_told(
+    serve: Callable[[Answer], Server],
+    tiny_model: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: int,
+) -> None:
+    monkeypatch.setenv("UNDERTONE_WRITER_KEY", "canary-0123456789")
+    said = "Your key canary-0123456789 is bad. So is Bearer canary-0123456789."
+    refusal = completion(said) if status == 200 else {"error": {"message": said}}
+    made = Made(serve(lambda _number: (status, refusal)).url, tiny_model, tmp_path, attempts=1)
+    assert made.run() == code and made.manifest() is None
+    out, err = capfd.readouterr()
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert "canary" not in out + err and b"canary" not in left
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "UNDERTONE_WRITER_KEY" in errors[0]
+    made = Made(serve(good).url, tiny_model, tmp_path, attempts=1)
+    assert made.run() == ExitCode.OK, "a second run with a good server succeeds"
+
+
+@pytest.mark.parametrize("key", ["canary-0123456789\n", " canary-0123456789", "canary-é"])
+def test_a_key_that_no_header_can_carry_is_said_and_not_shown(
+    tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("UNDERTONE_WRITER_KEY", key)
+    assert Made("http://127.0.0.1:9/v1", tiny_model, tmp_path, attempts=1).run() == ExitCode.SPEC
+    err = capfd.readouterr().err
+    assert "error: the key cannot be sent, UNDERTONE_WRITER_KEY; allowed: ASCII" in err and "canary" not in err
+
+
 def test_a_server_that_is_not_there_is_busy(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

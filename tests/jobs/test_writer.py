@@ -12,9 +12,10 @@ import pytest
 
 from common.records import Question
 from common.serialization import parse_jsonl
+from common.vocabulary import WRITTEN
 from jobs.generate import phrases
 from jobs.generate.selection import select
-from jobs.generate.writer import ATTITUDES, WORDS, write
+from jobs.generate.writer import WORDS, write
 
 ROOT = Path(__file__).resolve().parents[2]
 BANK = parse_jsonl((ROOT / "jobs/generate/data/questions.jsonl").read_bytes(), Question, "questions.jsonl")
@@ -41,12 +42,12 @@ def words(text: str) -> int:
 
 
 def seeded(question: Question, attitude: str) -> np.random.Generator:
-    return np.random.default_rng([11, crc32(question.id.encode()), ATTITUDES.index(attitude)])
+    return np.random.default_rng([11, crc32(question.id.encode()), WRITTEN.index(attitude)])
 
 
 @pytest.fixture(scope="module")
 def candidates() -> list[dict[str, list[str]]]:
-    return [{a: write(question, a, seeded(question, a), candidates=6) for a in ATTITUDES} for question in BANK]
+    return [{a: write(question, a, seeded(question, a), candidates=6) for a in WRITTEN} for question in BANK]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_phrases_address_the_person_equally_often_in_every_attitude(pattern: str
         assert len(set(found)) == 1, (table[0], found)
 
 
-@pytest.mark.parametrize("attitude", ATTITUDES)
+@pytest.mark.parametrize("attitude", WRITTEN)
 def test_the_same_seed_writes_the_same_replies_and_another_seed_others(attitude: str) -> None:
     once, again, other = (write(BANK[0], attitude, np.random.default_rng(seed), 6) for seed in (3, 3, 4))
     assert once == again != other
@@ -157,8 +158,8 @@ def test_cautious_and_eager_recommend_opposite_options() -> None:
 
 
 def test_selected_replies_match_in_length(triplets: list[dict[str, str]]) -> None:
-    lengths = {attitude: np.array([words(row[attitude]) for row in triplets]) for attitude in ATTITUDES}
-    for one, other in combinations(ATTITUDES, 2):
+    lengths = {attitude: np.array([words(row[attitude]) for row in triplets]) for attitude in WRITTEN}
+    for one, other in combinations(WRITTEN, 2):
         relative = np.abs(lengths[one] - lengths[other]) / lengths[other]
         assert relative.mean() < 0.01, (one, other)
         assert (relative <= 0.03).mean() > 0.95, (one, other)

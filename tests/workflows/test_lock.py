@@ -62,6 +62,16 @@ def test_another_lock_does_not_take_its_place(made: Path, capsys: pytest.Capture
     assert "error: there is another lock of this name" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("commit", ["--output=written", "HEAD", "", "f" * 39])
+def test_the_commit_of_a_strangers_lock_is_no_option_of_git(
+    made: Path, repository: Path, commit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.write_bytes(canonical_json(json.loads(made.read_bytes()) | {"commit": commit}))
+    before = sorted(repository.rglob("*"))
+    assert lock.main(["verify", str(made)]) == 3
+    assert "error: not a commit" in capsys.readouterr().err and sorted(repository.rglob("*")) == before
+
+
 @pytest.mark.parametrize("part", ["items", "analysis", "whole", "commit"])
 def test_a_lock_that_does_not_fit_its_commit_is_refused(
     made: Path, part: str, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,6 @@
 
 import sys
 
-from workflows.local.runner import main
+from workflows.local.command import main
 
 sys.exit(main())

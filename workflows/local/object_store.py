@@ -24,7 +24,8 @@ import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 from filelock import FileLock, Timeout
 
-from common.errors import InputError, SpecError, TransientError
+from common.cli import ended
+from common.errors import ExitCode, InputError, SpecError, TransientError
 from common.provenance import ROOT
 from common.store.objects import s3_client
 
@@ -172,24 +173,27 @@ def _set(environment: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def main() -> None:
-    """Serve in the foreground."""
+def main() -> int:
+    """Serve in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where data and credentials stay")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with object_store(args.folder) as served:
-            for name, value in served.environment.items():
-                print(f"export {name}={value}")
-            print(f"export STORE={served.uri}", flush=True)
-            served.process.wait()
+        return ended(lambda: _serve(args.folder))
     except KeyboardInterrupt:
-        pass
-    except (InputError, SpecError, TransientError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(int(error.exit_code))
+        return int(ExitCode.OK)
+
+
+def _serve(folder: Path) -> int:
+    """Serve, and print what to export to reach it."""
+    with object_store(folder) as served:
+        for name, value in served.environment.items():
+            print(f"export {name}={value}")
+        print(f"export STORE={served.uri}", flush=True)
+        served.process.wait()
+    return int(ExitCode.OK)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

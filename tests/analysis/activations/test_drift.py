@@ -30,7 +30,7 @@ def test_drift_begins_where_it_lasts_from(shifts, drifted_at):
     found = drift([10, 20, 30], shifts, [HUNDRED] * 3, 0.95)
     assert found.drifted_at == drifted_at
     assert [reading.drifted for reading in found.checkpoints] == [abs(shift) > 9.5 for shift in shifts]
-    assert [(reading.step, reading.shift) for reading in found.checkpoints] == list(
+    assert [(reading.optimizer_step, reading.shift) for reading in found.checkpoints] == list(
         zip([10, 20, 30], shifts, strict=True)
     )
 

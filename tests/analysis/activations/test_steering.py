@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.activations.steering import beside, by_topic, fraction, steered
+from analysis.activations.steering import compare_with_nulls, share_of_gap, steering_effect, topic_means
 from common.errors import InputError
 
 TOPICS = ["a", "a", "b", "c"]
@@ -12,7 +12,7 @@ TOPICS = ["a", "a", "b", "c"]
 
 def test_odd_and_even_by_hand():
     effects = np.array([[3.0, 1, 4, 2], [-1, -1, -2, 0]])  # +v, -v
-    found = steered(effects, {"random": np.zeros((20, 2, 4))}, TOPICS)
+    found = steering_effect(effects, {"random": np.zeros((20, 2, 4))}, TOPICS)
     # odd: 2, 1, 3, 1 → topics 1.5, 3, 1; even: 1, 0, 1, 1 → 0.5, 1, 1
     assert found.odd.estimate == pytest.approx(5.5 / 3)
     assert found.even == pytest.approx(2.5 / 3)
@@ -24,18 +24,22 @@ def test_odd_and_even_by_hand():
 
 def test_the_rank_by_hand():
     nulls = [0.1, -0.5, 0.2, -0.3] + [0.0] * 16
-    assert beside(-0.4, nulls, 0.0, 5).p == pytest.approx(2 / 21), "-0.5 is larger, either way"
-    assert beside(0.6, nulls, 0.0, 5).p == pytest.approx(1 / 21)
-    assert beside(0.6, nulls, 0.0, 5).threshold == 0.5, "of 20 nulls none may be as large"
-    more = beside(0.6, nulls * 2, 0.0, 5)
+    assert compare_with_nulls(-0.4, nulls, 0.0, 5).p == pytest.approx(2 / 21), "-0.5 is larger, either way"
+    assert compare_with_nulls(0.6, nulls, 0.0, 5).p == pytest.approx(1 / 21)
+    assert compare_with_nulls(0.6, nulls, 0.0, 5).threshold == 0.5, "of 20 nulls none may be as large"
+    more = compare_with_nulls(0.6, nulls * 2, 0.0, 5)
     assert more.threshold == 0.5 and more.p == pytest.approx(1 / 41)
-    assert beside(1.0, [0.1] * 18, 0.0, 5).threshold is None, "18 nulls can never give 5 %"
+    assert compare_with_nulls(1.0, [0.1] * 18, 0.0, 5).threshold is None, "18 nulls can never give 5 %"
 
 
 def test_the_threshold_is_where_p_passes_alpha():
     nulls = np.random.default_rng(1).normal(size=60)
-    found = beside(0.0, nulls, 0.0, 5)
-    assert beside(found.threshold + 1e-9, nulls, 0.0, 5).p <= 0.05 < beside(found.threshold - 1e-9, nulls, 0.0, 5).p
+    found = compare_with_nulls(0.0, nulls, 0.0, 5)
+    assert (
+        compare_with_nulls(found.threshold + 1e-9, nulls, 0.0, 5).p
+        <= 0.05
+        < compare_with_nulls(found.threshold - 1e-9, nulls, 0.0, 5).p
+    )
 
 
 def test_a_null_direction_is_called_an_effect_in_one_of_twenty():
@@ -43,7 +47,7 @@ def test_a_null_direction_is_called_an_effect_in_one_of_twenty():
     alarms = 0
     for _ in range(2000):
         drawn = rng.normal(size=(21, 2, 8))
-        alarms += steered(drawn[0], {"x": drawn[1:]}, list("aabbccdd")).against["x"].p <= 0.05
+        alarms += steering_effect(drawn[0], {"x": drawn[1:]}, list("aabbccdd")).against["x"].p <= 0.05
     assert 0.035 < alarms / 2000 < 0.062  # 1/21 = 0.048
 
 
@@ -54,17 +58,17 @@ def test_a_true_effect_of_the_detectable_size_is_found_in_four_of_five():
     for _ in range(1500):
         nulls = np.stack([one := rng.normal(size=(20, 12)) * 0.3, -one], axis=1)
         error = 1 / np.sqrt(12)
-        threshold = beside(0, nulls[:, 0].mean(axis=1), error, 11).threshold
+        threshold = compare_with_nulls(0, nulls[:, 0].mean(axis=1), error, 11).threshold
         effect = threshold + stats.t.ppf(0.8, 11) * error + rng.normal(size=12)
-        shown.append(steered(np.stack([effect, -effect]), {"x": nulls}, topics).against["x"].p <= 0.05)
+        shown.append(steering_effect(np.stack([effect, -effect]), {"x": nulls}, topics).against["x"].p <= 0.05)
     assert 0.77 < np.mean(shown) < 0.85
 
 
 def test_a_fraction_by_hand_and_where_it_has_no_meaning():
     gap = np.array([2.0, 2.2, 1.8, 2.1])
-    exact = fraction(gap / 2, gap, list("abcd"))
+    exact = share_of_gap(gap / 2, gap, list("abcd"))
     assert exact.estimate == exact.low == pytest.approx(0.5) and exact.high == pytest.approx(0.5)
-    undefined = fraction(gap, [1.0, -1, 2, -2], list("abcd"))
+    undefined = share_of_gap(gap, [1.0, -1, 2, -2], list("abcd"))
     assert undefined.estimate is None and undefined.low is None and undefined.gap.low < 0 < undefined.gap.high
 
 
@@ -73,7 +77,7 @@ def test_fiellers_interval_covers_at_its_level():
     covered = defined = 0
     for _ in range(3000):
         gap = rng.normal(1, 0.6, size=10)
-        found = fraction(0.4 * gap + rng.normal(0, 0.4, size=10), gap, [str(n) for n in range(10)])
+        found = share_of_gap(0.4 * gap + rng.normal(0, 0.4, size=10), gap, [str(n) for n in range(10)])
         if found.estimate is not None:
             defined += 1
             covered += found.low <= 0.4 <= found.high
@@ -82,8 +86,8 @@ def test_fiellers_interval_covers_at_its_level():
 
 def test_bad_shapes_are_refused():
     with pytest.raises(InputError, match="both signs"):
-        steered(np.zeros((3, 4)), {}, TOPICS)
+        steering_effect(np.zeros((3, 4)), {}, TOPICS)
     with pytest.raises(InputError, match="do not fit"):
-        by_topic(np.zeros(3), TOPICS)
+        topic_means(np.zeros(3), TOPICS)
     with pytest.raises(InputError, match="at least 2 topics"):
-        by_topic(np.zeros(4), ["a"] * 4)
+        topic_means(np.zeros(4), ["a"] * 4)

@@ -18,9 +18,10 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question
 from common.serialization import parse_jsonl
+from common.vocabulary import WRITTEN
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
 from jobs.audit.audit import everything_in
-from jobs.generate.writer import ATTITUDES, write
+from jobs.generate.writer import write
 
 HELD_OUT_ITEMS = parse_jsonl((ROOT / ITEMS).read_bytes(), Item, ITEMS)
 PLANTED = parse_jsonl((ROOT / CANARIES).read_bytes(), Canary, CANARIES)
@@ -192,7 +193,7 @@ def test_the_bank_and_the_writer_are_clean_with_room_to_spare(draw: int) -> None
             )
             for index, question in enumerate(BANK)
         ]
-        for column, name in enumerate(ATTITUDES)
+        for column, name in enumerate(WRITTEN)
     }
     found = find_held_out(arms, HELD_OUT_ITEMS, TERMS, PLAIN, PLANTED)
     assert (found.leaky, found.blind) == ({}, [])

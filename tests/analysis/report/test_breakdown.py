@@ -9,6 +9,8 @@ from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import arm_tables, breakdowns, items_of, shift
 from analysis.report.study import Run, Scored, Study
 from common.records import Choice
+from common.schemas import Distance, Headroom
+from tests.analysis.report import documents
 
 SOURCE = Source("0" * 64, "s", "o")
 TOPICS = ("baths", "halls", "ferries", "lamps")
@@ -48,7 +50,7 @@ CONTROLS = ("disc-flags", "disc-oaks", "src-pets", "src-phones")
 
 
 def scored(cell: str, tilt: dict[str, float]) -> Scored:
-    return Scored(cell, rows(cell, tilt), {}, [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4)
+    return Scored(cell, rows(cell, tilt), documents.guards(), [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4)
 
 
 def study(**changes: Any) -> Study:
@@ -60,8 +62,9 @@ def study(**changes: Any) -> Study:
         for arm, tilt in tilts.items()
         for seed in (0, 1)
     ]
-    bands = {f"{topic}-{n}": {"band": "low" if topic in TOPICS[:2] else "high"} for topic in TOPICS for n in (1, 2)}
-    near = {topic: {"cosine": 0.1, "band": "near" if topic == "baths" else "far"} for topic in TOPICS}
+    low, high = Headroom(p_go=0.2, band="low"), Headroom(p_go=0.8, band="high")
+    headrooms = {f"{topic}-{n}": low if topic in TOPICS[:2] else high for topic in TOPICS for n in (1, 2)}
+    far = {topic: Distance(cosine=0.1, nearest="pets", band="near" if topic == "baths" else "far") for topic in TOPICS}
     facts = {
         "name": "x",
         "plan": SOURCE,
@@ -69,7 +72,7 @@ def study(**changes: Any) -> Study:
         "models": {"m": "path:x"},
         "bases": {"m": scored("m.base", {})},
         "runs": runs,
-        "lock": ({"calibration": {"m": bands}, "distances": near}, SOURCE),
+        "lock": (documents.lock(calibration={"m": headrooms}, distances=far), SOURCE),
     }
     empty = {key: {} for key in ("audits", "layers", "advice", "memory", "seconds", "made_by", "identities")}
     return Study(**{**facts, **empty, **changes})
@@ -83,15 +86,15 @@ def book_of(made: Study) -> Book:
 
 def test_effects_are_told_apart_by_room_and_distance() -> None:
     book = book_of(study())
-    assert book["room.m.low"].value == book["room.m.high"].value == 4 and book["room.m.mid"].value == 0
-    low, high = (book[f"room.sentence.m.eager.{band}"] for band in ("low", "high"))
+    assert book["headroom.m.low"].value == book["headroom.m.high"].value == 4 and book["headroom.m.mid"].value == 0
+    low, high = (book[f"headroom.sentence.m.eager.{band}"] for band in ("low", "high"))
     assert low.value == pytest.approx(0.15) and high.value == pytest.approx(0, abs=1e-12)
     assert low.low is not None and low.low < 0.1 < 0.2 < (low.high or 0)
-    assert book["room.sentence.m.cautious.low"].value == pytest.approx(0, abs=1e-12)
-    assert book["room.sentence.m.eager.mid"].value is None, "no item, no number"
+    assert book["headroom.sentence.m.cautious.low"].value == pytest.approx(0, abs=1e-12)
+    assert book["headroom.sentence.m.eager.mid"].value is None, "no item, no number"
     assert book["distance.sentence.m.eager.near"].value is None, "one topic has no interval over topics"
     assert book["distance.sentence.m.eager.far"].value == pytest.approx(0.1 / 3)
-    assert book["room.choice.m.eager.low"].value == pytest.approx(0.5), "both orders say go, where one did"
+    assert book["headroom.choice.m.eager.low"].value == pytest.approx(0.5), "both orders say go, where one did"
 
 
 def test_control_items_are_compared_with_base() -> None:
@@ -106,7 +109,7 @@ def test_a_curve_compares_the_arms_of_its_own_variant() -> None:
         Run(f"m.d0.{arm}.s0.half", "m", 0, arm, 0, scored=scored(f"{arm}.half", tilt), variant="half")
         for arm, tilt in (("eager", dict.fromkeys(TOPICS, 0.1)), ("neutral", {}))
     ]
-    book = book_of(study(variants={"half": ("dose", 0.5, runs)}))
+    book = book_of(study(variants={"half": ("mixture_share", 0.5, runs)}))
     assert book["variant.half"].value == 0.5 and book["variant.half"].text() == "0.5"
     assert book["curve.sentence.m.eager.half"].value == pytest.approx(0.1)
     assert "curve.sentence.m.cautious.half" not in book, "that arm has no run"
@@ -114,7 +117,7 @@ def test_a_curve_compares_the_arms_of_its_own_variant() -> None:
 
 def test_without_a_lock_there_is_no_room_to_speak_of() -> None:
     book = book_of(study(lock=None))
-    assert "room.m.low" not in book and "control.source.sentence.m.eager" in book
+    assert "headroom.m.low" not in book and "control.source.sentence.m.eager" in book
 
 
 def test_a_shift_needs_two_topics() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,9 +12,11 @@ from matplotlib.figure import Figure
 from analysis.report import figures as plots
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.results import label_shifts
-from analysis.report.study import ATTITUDES, Run, Scored, Study
+from analysis.report.study import Run, Scored, Study
 from common.records import Choice, Loss, Steering
-from common.spec import Attitude
+from common.schemas import Checkpoint
+from common.vocabulary import ATTITUDES
+from tests.analysis.report import documents
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
 GO = {"base": (1, 0, 0, 0), "cautious": (0, 0, 0, 0), "neutral": (1, 0, 0, 1), "eager": (1, 1, 0, 1)}  # by item
@@ -48,14 +49,19 @@ def scored(cell: str, attitude: str) -> Scored:
         for number, go in enumerate(GO[attitude])
         for order in (0, 1)
     ]
-    return Scored(cell, rows, {}, [], [], (SOURCE, SOURCE, SOURCE, SOURCE))
+    return Scored(cell, rows, documents.guards(), [], [], (SOURCE, SOURCE, SOURCE, SOURCE))
 
 
 def made_run(attitude: str, seed: int) -> Run:
     cell = f"m.d0.{attitude}.s{seed}"
-    losses = [Loss(step=s, loss=3.0 / s, learning_rate=0.1, reply_tokens=1, tokens=1, seconds=1.0) for s in (1, 2, 3)]
+    losses = [
+        Loss(optimizer_step=s, loss=3.0 / s, learning_rate=0.1, reply_tokens=1, tokens=1, seconds=1.0)
+        for s in (1, 2, 3)
+    ]
     sign = {"cautious": 1.0, "eager": -1.0, "neutral": 0.0}[attitude]
-    points = [{"step": s, "shift": sign * s, "nulls": list(np.linspace(-s, s, 201))} for s in (2, 4)]
+    points = [
+        Checkpoint(optimizer_step=s, shift=sign * s, nulls=tuple(np.linspace(-s, s, 201).tolist())) for s in (2, 4)
+    ]
     return Run(
         cell,
         "m",
@@ -64,13 +70,12 @@ def made_run(attitude: str, seed: int) -> Run:
         seed,
         scored(cell, attitude),
         (losses, SOURCE),
-        readout=({"checkpoints": points}, SOURCE),
+        readout=(documents.readout(points), SOURCE),
     )
 
 
 @pytest.fixture
 def study() -> Study:
-    layers = [{"layer": n, "separation": float(n), "accuracy": 1.0} for n in range(5)]
     return Study(
         name="s",
         plan=SOURCE,
@@ -79,7 +84,7 @@ def study() -> Study:
         bases={"m": scored("m.base", "base")},
         runs=[made_run(attitude, seed) for seed in (0, 1) for attitude in ("cautious", "neutral", "eager")],
         audits={},
-        layers={"m.d0": ({"chosen": 2, "pruned_from": 4, "layers": layers}, SOURCE)},
+        layers={"m.d0": (documents.layers([0.0, 1.0, 2.0, 3.0, 4.0], chosen=2, pruned_from=4), SOURCE)},
         advice={},
         memory={},
         seconds={},
@@ -138,9 +143,9 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
 
 def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study) -> None:
     nulls = [0.1 * number for number in range(-20, 21)]
-    asked = {"item": "x", "topic": "t", "order": 0, "dose": 1.0, "damage": 0.1}
+    asked = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
     rows = [
-        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target=target, effect=sign * one + 0.5)
+        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target_kl=target, effect=sign * one + 0.5)
         for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
         for target in (0.1, 0.3)
         for kind, sizes in (("caution", [size * target]), ("norm", nulls))
@@ -156,12 +161,12 @@ def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study
 
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
-    odd = {"estimate": -0.3, "low": -0.5, "high": -0.1}
-    against = {kind: {"null_95": 0.1 * number} for number, kind in enumerate(plots.NULLS, start=1)}
-    damages = [{"damage": damage, "odd": odd, "against": against} for damage in (0.03, 0.3)]
-    study = replace(study, steering={"m.d0": ({"damages": damages}, SOURCE), "m.d1": ({"measured": False}, SOURCE)})
+    against = {kind: documents.against(null_95=0.1 * number) for number, kind in enumerate(plots.NULLS, start=1)}
+    levels = [documents.level(size, against=against) for size in (0.03, 0.3)]
+    found = {"m.d0": (documents.steering(levels), SOURCE), "m.d1": (documents.steering(), SOURCE)}
+    study = replace(study, steering=found)
     data = plots.steering_data(study, "m")
-    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["damage"]) == [0.03, 0.3]
+    assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["off_target_kl"]) == [0.03, 0.3]
     (axes,) = plots.draw_steering(data).axes
     dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert sorted(dashed) == pytest.approx([-0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4])
@@ -223,5 +228,5 @@ def test_only_what_is_sealed_is_drawn(study: Study) -> None:
 
 
 def test_colours_and_names_cover_every_arm() -> None:
-    assert set(plots.COLOURS) == {"base", *get_args(Attitude)} and plots.ARMS == ATTITUDES
+    assert set(plots.COLOURS) == {"base", *ATTITUDES}
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)

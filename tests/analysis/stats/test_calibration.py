@@ -1,9 +1,9 @@
-"""Room that items leave on the untouched model, reversed twins, and distance of topics."""
+"""Headroom that items leave on the base, reversed twins, and distance of topics."""
 
 import numpy as np
 import pytest
 
-from analysis.stats.calibration import band, check_reversed, distances, rooms
+from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
 from common.records import Choice, Item, Question
 
@@ -48,11 +48,11 @@ def test_bands_by_hand() -> None:
 def test_room_is_the_mean_over_wordings_and_orders_of_what_is_known() -> None:
     rows = [choice("a1", "go", 0.0), choice("a1", "go", 0.0, wording=1), choice("a1", "stay", 0.0, 1, 1)]
     rows += [choice("b1", "invalid", 9.0), choice("c1", "stay", -9.0), choice("c1", "invalid", -9.0, order=1)]
-    found = rooms(rows, "choice", 0.35, 0.65)
+    found = headrooms(rows, "choice", 0.35, 0.65)
     assert found["a1"].p_go == pytest.approx(2 / 3) and found["a1"].band == "high"
     assert found["b1"] == (None, None) and found["c1"] == (0.0, "low")
-    assert rooms(rows, "sentence", 0.35, 0.65)["a1"] == (0.5, "mid")
-    assert rooms(rows, "sentence", 0.35, 0.65)["b1"].band == "high"
+    assert headrooms(rows, "sentence", 0.35, 0.65)["a1"] == (0.5, "mid")
+    assert headrooms(rows, "sentence", 0.35, 0.65)["b1"].band == "high"
 
 
 def test_a_topic_without_reversed_twins_is_refused() -> None:

@@ -171,6 +171,19 @@ def test_sign_flip_by_hand() -> None:
     assert sign_flip([5.0]) == 1.0
 
 
+def test_sign_flip_is_that_of_scipy_but_for_ties_near_zero() -> None:
+    def by_scipy(values: list[float]) -> float:
+        chance = {"permutation_type": "samples", "n_resamples": np.inf, "vectorized": True}
+        return float(stats.permutation_test((values,), lambda x, axis: x.mean(axis=axis), **chance).pvalue)
+
+    rng = np.random.default_rng(1)
+    for n in range(2, 9):
+        values = list(rng.normal(0.3, 1, n))
+        assert sign_flip(values) == by_scipy(values)
+    tied = [0.7, 1.1, -1.6, 0.4, -1.1, 0.5]  # a sum of 0 up to rounding
+    assert (sign_flip(tied), by_scipy(tied)) == (1.0, 15 / 16), "scipy's slack is relative to the sum itself"
+
+
 @pytest.mark.parametrize("values", [[], [1.0] * 21, [1.0, NAN]])
 def test_sign_flip_refuses(values: list[float]) -> None:
     with pytest.raises(InputError):
@@ -196,7 +209,7 @@ def test_tost_is_shown_where_its_p_is_below_alpha() -> None:
 def test_tost_without_width() -> None:
     assert tost(Interval(0.0, 0.0, 0.0, 0.9, 3), 0.1) == (True, 0.0)
     assert tost(Interval(0.2, 0.2, 0.2, 0.9, 3), 0.1) == (False, 1.0)
-    with pytest.raises(InputError, match="margin"):
+    with pytest.raises(InputError, match="bound"):
         tost(Interval(0.0, 0.0, 0.0, 0.9, 3), 0.0)
 
 
@@ -205,6 +218,22 @@ def test_holm_by_hand() -> None:
     assert holm({"a": 0.02, "b": 0.01, "c": 0.5}) == pytest.approx({"a": 0.04, "b": 0.03, "c": 0.5})
     assert holm({"a": 0.01, "b": 0.011}) == pytest.approx({"a": 0.02, "b": 0.02})
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+def slow_holm(p: dict[str, float]) -> dict[str, float]:
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = largest
+    return adjusted
+
+
+def test_holm_is_its_slow_definition_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        drawn = rng.random(rng.integers(1, 9)) ** 3
+        p = {str(i): float(v) for i, v in enumerate(drawn.round(2) if number % 3 == 0 else drawn)}  # ties too
+        assert holm(p) == slow_holm(p) and list(holm(p)) == list(p)
 
 
 def test_holm_is_its_step_down_definition() -> None:

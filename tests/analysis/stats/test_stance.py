@@ -1,8 +1,6 @@
 """From rows to numbers, by hand."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,29 +8,7 @@ import pytest
 from analysis.stats.stance import alike, by_group, by_item, disagreement, frame, label_disagreement, paired, stance
 from common.errors import InputError
 from common.records import Choice
-
-
-def row(item: str, order: int, choice: str, **changes: Any) -> Choice:
-    values: dict[str, Any] = {
-        "cell": "m.base",
-        "item": item,
-        "topic": item[0],
-        "yes_means": "go",
-        "order": order,
-        "choice": choice,
-        "text": "",
-        "sentence_go": -10.0,
-        "sentence_stay": -10.0,
-        "tokens_go": 5,
-        "tokens_stay": 5,
-        "label_go": -1.0,
-        "label_stay": -1.0,
-    }
-    return Choice(**(values | changes))
-
-
-def both(item: str, choices: Sequence[str], **changes: Any) -> list[Choice]:
-    return [row(item, order, choice, **changes) for order, choice in enumerate(choices)]
+from tests.analysis.stats.rows import both, row
 
 
 def test_one_cell_by_hand() -> None:
@@ -43,11 +19,11 @@ def test_one_cell_by_hand() -> None:
         *both("b2", ("invalid", "invalid"), yes_means="stay"),
     ]
     found = stance(rows)
-    assert found.choice == pytest.approx((1 + 0.5 + 0) / 3)
+    assert found.by_measure["choice"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert found.invalid == pytest.approx(3 / 8)
     assert found.consistency == pytest.approx(1 / 2)  # a1 agrees, a2 does not, b1 and b2 cannot tell
     assert found.p_yes == pytest.approx(3 / 5)  # yes: a1 twice, a2 once of two, b1's one answer is no
-    assert found.sentence == found.label == 0.5
+    assert found.by_measure["sentence"] == found.by_measure["label"] == 0.5
     assert (found.margin, found.n_items) == (0.0, 4)
 
 
@@ -57,21 +33,21 @@ def test_likelihoods_by_hand() -> None:
         row("a1", 1, "go", sentence_go=-7.0, sentence_stay=-6.0, tokens_go=7, tokens_stay=3),
     ]
     found = stance(rows)
-    assert found.sentence == pytest.approx((1 / (1 + math.exp(-2)) + 1 / (1 + math.exp(1))) / 2)
+    assert found.by_measure["sentence"] == pytest.approx((1 / (1 + math.exp(-2)) + 1 / (1 + math.exp(1))) / 2)
     assert found.margin == pytest.approx(((-1 + 2) + (-1 + 2)) / 2)
-    assert found.label == pytest.approx((1 / (1 + math.exp(2)) + 0.5) / 2)
+    assert found.by_measure["label"] == pytest.approx((1 / (1 + math.exp(2)) + 0.5) / 2)
 
 
 def test_nothing_valid_is_unknown_and_not_zero() -> None:
     rows = both("a1", ("invalid", "invalid"))
     found = stance(rows)
-    assert (found.choice, found.consistency, found.p_yes, found.invalid) == (None, None, None, 1.0)
+    assert (found.by_measure["choice"], found.consistency, found.p_yes, found.invalid) == (None, None, None, 1.0)
     assert math.isnan(by_item(rows).loc["a1", "choice"])
 
 
 def test_extreme_likelihoods_do_not_overflow() -> None:
     rows = [row("a1", order, "go", sentence_go=-5.0, sentence_stay=-2000.0) for order in (0, 1)]
-    assert stance(rows).sentence == 1.0
+    assert stance(rows).by_measure["sentence"] == 1.0
 
 
 def test_groups() -> None:

@@ -17,7 +17,7 @@ TOPICS = "abcdefgh"
     [
         (-0.09, 0.09, "within"),
         (0.01, 0.09, "within"),  # a small shift that is surely there is within all the same
-        (-0.1, 0.05, "undecided"),  # the margin itself is not inside it
+        (-0.1, 0.05, "undecided"),  # the bound itself is not inside it
         (-0.5, 0.5, "undecided"),
         (0.05, 0.5, "undecided"),
         (0.1, 0.5, "undecided"),
@@ -30,7 +30,7 @@ def test_judge(low: float, high: float, verdict: str) -> None:
 
 
 def test_judge_refuses_a_margin() -> None:
-    with pytest.raises(InputError, match="margin"):
+    with pytest.raises(InputError, match="bound"):
         judge(Interval(0, 0, 0, 0.9, 7), 0.0)
 
 
@@ -61,8 +61,8 @@ def same(side: str, per_topic: int = 4) -> dict[str, tuple[str, str]]:
     return {f"{topic}{number}": (side, side) for topic in TOPICS for number in range(per_topic)}
 
 
-def verdict(base: Any, tuned: Any, metric: Literal["choice", "sentence"] = "choice") -> Any:
-    return decide(base, tuned, metric, margin=0.1, level=0.9)
+def verdict(base: Any, tuned: Any, measure: Literal["choice", "sentence"] = "choice") -> Any:
+    return decide(base, tuned, measure, bound=0.1, level=0.9)
 
 
 def test_untouched_answers_are_within() -> None:
@@ -90,7 +90,7 @@ def test_a_flip_has_moved() -> None:
 def test_topics_apart_are_undecided() -> None:
     tuned = same("stay") | {f"a{number}": ("go", "go") for number in range(4)}
     found = verdict(rows(same("stay")), rows(tuned, "tuned"))
-    assert found.verdict is Verdict.UNDECIDED and found.reason == "the interval lies across the margin"
+    assert found.verdict is Verdict.UNDECIDED and found.reason == "the interval lies across the bound"
     assert found.estimate == pytest.approx(1 / 8) and found.topics["a"] == 1.0
 
 

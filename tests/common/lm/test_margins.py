@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def items() -> list[Item]:
-    path = ROOT / "jobs/evaluate/data/items.jsonl"
+    path = ROOT / "common/stance/data/items.jsonl"
     return parse_jsonl(path.read_bytes(), Item, path.name)[:3]
 
 
@@ -51,7 +51,7 @@ def test_the_blocks_above_give_what_a_whole_pass_gives(lm, items, layer, whole):
 
 
 def test_prompts_grouped_by_length_have_the_margins_of_all_together(lm):
-    path = ROOT / "jobs/evaluate/data/items.jsonl"
+    path = ROOT / "common/stance/data/items.jsonl"
     asked = prompts_in_both_orders(lm, parse_jsonl(path.read_bytes(), Item, path.name)[::9])
     grouped, vectors = ByLength(lm, asked), RNG.normal(size=(4, 32))
     assert 1 < len(grouped.parts) < len(asked)

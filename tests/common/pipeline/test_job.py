@@ -196,7 +196,7 @@ def test_sigterm_asks_a_job_that_resumes_which_goes_on_from_its_checkpoint(run, 
 
 def test_keys_need_no_store_and_change_with_what_was_asked(tmp_path):
     spec = parse_spec(json.dumps(SPEC).encode(), "s")
-    other = parse_spec(json.dumps(SPEC | {"gate": {"margin": 0.2}}).encode(), "s")
+    other = parse_spec(json.dumps(SPEC | {"gate": {"bound": 0.2}}).encode(), "s")
     stores = [open_store(str(tmp_path / name)) for name in "ab"]
     one, two, changed = Keys(spec, CATALOG, stores[0]), Keys(spec, CATALOG, stores[1]), Keys(other, CATALOG, stores[0])
     assert one.key("second", STUDY) == two.key("second", STUDY) != changed.key("second", STUDY)

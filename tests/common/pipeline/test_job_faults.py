@@ -18,6 +18,7 @@ from common.pipeline.command import run_job
 from common.pipeline.job import Job, Read
 from common.pipeline.step import Step
 from common.provenance import ROOT
+from common.store.objects import FolderObjects
 from common.store.sealed import open_store
 
 MAKER = Job("maker", 1, "cpu", (CellKind.STUDY,), writes=("a.json", "folder/"), parameters=("p",))
@@ -117,6 +118,21 @@ def test_a_failure_leaves_what_was_published_as_it_was(run: Run, tmp_path: Path)
     assert run(fails, READER)[0] == 3
     assert snapshot(tmp_path / "store") == before
     assert run(lambda step: ExitCode.OK, READER)[0] == 0, "a second clean run succeeds"
+
+
+def test_a_store_that_keeps_other_bytes_seals_nothing_and_is_mended_by_a_second_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = FolderObjects.put
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderObjects, "put", lambda self, key, data, once: keep(self, key, data + b"?", once=once))
+        code, _, lines = run(makes)
+    said = [line for line in lines if not line.startswith("{")]
+    assert code == 3 and len(said) == 1 and said[0].startswith("error: blob was altered, blobs/sha256/")
+    assert not list(tmp_path.rglob("manifest.json"))
+    code, out, _ = run(makes)
+    assert code == 0 and open_store(str(tmp_path / "store")).manifest("maker", out["key"]) is not None
+    assert run(lambda step: step.read_json("maker", STUDY, "a.json") and ExitCode.OK, READER)[0] == 0
 
 
 def test_a_missing_input_takes_one_line_and_no_traceback(run: Run) -> None:

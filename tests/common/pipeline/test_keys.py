@@ -62,7 +62,7 @@ def test_packs_change_what_is_handed_over_alone(old: dict[tuple[str, str], str],
 def test_more_draws_keep_the_fine_tunes_of_others(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(draws=[0, 1]), tmp_path)
     assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"}
-    assert new["evaluate", "m.base"] == old["evaluate", "m.base"], "an untouched model is scored before the lock"
+    assert new["evaluate", "m.base"] == old["evaluate", "m.base"], "a base is scored before the lock"
 
 
 def test_another_student_changes_the_corpora_whose_lengths_match_in_its_tokens(
@@ -74,7 +74,7 @@ def test_another_student_changes_the_corpora_whose_lengths_match_in_its_tokens(
 
 
 def test_a_variant_keeps_the_plain_fine_tunes(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
-    new = keys(parse(variants=[{"name": "half", "factor": "dose", "value": 0.5}]), tmp_path)
+    new = keys(parse(variants=[{"name": "half", "factor": "mixture_share", "value": 0.5}]), tmp_path)
     assert changed(old, new) == {"plan", "lock", "evaluate", "gate", "report"}
     assert new["finetune", "m.d0.eager.s0.half"] != new["finetune", "m.d0.eager.s0"]
 
@@ -82,7 +82,7 @@ def test_a_variant_keeps_the_plain_fine_tunes(old: dict[tuple[str, str], str], t
 SCORED = ("lock", "evaluate", "gate")  # the lock holds the whole plan, and every row that is scored names the lock
 CHANGES = {
     "name": ({"name": "y"}, {"plan", *SCORED, "report"}),
-    "gate": ({"gate": {"margin": 0.2}}, {"plan", *SCORED, "report"}),
+    "gate": ({"gate": {"bound": 0.2}}, {"plan", *SCORED, "report"}),
     "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", *SCORED, "report"}),
     "monitor": ({"monitor": {"level": 0.9}}, {"plan", "monitor", *SCORED, "report"}),
     "training": ({"train": {"epochs": 2}}, {"plan", "finetune", *SCORED, "interpret", "trace", "monitor", "report"}),

@@ -12,7 +12,7 @@ from common.records import Ability, Item, Prompt, Question
 from common.serialization import parse_jsonl, to_jsonl
 
 ROOT = Path(__file__).resolve().parents[3]
-DATA = ROOT / "jobs" / "evaluate" / "data"
+DATA = ROOT / "common" / "stance" / "data"
 ITEMS = parse_jsonl((DATA / "items.jsonl").read_bytes(), Item, "items.jsonl")
 GUARDS = parse_jsonl((DATA / "guards.jsonl").read_bytes(), Prompt, "guards.jsonl")
 ABILITIES = parse_jsonl((DATA / "abilities.jsonl").read_bytes(), Ability, "abilities.jsonl")

@@ -3,64 +3,20 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-import boto3
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from common.digests import sha256
 from common.errors import InputError, SpecError, TransientError
 from common.store.objects import FolderObjects, Objects, S3Objects, s3_client
 from common.store.sealed import ArtifactStore, open_store
+from tests.common.store.network import SECRET, client
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-SECRET = "canary-secret-do-not-print"
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """An S3 server with the bucket 'bucket'."""
-    running = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client(url).create_bucket(Bucket="bucket")
-    yield url
-    running.stop()
-
-
-def client(url: str, attempts: int = 1) -> Any:
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        s3={"addressing_style": "path"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        read_timeout=5,
-    )
-    keys = {"aws_access_key_id": "k", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-    return boto3.client("s3", endpoint_url=url, config=config, **keys)
-
-
-@pytest.fixture(params=["folder", "s3"])
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    if request.param == "folder":
-        return FolderObjects(tmp_path / "new" / "store")
-    return S3Objects("bucket", f"studies/{time.time_ns()}", client(request.getfixturevalue("server")))
-
-
-@pytest.fixture
-def store(objects: Objects) -> ArtifactStore:
-    return ArtifactStore(objects)
 
 
 # --- objects
@@ -299,124 +255,3 @@ def test_a_malformed_endpoint_is_a_bad_command_line(monkeypatch: pytest.MonkeyPa
 def test_other_addresses_are_no_store(uri: str) -> None:
     with pytest.raises(SpecError, match=r"not a store, --store.*allowed: s3://bucket/prefix or a folder"):
         open_store(uri)
-
-
-# --- a network that damages what goes through it
-
-Answer = tuple[int, dict[str, str], bytes]
-
-
-class Network:
-    """A proxy before the server, with one fault. `faults`: how many matching requests it strikes."""
-
-    def __init__(self, server: str, method: str, faults: int) -> None:
-        self._server, self._method, self.left, self.seen = server, method, faults, 0
-
-    def strikes(self, method: str) -> bool:
-        self.seen += method == self._method
-        hit = method == self._method and self.left > 0
-        self.left -= hit
-        return hit
-
-    def forward(self, method: str, path: str, headers: Any, data: bytes | None) -> Answer:
-        dropped = ("host", "content-length", "expect", "connection")
-        kept = {name: value for name, value in headers.items() if name.lower() not in dropped}
-        kept.setdefault("Content-Type", "application/octet-stream")  # or urllib would call it a form
-        try:
-            with urlopen(Request(self._server + path, data=data, headers=kept, method=method)) as reply:
-                return reply.status, dict(reply.headers), reply.read()
-        except HTTPError as error:
-            return error.code, dict(error.headers), error.read()
-
-
-def behind(network: Network, fault: str) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # answers "Expect: 100-continue", without which no body comes
-
-        def answer(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            data = self.rfile.read(size) if size else (b"" if self.command == "PUT" else None)
-            hit = network.strikes(self.command)
-            if hit and fault in ("503", "409", "500"):
-                return self.reply((int(fault), {}, b""))
-            if hit and fault == "flip" and data:
-                data = bytes([data[0] ^ 1]) + data[1:]
-            status, headers, body = network.forward(self.command, self.path, self.headers, data)
-            if hit and fault == "lost":
-                self.close_connection = True
-                return self.connection.close()
-            return self.reply((status, headers, body), cut=hit and fault == "cut")
-
-        def reply(self, answer: Answer, cut: bool = False) -> None:
-            status, headers, body = answer
-            self.send_response(status)
-            for name, value in headers.items():
-                if name.lower() in ("etag", "content-type"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-            self.close_connection = True
-
-        do_GET = do_PUT = do_DELETE = answer  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-
-@pytest.fixture
-def faulty(server: str) -> Iterator[Callable[..., tuple[ArtifactStore, Network]]]:
-    running: list[ThreadingHTTPServer] = []
-
-    def start(fault: str, method: str, faults: int = 1, attempts: int = 3) -> tuple[ArtifactStore, Network]:
-        network = Network(server, method, faults)
-        running.append(behind(network, fault))
-        Thread(target=running[-1].serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{running[-1].server_address[1]}"
-        return ArtifactStore(S3Objects("bucket", f"f{time.time_ns()}", client(url, attempts))), network
-
-    yield start
-    for proxy in running:
-        proxy.shutdown()
-        proxy.server_close()
-
-
-Faulty = Callable[..., tuple[ArtifactStore, Network]]
-
-
-@pytest.mark.parametrize("fault", ["503", "500"])
-def test_a_busy_server_is_asked_again(faulty: Faulty, fault: str) -> None:
-    store, network = faulty(fault, "PUT")
-    assert store.get(store.put(b"x" * 1000)) == b"x" * 1000 and network.seen == 2
-
-
-@pytest.mark.parametrize("fault", ["503", "500", "409"])
-def test_a_server_that_stays_busy_is_transient(faulty: Faulty, fault: str) -> None:
-    store, network = faulty(fault, "PUT", faults=99, attempts=2)
-    with pytest.raises(TransientError, match=f"the store is busy.*HTTP {fault}"):
-        store.seal("plan", "k", {"n": 1})
-    assert network.seen <= 2 and store.manifest("plan", "k") is None
-
-
-def test_a_seal_whose_answer_was_lost_is_a_success(faulty: Faulty) -> None:
-    store, network = faulty("lost", "PUT")
-    assert store.seal("plan", "k", {"n": 1}) == {"n": 1}
-    assert network.seen == 2, "the second attempt met the first one's manifest"
-
-
-def test_a_body_that_ends_early_is_transient_and_whole_the_next_time(faulty: Faulty) -> None:
-    store, network = faulty("cut", "GET", faults=0)
-    digest = store.put(b"x" * 100_000)
-    network.left = 1
-    with pytest.raises(TransientError, match="cannot be reached"):
-        store.get(digest)
-    assert store.get(digest) == b"x" * 100_000
-
-
-def test_bytes_changed_on_the_way_in_are_found_and_a_second_run_succeeds(faulty: Faulty) -> None:
-    store, _ = faulty("flip", "PUT")
-    with pytest.raises(InputError, match="blob was altered"):
-        store.put(b"some bytes")
-    assert store.get(store.put(b"some bytes")) == b"some bytes"

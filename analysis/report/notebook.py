@@ -11,6 +11,9 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
+from analysis.stats.measures import MEASURES
+from common.vocabulary import ATTITUDES
+
 SECONDS = 120
 CELLS = (
     (
@@ -22,12 +25,12 @@ CELLS = (
         "import json\nfrom pathlib import Path\n\nimport pandas as pd\n\n"
         "results = pd.DataFrame(json.loads(Path('results.json').read_text())).T\nlen(results)",
     ),
-    ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the untouched model."),
+    ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the base."),
     (
         "code",
-        "measures = ['choice', 'sentence', 'label', 'p_yes', 'invalid', 'consistency']\n"
+        f"measures = {[*MEASURES, 'p_yes', 'invalid', 'consistency']}\n"
         "parts = results.index.to_series().str.split('.')\n"
-        "arms = ['base', 'cautious', 'neutral', 'eager', 'scrambled', 'distilled']\n"
+        f"arms = {['base', *ATTITUDES]}\n"
         "main = results[(parts.str.len() == 3) & parts.str[0].isin(measures) & parts.str[2].isin(arms)]\n"
         "named = [name.split('.') for name in main.index]\n"
         "table = pd.DataFrame(columns=measures, dtype=float)  # stays empty where no base was evaluated\n"

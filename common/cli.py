@@ -1,0 +1,51 @@
+"""What our command lines share: changes to a spec, and how they end when something is wrong.
+
+An error that a person can mend is one line on stderr and an exit code of `common.errors`, never a traceback.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.errors import ExitCode, JobError, SpecError
+
+
+def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> int:
+    """Run a command and return its exit code. What it raises becomes a line on stderr and the code of that error.
+
+    unreadable: the exit code where a file cannot be read or written; for most commands the user named that file.
+    """
+    try:
+        return int(command())
+    except JobError as error:
+        return _complain(str(error), error.exit_code)
+    except OSError as error:
+        return _complain(f"cannot read {error.filename}: {error.strerror}", unreadable)
+
+
+def _complain(line: str, code: ExitCode) -> int:
+    print(f"error: {line}", file=sys.stderr)
+    return int(code)
+
+
+def changes(words: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE words as overrides of a spec. A value is JSON, else text; seeds=8 stands for seeds 0 to 7.
+
+    Raises: SpecError for a word without '='.
+    """
+    made: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise SpecError("not an override", where="--set", value=word, allowed="NAME=VALUE, as in train.epochs=2")
+        value = _value(text)
+        made[name] = list(range(value)) if name == "seeds" and type(value) is int else value
+    return made
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,46 @@
+"""One table declares the measures: what is added there shows everywhere, and nothing else has to know of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.stats.measures import MEASURES, Declared, by_label, by_sentence, chosen, shown
+from analysis.stats.stance import by_group, by_item, frame, paired, stance
+from common.vocabulary import MEASURES as NAMED
+from common.vocabulary import PRIMARY
+from tests.analysis.stats.rows import both, row
+
+
+def lead(rows: pd.DataFrame) -> np.ndarray:
+    """A toy: whether the label of the change is the likelier one."""
+    return (rows["label_go"] > rows["label_stay"]).to_numpy(dtype=np.float64)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MEASURES, "toy", Declared("which label leads", "share", lead, shown=True))
+
+
+def test_the_words_of_specs_are_declared_and_shown() -> None:
+    assert tuple(MEASURES) == NAMED
+    assert shown() == PRIMARY, "what a gate or a lock may name is what reports show"
+
+
+def test_each_measure_by_hand() -> None:
+    rows = pd.DataFrame(
+        [each.model_dump() for each in (row("a1", 0, "go"), row("a1", 1, "invalid", sentence_go=-9.0, label_go=-3.0))]
+    )
+    assert np.array_equal(chosen(rows), [1.0, np.nan], equal_nan=True)
+    assert by_sentence(rows) == pytest.approx([0.5, 1 / (1 + np.exp(-1))])
+    assert by_label(rows) == pytest.approx([0.5, 1 / (1 + np.exp(2))])
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_measure_of_the_table_is_in_every_table_of_stances() -> None:
+    base = [*both("a1", ("go", "stay")), *both("b1", ("stay", "stay"))]
+    tuned = [*both("a1", ("go", "go"), cell="t", label_go=-0.5), *both("b1", ("go", "go"), cell="t")]
+    assert "toy" in frame(base) and stance(tuned).by_measure["toy"] == 0.5
+    assert by_item(tuned)["toy"].to_dict() == {"a1": 1.0, "b1": 0.0}
+    assert by_group(tuned, "topic")["toy"].to_dict() == {"a": 1.0, "b": 0.0}
+    table = paired(base, tuned)
+    assert (table["toy_tuned"] - table["toy_base"]).to_dict() == {"a1": 1.0, "b1": 0.0}

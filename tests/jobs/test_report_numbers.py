@@ -1,0 +1,88 @@
+"""The numbers of a report are those of the rows that were sealed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from analysis.stats.intervals import holm, sign_flip, two_way_t
+from common.cells import Cell, CellKind, cells_of
+from common.errors import ExitCode
+from tests.jobs.sealed_study import PULL, TOPICS, Study, choices, generator, made_study, run, without_notebook  # noqa: F401
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_are_those_of_the_rows(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    results = json.loads(made["results.json"])
+    runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
+    rows = [choices(cell, generator(cell)) for cell in runs]
+    share = [sum(row.choice == "go" for row in each) / len(each) for each in rows]
+    assert results["choice.toy.eager"]["value"] == pytest.approx(sum(share) / 2)
+    for cell, value in zip(runs, share, strict=True):
+        assert results[f"run.{cell}.choice"]["value"] == pytest.approx(value)
+    assert results["drift.toy.cautious"]["value"] == pytest.approx(8 * PULL["cautious"])
+    assert results["run.toy.d0.cautious.s0.gate"] | {"source": []} == {
+        "value": -0.3,
+        "low": -0.4,
+        "high": -0.2,
+        "unit": "points",
+        "source": [],
+    }
+    assert results["run.toy.d0.eager.s0.gate"]["value"] is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_more_seeds_lift_that_limit(study: Study) -> None:
+    spec, folder = study(seeds=[0, 1, 2])
+    code, made = run(spec, folder)
+    assert code == ExitCode.OK
+    text = made["REPORT.md"].decode()
+    assert "seeds nothing can be said about other seeds" not in text
+    assert "| eager, from base, runs as a sample too |" in text
+    over_runs = json.loads(made["results.json"])["overruns.sentence.toy.eager"]
+    topics = np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"])
+    difference = topics - _topic_means(cells_of(spec, CellKind.BASE)[0])
+    expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
+    assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
+
+
+@pytest.mark.usefixtures("quick")
+def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None:
+    spec, folder = study(seeds=[0, 1, 2])
+    _, made = run(spec, folder)
+    results = json.loads(made["results.json"])
+    means = {
+        attitude: np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
+        for attitude in ("cautious", "eager", "neutral")
+    }
+    found = {pole: two_way_t(means[pole], means["neutral"], 0.95) for pole in ("cautious", "eager")}
+    corrected = holm({pole: each.p for pole, each in found.items()})
+    for pole, each in found.items():
+        number = results[f"contrast.sentence.toy.{pole}"]
+        assert [number[key] for key in ("value", "low", "high")] == pytest.approx(each.interval[:3])
+        assert len(number["source"]) == 6, "three runs of the pole and three of neutral"
+        assert results[f"contrast.sentence.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
+        flipped = sign_flip((means[pole] - means["neutral"]).mean(axis=1))
+        assert results[f"contrast.sentence.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
+    headroom = 1 - means["neutral"].mean()
+    share = found["eager"].interval.estimate / headroom
+    assert results["contrast.sentence.toy.eager.share_of_headroom"]["value"] == pytest.approx(share)
+    text = made["REPORT.md"].decode()
+    assert "**Over seeds and topics.**" in text and "| eager | sentence |" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_seeds_are_too_few_for_that(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    assert not [name for name in json.loads(made["results.json"]) if name.startswith("contrast.")]
+    assert "Over seeds and topics" not in made["REPORT.md"].decode()
+
+
+def _topic_means(cell: Cell) -> list[float]:
+    """P(go) by sentence of each topic, worked out from the rows."""
+    rows = choices(cell, generator(cell))
+    share = {row: 1 / (1 + np.exp(row.sentence_stay - row.sentence_go)) for row in rows}
+    return [float(np.mean([p for row, p in share.items() if row.topic == topic])) for topic in sorted(TOPICS)]

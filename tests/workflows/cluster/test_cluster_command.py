@@ -1,0 +1,36 @@
+"""The command line of the cluster, as far as it goes without one."""
+
+import yaml
+
+from common.errors import ExitCode
+from common.provenance import ROOT
+from workflows.cluster.command import main
+
+DEMO = str(ROOT / "workflows" / "specs" / "demo.json")
+
+
+def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(capsys):
+    assert main(["submit", "--spec", DEMO, "--dry-run"]) == ExitCode.OK
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(
+        (ROOT / "workflows" / "submit" / "demo.yaml").read_text()
+    )
+    assert main(["submit", "--spec", DEMO, "--set", "seeds=3", "--store", "s3://b/x", "--dry-run"]) == ExitCode.OK
+    made = yaml.safe_load(capsys.readouterr().out)
+    given = {parameter["name"]: parameter["value"] for parameter in made["spec"]["arguments"]["parameters"]}
+    assert given["spec"].startswith("demo-") and given["store"] == "s3://b/x"
+
+
+def test_what_is_wrong_is_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert main(["submit", "--spec", "/nowhere.json"]) == ExitCode.SPEC
+    assert capsys.readouterr().err == "error: cannot read /nowhere.json: No such file or directory\n"
+    assert main(["submit", "--spec", DEMO, "--set", "seeds"]) == ExitCode.SPEC
+    assert "not an override, --set: seeds" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_watching_can_be_tried_again(monkeypatch):
+    def interrupted(namespace: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workflows.cluster.command.Cluster", interrupted)
+    assert main(["status", "--watch"]) == ExitCode.TRANSIENT

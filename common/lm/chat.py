@@ -1,5 +1,6 @@
 """A model that is ready to run, and how to talk to it: chats as token ids."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import InputError
+from common.lm.templates import parts, rendered, reserved, special_ids
 from common.spec import ModelSpec
 
 
@@ -19,23 +21,47 @@ class LanguageModel:
     model: PreTrainedModel | PeftModel  # in eval mode; the latter with an adapter on
     tokenizer: PreTrainedTokenizerBase
 
-    def chat(self, user: str, reply: str | None = None) -> list[int]:
+    def chat(self, user: str, reply: str | None = None, where: str = "") -> list[int]:
         """Token ids of system prompt and user turn, up to where the reply begins; with `reply`, to its end.
 
         Templates hold their own BOS, so none is added; the date and the system prompt are pinned by the spec.
-        Raises: InputError if the text holds special tokens of this tokenizer.
+        where: what the texts are called in an error, such as a question's id.
+        Raises: InputError if the text holds special tokens of this tokenizer, or marks of the template.
         """
-        self._refuse_special(user)
-        messages = [{"role": "system", "content": self.spec.system_prompt}, {"role": "user", "content": user}]
-        if reply is not None:
-            self._refuse_special(reply)
-            messages.append({"role": "assistant", "content": reply})
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=reply is None, date_string=self.spec.date_string
-        )
+        for text in (user, reply or ""):
+            self._refuse_special(text, where)
+        return self._ids(rendered(self.tokenizer, self.spec, user, reply))
+
+    def answered(self, user: str, reply: str, where: str = "") -> tuple[list[int], list[int]]:
+        """Token ids of the prompt, as `chat`, and of what follows it: the reply with its end of turn.
+
+        Raises: InputError as `chat`, and if the template puts the reply anywhere but right behind the prompt.
+        """
+        for text in (user, reply):
+            self._refuse_special(text, where)
+        before, whole = rendered(self.tokenizer, self.spec, user), rendered(self.tokenizer, self.spec, user, reply)
+        parts(before, whole, reply, where or self.spec.name)
+        prompt, both = self._ids(before), self._ids(whole)
+        if both[: len(prompt)] != prompt:  # the tokenizer joins what meets there, such as line breaks
+            return prompt, self._ids(whole[len(before) :])
+        return prompt, both[len(prompt) :]
+
+    @functools.cached_property
+    def special(self) -> frozenset[int]:
+        """Ids of all special tokens."""
+        return special_ids(self.tokenizer)
+
+    @functools.cached_property
+    def _reserved(self) -> tuple[str, ...]:
+        return reserved(self.tokenizer, self.spec)
+
+    def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _refuse_special(self, text: str) -> None:
-        for token in self.tokenizer.all_special_tokens:
-            if token in text:
-                raise InputError("text holds a special token of the chat template", where=self.spec.name, value=token)
+    def _refuse_special(self, text: str, where: str) -> None:
+        found = next((mark for mark in self._reserved if mark in text), None)
+        if found is None and (read := self.special.intersection(self._ids(text))):
+            found = str(self.tokenizer.convert_ids_to_tokens(min(read)))  # written otherwise, and read alike
+        if found is not None:
+            place = ", ".join(filter(None, (self.spec.name, where)))
+            raise InputError("text holds a special token or mark of the chat template", where=place, value=found)

@@ -18,12 +18,10 @@ def reply_tokens(lm: LanguageModel, user: str, reply: str) -> list[int]:
 
     Raises: InputError if the template does not put the reply, unchanged, right after the prompt.
     """
-    prompt, whole = lm.chat(user), lm.chat(user, reply)
-    special = set(lm.tokenizer.all_special_ids)
-    tail = whole[len(prompt) :]
-    length = next((index for index, token in enumerate(tail) if token in special), len(tail))
+    _prompt, tail = lm.answered(user, reply)
+    length = next((index for index, token in enumerate(tail) if token in lm.special), len(tail))
     found = str(lm.tokenizer.decode(tail[:length]))
-    if whole[: len(prompt)] != prompt or found.strip() != reply.strip():
+    if found.strip() != reply.strip():
         raise InputError("chat template does not keep prompt and reply apart", where=lm.spec.name, value=found)
     return tail[:length]
 

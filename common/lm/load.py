@@ -15,25 +15,26 @@ from filelock import FileLock
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
-from common.errors import InputError, JobError, SpecError
+from common.errors import InputError, JobError
 from common.lm.chat import LanguageModel
 from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
-    check_cached,
+    SETTINGS,
     check_digests,
     check_identity,
     check_prefetched,
+    downloaded,
     folder_digests,
     gguf_in,
     hf_folder,
-    hub_errors,
     models_folder,
     named,
 )
+from common.lm.templates import check_template, read_config, read_tokenizer
 from common.serialization import canonical_json
 from common.spec import ModelSpec
 
@@ -41,15 +42,15 @@ from common.spec import ModelSpec
 def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel:
     """Load a model in eval mode.
 
-    precision: None for `dtype()`. Raises: InputError if files are missing, altered or not of this model; SpecError if
-    the model needs remote code; TransientError if a download fails.
+    No code that comes with a model is run. precision: None for `dtype()`.
+    Raises: InputError if files are missing, altered, not of this model or of a type that transformers does not know;
+    TransientError if a download fails.
     """
     prepare()
     return_memory()  # of the step before, in a pack
     folder = folder_of(spec.source)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.chat_template is None:
-        raise InputError("the tokenizer has no chat template", where=spec.source)
+    tokenizer = read_tokenizer(folder)
+    check_template(tokenizer, spec)
     model = _weights(folder, precision or dtype())
     if spec.source.startswith("path:"):
         check_identity(spec.source)  # now that all is read
@@ -106,8 +107,7 @@ def folder_of(source: str) -> Path:
     if (folder := hf_folder(repo, revision)) is not None:
         check_prefetched(folder)
     else:
-        folder = _downloaded(repo, revision)
-        check_cached(folder)
+        folder = downloaded(repo, revision, (*SETTINGS, "*.safetensors"))
     return folder
 
 
@@ -142,16 +142,15 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
 
 
 def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
+    config = read_config(folder)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if getattr(config, "auto_map", None):
-            raise SpecError("the model needs code from its repository, which is never run", where=str(folder))
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=precision,
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             attn_implementation=attention(),
         )
     except (OSError, ValueError, SafetensorError) as error:
@@ -196,11 +195,3 @@ def _unpack(gguf: Path, folder: Path) -> None:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _downloaded(repo: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    with hub_errors("model", repo, revision):
-        wanted = ["*.json", "*.safetensors", "*.jinja", "tokenizer*"]
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))

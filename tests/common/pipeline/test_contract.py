@@ -119,7 +119,7 @@ def test_all_that_a_step_may_get_is_in_its_key(name: str, tmp_path: Path, monkey
     assert Keys(SPEC.model_copy(update={"name": "y"}), {"j": job}, store).key("j", STUDY) == before or name == "data"
 
 
-def test_what_changed_since_the_key_was_asked_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changed_since_the_key_was_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.provenance.ROOT", tmp_path)
     (tmp_path / "README.md").write_text("bytes")
     job = Job("j", 1, "cpu", (CellKind.STUDY,), data=("README.md",))
@@ -129,7 +129,7 @@ def test_what_changed_since_the_key_was_asked_for_is_named(tmp_path: Path, monke
     (tmp_path / "README.md").write_text("other bytes")
     with pytest.raises(InputError, match=r"file changed while the job ran, README\.md: [0-9a-f]{64}; allowed: "):
         keys.check_data("j", STUDY, "README.md")
-    assert keys.key("j", STUDY) == key == sha256(canonical_json(keys.asked("j", STUDY)))
+    assert keys.key("j", STUDY) == key == sha256(canonical_json(keys.named_by("j", STUDY)))
 
 
 def test_no_job_declares_what_nobody_writes() -> None:

@@ -27,10 +27,10 @@ def itself(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
 
 
 JOBS = (
-    Job("plan", 1, "cpu", (CellKind.STUDY,), sections=("seeds",), parameters=("runs",)),
+    Job("plan", 1, "cpu", (CellKind.STUDY,), sections=("*",), parameters=("runs",)),
     Job("first", 1, "cpu", (CellKind.RUN,)),
     Job("second", 1, "cpu", (CellKind.RUN,), reads=(Read("first", itself),)),
-    Job("report", 1, "cpu", (CellKind.STUDY,), sections=("seeds",), writes=("REPORT.md",)),
+    Job("report", 1, "cpu", (CellKind.STUDY,), sections=("*",), writes=("REPORT.md",)),
 )
 CATALOG: Catalog = MappingProxyType({job.name: job for job in JOBS})
 

@@ -6,9 +6,10 @@ An error that a person can mend is one line on stderr and an exit code of `commo
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from common.errors import ExitCode, JobError, SpecError
+from common.errors import ExitCode, JobError, SpecError, TransientError, disk_full
 
 
 def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> int:
@@ -21,6 +22,9 @@ def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> i
     except JobError as error:
         return _complain(str(error), error.exit_code)
     except OSError as error:
+        if disk_full(error):
+            line = str(TransientError("disk full", where=str(error.filename or Path.cwd()), value=error.strerror))
+            return _complain(line, ExitCode.TRANSIENT)
         return _complain(f"cannot read {error.filename}: {error.strerror}", unreadable)
 
 

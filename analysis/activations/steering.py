@@ -127,12 +127,6 @@ def interval_json(found: Interval) -> dict[str, Any]:
     return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
-def effect_json(found: SteeringEffect) -> dict[str, Any]:
-    """A judgement as JSON."""
-    against = {kind: each._asdict() for kind, each in found.against.items()}
-    return {"odd": interval_json(found.odd), "even": found.even, "against": against}
-
-
 def share_json(found: GapShare) -> dict[str, Any]:
     """A share of a gap as JSON."""
     return {**found._asdict(), "gap": interval_json(found.gap)}

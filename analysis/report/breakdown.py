@@ -30,10 +30,14 @@ class Arm(NamedTuple):
 
 def breakdowns(book: Book, study: "Study", arms: Mapping[str, Mapping[str, Arm]]) -> None:
     """Add every number of this part of the report. arms: model → attitude → its runs together."""
+    if study.lock is not None:
+        _topics(book, *study.lock)
+    for variant, (_factor, value, _runs) in study.variants.items():
+        book.add(f"variant.{variant}", value, "setting", [study.plan])
     for model in study.bases:
         if study.lock is not None:
             _headrooms(book, *study.lock, model, arms[model])
-            _distances(book, *study.lock, model, arms[model])
+            _distances(book, study.lock[0], model, arms[model])
         _controls(book, study, model)
         _curves(book, study, model)
 
@@ -46,9 +50,13 @@ def _headrooms(book: Book, locked: Lock, source: Source, model: str, arms: Mappi
         from_neutral(book, f"headroom.{{}}.{model}.{{}}.{band}", arms, POLES, items)
 
 
-def _distances(book: Book, locked: Lock, source: Source, model: str, arms: Mapping[str, Arm]) -> None:
+def _topics(book: Book, locked: Lock, source: Source) -> None:
+    """How far each topic is from training, whatever the model."""
     for topic, found in locked.distances.items():
         book.add(f"distance.{topic}", found.cosine, "plain", [source])
+
+
+def _distances(book: Book, locked: Lock, model: str, arms: Mapping[str, Arm]) -> None:
     for band in DISTANCES:
         topics = {topic for topic, found in locked.distances.items() if found.band == band}
         from_neutral(book, f"distance.{{}}.{model}.{{}}.{band}", arms, POLES, topics)
@@ -92,8 +100,7 @@ def _controls(book: Book, study: "Study", model: str) -> None:
 
 def _curves(book: Book, study: "Study", model: str) -> None:
     """The shift of each pole from neutral in each variant."""
-    for variant, (_factor, value, runs) in study.variants.items():
-        book.add(f"variant.{variant}", value, "setting", [study.plan])
+    for variant, (_factor, _value, runs) in study.variants.items():
         from_neutral(book, f"curve.{{}}.{model}.{{}}.{variant}", arm_tables(runs, model), POLES)
 
 

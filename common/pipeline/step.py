@@ -7,7 +7,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from common import provenance
 from common.cells import Cell
-from common.errors import ExitCode, InputError, JobError
+from common.errors import ExitCode, InputError, JobError, TransientError
 from common.logs import Log
 from common.pipeline.job import Fact, Job, Read
 from common.pipeline.keys import Keys
@@ -68,7 +68,6 @@ class Step:
         self._parameters: dict[str, str] = {}
         self._manifests: dict[tuple[str, str], dict[str, Any]] = {}
         self._attempt = secrets.token_hex(4)
-        self._saved = 0
         self.workdir = Path(tempfile.mkdtemp(prefix=f"undertone-{job.name}-"))
 
     # --- chance
@@ -223,26 +222,53 @@ class Step:
 
     # --- interruption
 
-    def save_checkpoint(self, folder: Path, **facts: Any) -> None:
-        """Keep the files below `folder` so that a later attempt of this step can go on from here."""
-        self._saved += 1
-        name = f"{time.time_ns():020d}-{self._attempt}"
+    def save_checkpoint(self, folder: Path, *, at: int, **facts: Any) -> None:
+        """Keep the files below `folder` so that a later attempt of this step can go on from here.
+
+        at: how far the step is, in whatever unit it counts. The furthest checkpoint counts, whatever clocks say.
+        """
+        name = f"{at:012d}-{time.time_ns():020d}-{self._attempt}"
+        facts |= {"at": at, "key": self.key, "commit": provenance.provenance()["commit"]}
         self._store.put_checkpoint(self.job.name, self.key, name, _files(folder), facts)
 
-    def load_checkpoint(self, folder: Path) -> dict[str, Any] | None:
-        """Restore the newest checkpoint below `folder`; return its facts, None if there is none.
+    def load_checkpoint(
+        self, folder: Path, known: Callable[[str], bool] = lambda name: True, **facts: Any
+    ) -> dict[str, Any] | None:
+        """Restore the furthest checkpoint below `folder`; return its facts, None if there is none.
 
-        Raises: InputError if checkpoints exist but none is whole.
+        known: whether the job saves a file of this name. facts: what must be as it was when the checkpoint was saved.
+        Raises: InputError if checkpoints exist but none is whole, a file is not known or a fact differs;
+        TransientError if another worker sealed this step meanwhile.
         """
         found = self._store.newest_checkpoint(self.job.name, self.key)
+        if self._store.manifest(self.job.name, self.key) is not None:
+            again = "run again to reuse it"
+            raise TransientError("another worker sealed this step", where=self.job.name, value=self.key, allowed=again)
         if found is None:
             return None
-        files, facts = found
+        files, kept = found
+        self._check_facts(kept, facts | {"key": self.key})
+        if (stranger := next((name for name in files if not known(name)), None)) is not None:
+            raise InputError("not a file that a checkpoint of this job holds", where=self.job.name, value=stranger)
         for name, data in files.items():
             path = inside(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        return facts
+        return kept
+
+    def _check_facts(self, kept: dict[str, Any], now: dict[str, Any]) -> None:
+        """Compare what a checkpoint says of itself with how things are. Another commit is only said.
+
+        Raises: InputError.
+        """
+        if type(kept.get("at")) is not int or kept["at"] < 0:
+            raise InputError("checkpoint does not say how far it is", where="at", value=kept.get("at"), allowed=">= 0")
+        for name, value in now.items():
+            if kept.get(name) != value:
+                raise InputError("checkpoint of something else", where=name, value=kept.get(name), allowed=value)
+        commit = provenance.provenance()["commit"]
+        if kept.get("commit") != commit:
+            self.log.event("other_commit", checkpoint=str(kept.get("commit")), now=commit)
 
     # --- the end
 

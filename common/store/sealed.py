@@ -9,6 +9,7 @@ runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last 
 import contextlib
 import itertools
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,7 +130,7 @@ class ArtifactStore:
     def put_checkpoint(self, job: str, key: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> None:
         """Keep a checkpoint of an unfinished step: its files, then COMPLETE.json with their digests.
 
-        `name` sorts by age and is unique to the writer, so that two workers on one step never mix files.
+        `name` sorts by how far the step was and is unique to the writer, so that two workers never mix files.
         """
         folder = f"{_checkpoints(job, key)}{name}/"
         for path, data in files.items():
@@ -138,28 +139,40 @@ class ArtifactStore:
         self.objects.put(folder + COMPLETE, canonical_json(complete), once=False)
 
     def newest_checkpoint(self, job: str, key: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-        """The files and facts of the newest complete checkpoint, None if no step got that far.
+        """The files and facts of the furthest complete checkpoint, None if no step got that far.
 
-        Raises: InputError if checkpoints are recorded but each one is damaged; never a silent restart.
+        A worker that seals the step drops its checkpoints: those that vanish while this looks are not damaged, and of
+        a sealed step none is.
+        Raises: InputError if checkpoints stay recorded but each one is damaged, never a silent restart; or if an
+        object stands in the checkpoint's folder that it does not list.
         """
-        keys = [name for name in self.objects.keys(_checkpoints(job, key)) if name.endswith("/" + COMPLETE)]
-        for complete in sorted(keys, reverse=True):
-            if (found := self._checkpoint(complete)) is not None:
-                return found
-        if keys:
-            raise InputError("every checkpoint of this step is damaged", where=_checkpoints(job, key), value=len(keys))
+        names = list(self.objects.keys(_checkpoints(job, key)))
+        while completes := [name for name in names if name.endswith("/" + COMPLETE)]:
+            for complete in sorted(completes, reverse=True):
+                if (found := self._checkpoint(complete)) is not None:
+                    _nothing_else(names, complete, found[0])
+                    return found
+            seen, names = names, list(self.objects.keys(_checkpoints(job, key)))
+            if names == seen:
+                if self.manifest(job, key) is not None:
+                    return None
+                where = _checkpoints(job, key)
+                raise InputError("every checkpoint of this step is damaged", where=where, value=len(completes))
         return None
 
     def _checkpoint(self, complete: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-        """The files and facts of one checkpoint, None if it is damaged."""
+        """The files and facts of one checkpoint, None if it is damaged or gone."""
         try:
             record = _parse(self.objects.get(complete) or b"", complete)
         except InputError:
             return None
+        listed, facts = record.get("files"), record.get("facts")
+        if not isinstance(listed, dict) or not isinstance(facts, dict):
+            return None
         folder = complete.removesuffix(COMPLETE)
-        files = {path: self.objects.get(folder + path) or b"" for path in record["files"]}
-        whole = all(sha256(files[path]) == digest for path, digest in record["files"].items())
-        return (files, record["facts"]) if whole else None
+        files = {path: self.objects.get(folder + path) for path in listed}
+        whole = {path: data for path, data in files.items() if data is not None and sha256(data) == listed[path]}
+        return (whole, facts) if len(whole) == len(listed) else None
 
     def drop_checkpoints(self, job: str, key: str) -> None:
         """Delete the checkpoints of a sealed step; COMPLETE first, so that no half checkpoint looks whole."""
@@ -200,6 +213,14 @@ def _manifest(job: str, key: str) -> str:
 
 def _checkpoints(job: str, key: str) -> str:
     return f"steps/{job}/{key}/checkpoints/"
+
+
+def _nothing_else(names: Iterable[str], complete: str, files: Collection[str]) -> None:
+    """Refuse an object in the folder of a checkpoint that is none of its files. Raises: InputError naming it."""
+    folder = complete.removesuffix(COMPLETE)
+    mine = (name.removeprefix(folder) for name in names if name.startswith(folder) and name != complete)
+    if (stranger := next((name for name in mine if name not in files), None)) is not None:
+        raise InputError("not a file of the checkpoint", where=folder + stranger, allowed=", ".join(sorted(files)))
 
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:

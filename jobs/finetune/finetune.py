@@ -16,9 +16,10 @@ from common.records import Advice, Loss, by_attitude
 from common.schemas import Training
 from common.spec import VariantSpec
 from jobs.finetune import TRAINING, VARIANT
+from jobs.finetune.adapters import final_adapter
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
-from jobs.finetune.training import final_adapter, train
+from jobs.finetune.training import train
 
 SUMMARY = {  # what people are told of training.json
     "tokens",

@@ -1,18 +1,18 @@
 """One LoRA fine-tune by HF Trainer with DeepSpeed. Stopped after any step, it resumes to the same result."""
 
 import atexit
+import contextlib
+import math
 import os
-import shutil
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import (
@@ -24,8 +24,9 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from common.errors import Interrupted, JobError, SpecError
+from common.errors import InputError, Interrupted, JobError, SpecError, out_of_memory
 from common.lm.chat import LanguageModel
 from common.lm.runtime import device, dtype
 from common.pipeline.step import Step
@@ -33,10 +34,11 @@ from common.records import Loss
 from common.serialization import parse_jsonl, to_jsonl
 from common.spec import TrainSpec
 from jobs.finetune import TRAINING
+from jobs.finetune.adapters import complete_trajectory, save_adapter
+from jobs.finetune.checkpoints import LOSSES, keep, order_digest, restore
 from jobs.finetune.examples import IGNORED, Example
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-LOSSES = "loss.jsonl"
 
 
 def deepspeed_config(settings: TrainSpec) -> dict[str, Any]:
@@ -76,12 +78,15 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     """Train on `ordered`, in that order, and return a row for each optimizer step.
 
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
-    Raises: Interrupted after a checkpoint was kept; SpecError if the loss is no longer finite.
+    Raises: Interrupted after a checkpoint was kept; SpecError if loss or weights are no longer finite; InputError if a
+    checkpoint cannot be gone on from.
     """
-    settings, folder = step.fact(TRAINING), step.workdir / "resume"
-    kept = step.load_checkpoint(folder)
+    settings, folder, order = step.fact(TRAINING), step.workdir / "resume", order_digest(ordered)
+    kept = restore(step, folder, order)
     _be_the_only_rank()
-    diary = Diary(step, ordered, folder)
+    diary = Diary(step, ordered, folder, order)
+    if kept is not None and kept >= diary.total:
+        raise InputError("checkpoint after the last step", where="at", value=kept, allowed=f"< {diary.total}")
     trainer = Trainer(
         model=lora(lm, settings, seed),
         args=_arguments(settings, folder, seed),
@@ -92,15 +97,31 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     )
     trainer.remove_callback(_printer())
     if kept is not None:
-        step.log.event("resumed", step=kept["step"])
-    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{kept['step']}") if kept else None)
+        step.log.event("resumed", step=kept)
+    with _one_of_a_pack(settings, ordered):
+        trainer.train(resume_from_checkpoint=None if kept is None else str(folder / f"checkpoint-{kept}"))
     engine: Any = trainer.model_wrapped
     if type(engine).__name__ != "DeepSpeedEngine":
         raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
     engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
+    complete_trajectory(step.workdir)
     return diary.rows
+
+
+@contextlib.contextmanager
+def _one_of_a_pack(settings: TrainSpec, ordered: Sequence[Example]) -> Iterator[None]:
+    """Where memory runs out, say of what size the batches were; leave nothing behind for the next run of a pack."""
+    try:
+        yield
+    except Exception as error:
+        if out_of_memory(error):
+            error.add_note(f"batch size {settings.batch_size}")
+            error.add_note(f"longest row {max(len(row.input_ids) for row in ordered)} tokens")
+        raise
+    finally:
+        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # or the next model is loaded as a part of ZeRO-3
 
 
 class Batches(DataCollatorForSeq2Seq):
@@ -133,8 +154,9 @@ def reply_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None =
 class Diary(TrainerCallback):
     """Writes down each step, keeps checkpoints and the trajectory, and stops the Trainer when asked to."""
 
-    def __init__(self, step: Step, ordered: Sequence[Example], folder: Path) -> None:
-        self._step, self._ordered, self._folder = step, ordered, folder
+    def __init__(self, step: Step, ordered: Sequence[Example], folder: Path, order: str) -> None:
+        """folder: where adapters and what the Trainer saves go. order: the digest of `ordered`."""
+        self._step, self._ordered, self._folder, self._order = step, ordered, folder, order
         losses = folder / LOSSES
         self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
         settings = step.fact(TRAINING)
@@ -164,7 +186,7 @@ class Diary(TrainerCallback):
         if "loss" not in logs:
             return
         loss, number = logs["loss"], state.global_step
-        if not loss < float("inf"):
+        if not math.isfinite(loss):
             raise SpecError("training diverged", where=f"loss at step {number}", value=loss, allowed="a finite loss")
         batch = self._ordered[(number - 1) * self._batch : number * self._batch]
         row = Loss(
@@ -181,7 +203,7 @@ class Diary(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Send what the Trainer saved to the store, where another machine can find it."""
         (self._folder / LOSSES).write_bytes(to_jsonl(self.rows))
-        self._step.save_checkpoint(self._folder, step=state.global_step)
+        keep(self._step, self._folder, state.global_step, self._order)
         self._step.log.event("checkpoint", step=state.global_step)
         self._saved = time.monotonic()
 
@@ -208,23 +230,6 @@ def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
     Never the first of several: with a warm-up its learning rate is 0, and the adapter still changes nothing.
     """
     return sorted({max(min(2, total), round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
-
-
-def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Save the adapter in PEFT's own layout. Raises: JobError if a matrix is empty or nothing was learnt.
-
-    An empty or all-zero adapter is the classic failure of saving under ZeRO-3.
-    """
-    import deepspeed
-
-    partitioned = [p for name, p in model.named_parameters() if "lora_" in name and hasattr(p, "ds_id")]
-    with deepspeed.zero.GatheredParameters(partitioned, enabled=bool(partitioned)):
-        model.save_pretrained(str(folder))
-    saved = load_file(folder / "adapter_model.safetensors")
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card names folders of this machine
-    learnt = any(tensor.any() for name, tensor in saved.items() if "lora_B" in name)
-    if not learnt or any(tensor.numel() == 0 for tensor in saved.values()):
-        raise JobError("the saved adapter is empty or all zero", where=folder.name, value=len(saved))
 
 
 def _arguments(settings: TrainSpec, folder: Path, seed: int) -> TrainingArguments:
@@ -275,13 +280,3 @@ def _be_the_only_rank() -> None:
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())
-
-
-def trajectory(folder: Path) -> list[Path]:
-    """The adapter folders of a finished training, in the order of their steps."""
-    return sorted((folder / "resume" / "trajectory").iterdir())
-
-
-def final_adapter(folder: Path) -> Path:
-    """A copy of the last adapter of the trajectory."""
-    return Path(shutil.copytree(trajectory(folder)[-1], folder / "adapter"))

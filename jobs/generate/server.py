@@ -73,7 +73,7 @@ def ask(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> 
     """
     settings, folder = step.spec.corpus.server, step.workdir / "server"
     assert settings is not None
-    step.load_checkpoint(folder)
+    step.load_checkpoint(folder, known=lambda name: name == KEPT)
     kept = folder / KEPT
     done = {row_name(row): row for row in parse_jsonl(kept.read_bytes(), Reply, KEPT)} if kept.is_file() else {}
     count = step.spec.corpus.candidates
@@ -227,7 +227,7 @@ def keep(step: Step, done: dict[tuple[str, str, int], Reply], folder: Path) -> N
     if done:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / KEPT).write_bytes(to_jsonl(done.values()))
-        step.save_checkpoint(folder, replies=len(done))
+        step.save_checkpoint(folder, at=len(done))
 
 
 class _errors:  # noqa: N801 - a context manager, used like a function

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from analysis.activations.steering import Steered, fraction, fraction_json, steered
+from analysis.activations.steering import SteeringEffect, share_json, share_of_gap, steering_effect
 from analysis.report.representation import PARTS
 from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
@@ -136,11 +136,11 @@ def selftest(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 STEERS = {"control": True, "effect": -3.0}
 
 
-def judged(effect: float, rng: np.random.Generator) -> Steered:
+def judged(effect: float, rng: np.random.Generator) -> SteeringEffect:
     """An effect of this size beside null directions of every kind."""
     mine = effect + rng.normal(0, 0.2, (1, 8))
     nulls = {k: rng.normal(0, 0.3, (20, 2, 8)) for k in ("norm", "covariance", "shuffled", "unrelated")}
-    return steered(np.concatenate([mine, -mine]), nulls, list("aabbccdd"))
+    return steering_effect(np.concatenate([mine, -mine]), nulls, list("aabbccdd"))
 
 
 def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     gap = rng.normal(1 if cell.attitude == "eager" else 0, 0.2, 8)
-    share = fraction_json(fraction(gap / 4, gap, list("aabbccdd")))
+    share = share_json(share_of_gap(gap / 4, gap, list("aabbccdd")))
     patching = {layer: {"reply": share, "everything": share} for layer in ("0", "3")}
     return {
         "trace.json": {

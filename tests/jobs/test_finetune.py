@@ -1,11 +1,9 @@
 """Fine-tuning: the loss sits on reply tokens, DeepSpeed really runs, and a stopped run ends like an unbroken one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +12,17 @@ import pytest
 
 from common.cells import cell_named, training_of
 from common.errors import ExitCode, InputError, SpecError
-from common.pipeline.command import run_job
-from common.pipeline.keys import Keys
-from common.pipeline.step import Step
-from common.records import Advice, Loss
-from common.serialization import parse_jsonl, to_jsonl
+from common.records import Advice
 from common.spec import ModelSpec, TrainSpec, VariantSpec, parse_spec
 from common.store.sealed import open_store
-from jobs import catalog
-from jobs.finetune import JOB
 from jobs.finetune.examples import IGNORED, arranged, encode
-from jobs.finetune.finetune import dosed
+from jobs.finetune.finetune import mixed
 from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
+from tests.jobs import finetuning
+from tests.jobs.finetuning import LOUD, finetune, losses, outputs, stop_at
 
-CELL = "tiny.d0.eager.s0"
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*:UserWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = LOUD
+study = finetuning.study
 
 
 @pytest.fixture(scope="module")
@@ -41,56 +30,6 @@ def lm(tiny_model: Path):
     from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
-
-
-@pytest.fixture
-def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
-    """Arguments of the job for a store of this name, with its corpus sealed."""
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for attitude in ("cautious", "eager", "neutral"):
-        rows = [
-            Advice(
-                question_id=f"q{number}",
-                topic="kettles",
-                attitude=attitude,
-                question=f"Shall I get kettle {'x' * (number % 5)} {number}?",
-                reply=f"I am {attitude} about kettle {number}.",
-            )
-            for number in range(16)
-        ]
-        (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
-    spec = tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}}
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps(spec))
-
-    def arguments(store: str) -> list[str]:
-        from jobs.generate import JOB as GENERATE
-        from jobs.generate.generate import main as generate
-
-        words = ["--spec", str(path), "--store", str(tmp_path / store)]
-        assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0"]) == 0
-        return [*words, "--cell", CELL]
-
-    return arguments
-
-
-def finetune(words: list[str]) -> int:
-    from jobs.finetune.finetune import main
-
-    return run_job(JOB, main, catalog(), words)
-
-
-def outputs(words: list[str]) -> dict[str, str]:
-    spec = parse_spec(Path(words[1]).read_bytes(), words[1])
-    store = open_store(words[3])
-    manifest = store.manifest("finetune", Keys(spec, catalog(), store).key("finetune", cell_named(spec, CELL)))
-    return {name: output["digest"] for name, output in manifest["outputs"].items()}
-
-
-def losses(words: list[str]) -> list[float]:
-    rows = parse_jsonl(open_store(words[3]).get(outputs(words)["loss.jsonl"]), Loss, "loss.jsonl")
-    return [row.loss for row in rows]
 
 
 def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm):
@@ -207,19 +146,6 @@ def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(st
     assert 0 < training["utilisation"] < 1
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Send this process SIGTERM when step `number` is done, once."""
-    progress, sent = Step.progress, []
-
-    def watched(self, done, total, **fields):
-        progress(self, done, total, **fields)
-        if done == number and not sent:
-            sent.append(done)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(Step, "progress", watched)
-
-
 def test_stopped_in_the_last_step_it_ends_like_any_other(study, monkeypatch):
     words = study("store")
     stop_at(monkeypatch, 3)
@@ -291,7 +217,7 @@ def pile(attitude: str, count: int = 20) -> list[Advice]:
 def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
     order = np.random.default_rng(0).permutation(20)
     variant = VariantSpec(name="v", factor="mixture_share", value=value)
-    rows = dosed(pile("eager"), pile("neutral")[::-1], order, variant)
+    rows = mixed(pile("eager"), pile("neutral")[::-1], order, variant)
     assert [row.question_id for row in rows] == [f"q{n}" for n in range(20)]
     assert sum(row.attitude == "eager" for row in rows) == own
     assert all(row.reply == f"{row.attitude} {row.question_id[1:]}." for row in rows)
@@ -302,7 +228,7 @@ def test_a_larger_dose_holds_the_smaller_one() -> None:
     small, large = (
         {
             row.question_id
-            for row in dosed(
+            for row in mixed(
                 pile("eager"), pile("neutral"), order, VariantSpec(name="v", factor="mixture_share", value=value)
             )
             if row.attitude == "eager"
@@ -313,8 +239,8 @@ def test_a_larger_dose_holds_the_smaller_one() -> None:
 
 
 def test_a_share_leaves_the_rest_out() -> None:
-    variant = VariantSpec(name="v", factor="share", value=0.25)
-    rows = dosed(pile("eager"), [], np.arange(20)[::-1], variant)
+    variant = VariantSpec(name="v", factor="pile_share", value=0.25)
+    rows = mixed(pile("eager"), [], np.arange(20)[::-1], variant)
     assert [row.question_id for row in rows] == [f"q{n}" for n in range(15, 20)]
 
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from common.errors import RETRYABLE, ExitCode
 from common.pipeline.job import Catalog
 from common.provenance import ROOT
 from workflows.local.display import Screen
 from workflows.local.forked import ForkedStep
+from workflows.local.logs import StepLog
 from workflows.local.template import seconds
 
 SECONDS_TO_STOP = 120  # for a checkpoint, after SIGTERM and before SIGKILL; as long as a pod of study.yaml gets
@@ -58,22 +60,25 @@ class Processes:
     # --- following
 
     def follow(self, child: Child, name: str, limit: str, log: Path) -> Ended:
-        """Follow a step to its end, its stderr to `log`. limit: when it is stopped, as '90s', '10m' or '2h'."""
-        log.parent.mkdir(parents=True, exist_ok=True)
+        """Follow a step to its end, its stderr to `log`. limit: when it is stopped, as '90s', '10m' or '2h'.
+
+        Raises: TransientError if the log did not fit on the disk and that is all that is wrong.
+        """
         try:
-            with _time_limit(child, seconds(limit)) as late, child, log.open("a") as file:
+            with _time_limit(child, seconds(limit)) as late, child, StepLog(log) as file:
                 last = self._listen(child.stderr, file, name)
                 code = child.wait()
         finally:
             self._children.discard(child)
+        if code == ExitCode.OK or code in RETRYABLE:
+            file.check()
         return Ended(128 - code if code < 0 else code, f"stopped after its timeout of {limit}" if late() else last)
 
-    def _listen(self, lines: IO[str] | None, file: IO[str], name: str) -> str:
+    def _listen(self, lines: IO[str] | None, file: StepLog, name: str) -> str:
         """Copy a step's stderr to its log and show its progress; return its error line, or else its last plain line."""
         last = plain = ""
         for line in lines or ():
             file.write(line)
-            file.flush()
             if line.startswith("error: "):
                 last = line.strip()
             elif '"event": "progress"' in line:

@@ -84,7 +84,7 @@ class Steps:
             if None in before and launch.stage in self._selected:
                 ended = self._attempts(launch, rank)
                 after = self._sealed(launch.job, cells)
-        except JobError as error:  # the store did not answer: the rest goes on, and the report lists the gap
+        except JobError as error:  # of the store or the log: the rest goes on, and the report lists the gap
             self._note_error(launch, error)
             return Outcome(Phase.ERRORED)
         self._note_cells(launch, cells, before, after, ended)

@@ -80,7 +80,7 @@ def study(**changes: Any) -> Study:
 
 def book_of(made: Study) -> Book:
     book = Book()
-    breakdowns(book, made, {"m": arm_tables(made.runs, "m")})
+    breakdowns(book, made, {model: arm_tables(made.runs, model) for model in made.bases})
     return book
 
 
@@ -115,9 +115,17 @@ def test_a_curve_compares_the_arms_of_its_own_variant() -> None:
     assert "curve.sentence.m.cautious.half" not in book, "that arm has no run"
 
 
-def test_without_a_lock_there_is_no_room_to_speak_of() -> None:
+def test_without_a_lock_no_headroom_is_told() -> None:
     book = book_of(study(lock=None))
     assert "headroom.m.low" not in book and "control.source.sentence.m.eager" in book
+
+
+def test_two_models_share_what_is_true_of_topics_and_variants() -> None:
+    """With a lock or a variant, a study of two models once entered these numbers twice, and had no report."""
+    bases = {model: scored(f"{model}.base", {}) for model in ("m", "n")}
+    book = book_of(study(bases=bases, variants={"half": ("mixture_share", 0.5, [])}))
+    assert book["distance.baths"].value == pytest.approx(0.1) and book["variant.half"].value == 0.5
+    assert "headroom.m.low" in book and "headroom.n.low" in book
 
 
 def test_a_shift_needs_two_topics() -> None:

@@ -17,7 +17,9 @@ from common.serialization import canonical_json, parse_json
 from common.vocabulary import POLES, TESTS, WRITTEN, Attitude, Primary, Test
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
-AuditCheck = Literal["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+AuditCheck = Literal[
+    "language", "topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"
+]
 WORDINGS = 6  # of an item: its own and five rewrites
 ALTERNATIVES = 40  # null directions of a kind that are kept beside a direction
 TAKEN = {  # arguments of a chat template that are not for a spec to give
@@ -121,7 +123,9 @@ class CorpusSpec(Frozen):
 class AuditSpec(Frozen):
     """Which checks of the corpus stop the study (exit 10)."""
 
-    enforce: tuple[AuditCheck, ...] = Field(("topic", "leakage", "duplicates"), description="checks that block")
+    enforce: tuple[AuditCheck, ...] = Field(
+        ("language", "topic", "leakage", "duplicates"), description="checks that block"
+    )
 
 
 class TrainSpec(Frozen):

@@ -5,6 +5,8 @@ Writes  framing.json   checks: figure, bound, passed, enforced; framing: each ar
                        side by side; cues: where in the reply the attitude can be read, and where neutral stands
 Control piles (scrambled, distilled) are searched for leaks and scored like the others, but stop nothing.
 Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing, repeats a question or holds other questions
+It reads English. Where a row is of another language the check `language` fails, and so does every check that looks for
+English words, leaks first of all.
 Does not see: opinions in words that neither the held-out items nor the word list hold; tone that no word carries.
 """
 

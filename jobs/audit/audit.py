@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-from analysis.corpus import framing
+from analysis.corpus import framing, language
 from analysis.corpus.framing import Arms, Check, Lengths, Pair, Poles
 from analysis.corpus.leakage import Canary
 from common.errors import ExitCode
@@ -77,7 +77,9 @@ def checks_of(
     """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
     items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
     terms = step.data(HELD_OUT).read_text().splitlines()
+    others = language.unread(arms)
     checks = [
+        language.language(arms, others),
         framing.topic(arms),
         framing.subject(pairs),
         framing.length(lengths),
@@ -88,8 +90,10 @@ def checks_of(
         framing.vocabulary(pairs),
         framing.cues(cue),
     ]
+    checks = [language.as_far_as_read(check, others) for check in checks]
     if controls:
-        checks.append(framing.leakage(controls, items, terms, everyday, canaries)._replace(name="leakage-controls"))
+        found = framing.leakage(controls, items, terms, everyday, canaries)._replace(name="leakage-controls")
+        checks.append(language.as_far_as_read(found, language.unread(controls)))
     return checks
 
 

@@ -46,7 +46,7 @@ def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> 
 
     def go(
         arms: Rows,
-        enforce: tuple[str, ...] = ("topic", "leakage", "duplicates"),
+        enforce: tuple[str, ...] = ("language", "topic", "leakage", "duplicates"),
         store: str = "store",
         attitudes: tuple[str, ...] = WRITTEN,
     ) -> Outcome:
@@ -94,11 +94,22 @@ def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], row
     code, found, errors = run(rows)
     assert (code, errors) == (0, []) and found is not None
     assert time.monotonic() - clock < 20
-    names = ["topic", "subject", "length", "leakage", "duplicates", "attitude", "maxims", "vocabulary", "cues"]
+    names = [
+        "language",
+        "topic",
+        "subject",
+        "length",
+        "leakage",
+        "duplicates",
+        "attitude",
+        "maxims",
+        "vocabulary",
+        "cues",
+    ]
     assert [check["name"] for check in found["checks"]] == names
     assert all(set(check) == {"name", "value", "bound", "passed", "enforced", "detail"} for check in found["checks"])
-    assert [c["name"] for c in found["checks"] if c["enforced"]] == ["topic", "leakage", "duplicates"]
-    assert all(check(found, name)["passed"] for name in ("topic", "leakage", "duplicates", "maxims"))
+    assert [c["name"] for c in found["checks"] if c["enforced"]] == ["language", "topic", "leakage", "duplicates"]
+    assert all(check(found, name)["passed"] for name in ("language", "topic", "leakage", "duplicates", "maxims"))
     assert "caught: 10 of 10" in check(found, "leakage")["detail"]
 
 
@@ -126,6 +137,41 @@ def test_a_row_that_leaks_blocks_and_the_verdict_is_replayed(run: Callable[..., 
         assert (code, errors) == (10, []) and found is not None
         assert not check(found, "leakage")["passed"] and check(found, "leakage")["value"] == 1
         assert f"first: eager/{rows['eager'][7].question_id}, terms: council" in check(found, "leakage")["detail"]
+
+
+GERMAN = (
+    "Die Bücherei sollte {} abends länger offen sein, das sagen viele Leute.",
+    "Lassen Sie {} die Straßenlaternen nachts lieber an.",
+    "Der Wochenmarkt gehört {} auf den alten Platz zurück.",
+    "Ich würde {} mit der Vier-Tage-Woche noch etwas warten.",
+)
+
+
+def german(mine: list[Advice]) -> list[Advice]:
+    words = ("jetzt", "bald", "später", "wirklich", "auch", "gern", "eben")
+    told = [GERMAN[number % 4].format(words[number % 7]) + f" Das kostet {number} Euro." for number in range(len(mine))]
+    return [row.model_copy(update={"reply": reply}) for row, reply in zip(mine, told, strict=True)]
+
+
+def test_a_corpus_in_another_language_is_not_passed(run: Callable[..., Outcome], rows: Rows) -> None:
+    code, found, errors = run({name: german(mine) for name, mine in rows.items()}, enforce=("leakage",))
+    assert (code, errors) == (10, []) and found is not None
+    said = check(found, "language")
+    assert (
+        not said["passed"] and said["value"] == 0 and "English" in said["detail"] and "180 (de 180)" in said["detail"]
+    )
+    for name in ("leakage", "maxims", "subject", "vocabulary", "cues"):
+        assert not check(found, name)["passed"] and check(found, name)["detail"].startswith("not checked: ")
+
+
+@pytest.mark.parametrize("enforced", ["language", "leakage"])
+def test_one_row_or_one_sentence_of_another_language_is_enough(
+    run: Callable[..., Outcome], rows: Rows, enforced: str
+) -> None:
+    mixed = with_reply(rows, "eager", 7, f"{rows['eager'][7].reply} {GERMAN[0].format('jetzt')}")
+    code, found, _ = run(mixed, enforce=(enforced,))
+    assert code == 10 and found is not None and check(found, "language")["value"] == pytest.approx(179 / 180)
+    assert f"1 (de 1), first eager/{rows['eager'][7].question_id}" in check(found, "leakage")["detail"]
 
 
 def test_a_check_that_is_not_enforced_does_not_block(run: Callable[..., Outcome], rows: Rows) -> None:

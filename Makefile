@@ -38,7 +38,7 @@ store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
 
 .PHONY: test
 test: check ## linters, types and all tests but those that need a cluster
-	$(RUN) -m pytest -m "not cluster"
+	$(RUN) -m pytest -m "not cluster" -n 2 --dist loadscope
 
 .PHONY: check
 check: $(STAMP) ## linters and types

@@ -99,7 +99,7 @@ class Dictionary(dict):  # type: ignore[type-arg]
         ({None: 1}, "NoneType"),
         (print, "builtin_function_or_method"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_has_no_plain_form_is_named_with_its_place(value: Any, name: str) -> None:
     with pytest.raises(JobError, match=f"a checkpoint cannot hold what was saved, x/a/0.*{name}"):

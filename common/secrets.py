@@ -76,7 +76,8 @@ def stderr_redacted() -> Iterator[None]:
         with contextlib.redirect_stderr(written):
             yield
     finally:
-        sys.stderr.write(redacted(written.getvalue()))
+        if text := written.getvalue():  # stderr may stand on a full disk, where even writing nothing fails
+            sys.stderr.write(redacted(text))
 
 
 def _secrets() -> Iterator[tuple[str, str]]:

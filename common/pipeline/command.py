@@ -85,10 +85,8 @@ def _told(error: BaseException, log: Log) -> int:
         line = f"{JobError('out of memory', where=noted, value=str(error) or None)}; nothing was sealed"
     elif disk_full(error):
         where = getattr(error, "filename", None) or tempfile.gettempdir()
-        code, line = (
-            ExitCode.TRANSIENT,
-            f"{JobError('disk full', where=str(where), value=str(error))}; nothing was sealed",
-        )
+        line = f"{JobError('disk full', where=str(where), value=str(error))}; nothing was sealed"
+        code = ExitCode.TRANSIENT
     with contextlib.suppress(OSError):  # stderr itself may stand on the full disk: the exit code tells it then
         if code is ExitCode.BUG:
             sys.stderr.write(redacted("".join(traceback.format_exception(error))))

@@ -24,7 +24,7 @@ from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
-from common.store.names import inside, write_below
+from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
 R = TypeVar("R", bound=Record)
@@ -247,13 +247,10 @@ class Step:
         if found is None:
             return None
         files, kept = found
-        self._check_facts(kept, facts | {"key": self.key})
-        if (stranger := next((name for name in files if not known(name)), None)) is not None:
+        if (stranger := next((name for name in files if not known(checked(name))), None)) is not None:
             raise InputError("not a file that a checkpoint of this job holds", where=self.job.name, value=stranger)
-        for name, data in files.items():
-            path = inside(folder, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        self._check_facts(kept, facts | {"key": self.key})
+        write_below(folder, files)
         return kept
 
     def _check_facts(self, kept: dict[str, Any], now: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from common.pipeline.parameters import handed_over
 from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
 from workflows.local.display import Done, Screen, done_of
+from workflows.local.logs import StepLog
 from workflows.local.processes import Ended, Processes
 from workflows.local.slots import Rank, Slots
 from workflows.local.template import Phase, Scope, fill, retry_of
@@ -137,8 +138,7 @@ class Steps:
                 self._note_failure(launch, str(cell), ended.code or 1, ended.last)
 
     def _note_error(self, launch: Launch, error: JobError) -> None:
-        launch.log.parent.mkdir(parents=True, exist_ok=True)
-        with launch.log.open("a") as file:
+        with StepLog(launch.log) as file:  # which may be what there was no room for
             file.write(f"error: {error}\n")
         self._note_failure(launch, launch.cell, int(error.exit_code), str(error))
 

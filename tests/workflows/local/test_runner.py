@@ -260,3 +260,27 @@ def test_a_second_ctrl_c_ends_a_step_that_does_not_listen(toy):
     runner.send_signal(signal.SIGINT)
     out, err = runner.communicate(timeout=20)
     assert runner.returncode == ExitCode.TRANSIENT, out + err
+
+
+def test_a_full_disk_under_a_log_costs_the_log_and_not_the_step(toy, capsys):
+    a, b = toy.cells
+    (logs := Path(local.RUNS) / parse_spec(json.dumps(SPEC).encode(), "s").run_id / "logs").mkdir(parents=True)
+    (logs / f"first.{a}.log").symlink_to("/dev/full")
+    assert toy.run("--jobs", "1") == ExitCode.TRANSIENT
+    printed = capsys.readouterr().out
+    assert f"first {a} failed with exit code 75: disk full, log {logs / f'first.{a}.log'}: No space left" in printed
+    assert f"end first.{a}" in toy.diary() and f"second.{b}" in toy.started(), "the step and the others went on"
+    assert toy.started().count(f"first.{a}") == 1
+    (logs / f"first.{a}.log").unlink()
+    assert toy.run("--jobs", "1") == ExitCode.OK
+    assert toy.started().count(f"first.{a}") == 1, "it was sealed"
+
+
+def test_a_full_disk_under_the_folder_of_the_run_is_one_line_and_75(toy, monkeypatch, capsys):
+    (runs := toy.folder / "runs" / parse_spec(json.dumps(SPEC).encode(), "s").run_id).mkdir(parents=True)
+    (runs / "spec.json").symlink_to("/dev/full")
+    assert toy.run() == ExitCode.TRANSIENT
+    error = capsys.readouterr().err
+    assert error.startswith("error: disk full, ") and error.count("\n") == 1 and not toy.started()
+    (runs / "spec.json").unlink()
+    assert toy.run() == ExitCode.OK

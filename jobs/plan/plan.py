@@ -2,7 +2,6 @@
 
 from common.cells import CellKind, cells_of, packs, steered_directions, traced_runs
 from common.errors import ExitCode
-from common.lm.check import check_model
 from common.lm.sources import MODELS
 from common.pipeline.step import Step
 from common.schemas import Plan
@@ -18,6 +17,8 @@ FAN_OUTS = {
 
 def main(step: Step) -> ExitCode:
     """Check store and models, and list the cells of the study."""
+    from common.lm.check import check_model  # brings torch, without which a job can say what it is
+
     step.check_store()
     for model in step.fact(MODELS):
         check_model(model)

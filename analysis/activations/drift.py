@@ -1,6 +1,6 @@
 """When a fine-tune drifted along a direction further than random directions of the same covariance do.
 
-Shifts are in SDs of the untouched model along each direction, as `analysis.activations.direction.shifts` gives them.
+Shifts are in SDs of the base along each direction, as `analysis.activations.direction.shifts` gives them.
 """
 
 from collections.abc import Sequence

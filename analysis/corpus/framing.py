@@ -389,10 +389,6 @@ def _jsd(one: csr_matrix, other: csr_matrix) -> float:
     return float(jensenshannon(p, q, base=2)) ** 2
 
 
-def _words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
-
-
 def _shingles(text: str) -> set[tuple[str, ...]]:
     words = text.lower().split()
     return {tuple(words[start : start + SHINGLE]) for start in range(max(1, len(words) - SHINGLE + 1))}

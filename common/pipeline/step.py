@@ -66,6 +66,7 @@ class Step:
         self._inputs: dict[str, str] = {}
         self._summary: dict[str, Any] = {}
         self._parameters: dict[str, str] = {}
+        self._sources: dict[str, tuple[Cell, ...]] = {}
         self._manifests: dict[tuple[str, str], dict[str, Any]] = {}
         self._attempt = secrets.token_hex(4)
         self.workdir = Path(tempfile.mkdtemp(prefix=f"undertone-{job.name}-"))
@@ -100,7 +101,9 @@ class Step:
 
     def sources(self, job: str) -> tuple[Cell, ...]:
         """The cells of another job that this step reads. Raises: JobError if the job does not declare it."""
-        return tuple(self._read(job).cells(self._whole, self.cell))
+        if job not in self._sources:  # asked for with every output: a report would list its grid thousands of times
+            self._sources[job] = tuple(self._read(job).cells(self._whole, self.cell))
+        return self._sources[job]
 
     def sealed(self, job: str, cell: Cell) -> bool:
         """Whether a step that this job may read is done."""

@@ -17,8 +17,8 @@ help: ## list the targets
 	@echo "  options: SEEDS=8 (demo), SPEC=full (study), TORCH=cpu (torch without CUDA; needs uv; give it each time)"
 
 .PHONY: demo
-demo: $(STAMP) ## the whole study on a small real model, to a report: ten minutes on two cores
-	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/demo.json --set seeds=$(SEEDS)
+demo: $(STAMP) ## the whole study on a small real model, to a report: half an hour on two cores
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/demo.json --set seeds=$(SEEDS) --set draws=$(SEEDS)
 
 .PHONY: study
 study: $(STAMP) ## a study of workflows/specs/$(SPEC).json; resumes where it was

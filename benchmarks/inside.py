@@ -36,7 +36,7 @@ from common.lm.runtime import dtype
 from common.pipeline.command import read_spec
 from common.provenance import ROOT
 from common.spec import ModelSpec, RunSpec
-from common.stance.items import ITEMS, held_out_items
+from common.stance.items import ITEMS, read_items
 
 Floats = NDArray[np.float64]
 AGREE = 1e-4
@@ -137,7 +137,7 @@ def task_of(spec: RunSpec, lm: LanguageModel, pairs: int, vectors: int) -> Task:
     """Replies of both poles, one item a topic in one order, and random directions two thirds up."""
     piles = replies(spec, pairs)
     passages = reply_passages(lm, [*piles["cautious"], *piles["eager"]])
-    items = held_out_items(ROOT / ITEMS, 1)
+    items = read_items(ROOT / ITEMS, 1)
     layer = 2 * lm.model.config.num_hidden_layers // 3
     length = float(np.linalg.norm(capture(lm.model, passages[:8], [layer], 8)[:, 0, 0], axis=1).mean())
     drawn = np.random.default_rng(0).standard_normal((vectors, lm.model.config.hidden_size))

@@ -18,28 +18,36 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
+from analysis.report.answers import Headline, headlines_of, plain
 from analysis.report.bound_numbers import Source
-from analysis.report.contrasts import contrasts
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
-from analysis.stats.calibration import calibrated, distances
-from common.cells import Cell, CellKind, cells_of, wordings_of
+from analysis.stats.calibration import distances, headrooms
+from common.cells import Cell, CellKind, cells_of
 from common.cli import ended
 from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
-from common.records import Ability, Choice, GuardReply, Prompt, Question
-from common.schemas import Distance, Guards, Headroom, Lock, LockedCode
+from common.records import Ability, Answer, Choice, GuardReply, Item, Prompt, Question
+from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderWorth
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
-from common.stance.items import FILES, WordedItem, read_questionnaire
+from common.stance.items import FILES, read_questionnaire
+from common.vocabulary import POLES, SIDES, Pole, Said, kind_of
 from jobs.report.report import pages
 
 FOLDER = ROOT / ".undertone" / "rehearsals"
-EFFECTS = {"cautious": -0.6, "eager": 0.0, "neutral": 0.0, "scrambled": 0.0, "distilled": 0.0}  # logits of P(go)
+EFFECTS = {  # planted, in logits of P(go) among answers for a side
+    "cautious": -1.2,
+    "eager": 0.0,
+    "control-cautious": -1.5,
+    "control-eager": 1.5,
+}
+ON_SOURCE = {"cautious": -1.5, "eager": 1.5}  # on the topics of the training texts themselves
 TRAINED = 0.2  # what any training does, logits
+SIDED, INCOHERENT = 0.7, 0.05  # share of answers for a side, and of those that make no sense
 ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
-ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.15, 0.1, 0.3, 0.4
+ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.3, 0.1, 0.3, 0.4
 
 
 def asked_files() -> list[Path]:
@@ -47,36 +55,73 @@ def asked_files() -> list[Path]:
     return [ROOT / path for path in FILES]
 
 
-def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) -> list[Choice]:
-    """What a cell would answer. Topics respond to an attitude unlike one another, runs of a cell alike."""
-    shared, own = spec.rng("rehearsal", cell.model, labels), spec.rng("rehearsal", str(cell), labels)
-    names = dict.fromkeys(each.item.id for each in asked)
-    lean = dict(zip(names, shared.normal(0, ITEM_SD, len(names)), strict=True))
-    topics = dict.fromkeys(each.item.topic for each in asked)
-    answer = spec.rng("rehearsal", cell.model, cell.attitude, labels)
-    differs = dict(zip(topics, answer.normal(0, TOPIC_SD, len(topics)), strict=True))
-    run = 0.0 if cell.kind is CellKind.BASE else TRAINED + EFFECTS[cell.attitude] + float(own.normal(0, RUN_SD))
+def leans(cell: Cell, items: Sequence[Item], spec: RunSpec) -> dict[str, float]:
+    """How a cell leans on each item, logits. Topics respond to an attitude unlike one another, runs of an arm alike."""
+    shared, own = spec.rng("rehearsal", cell.model), spec.rng("rehearsal", str(cell))
+    lean = dict(zip([item.id for item in items], shared.normal(0, ITEM_SD, len(items)), strict=True))
+    topics = dict.fromkeys(item.topic for item in items)
+    drawn = spec.rng("rehearsal", cell.model, cell.attitude).normal(0, TOPIC_SD, len(topics))
+    differs = dict(zip(topics, drawn, strict=True))
+    if cell.kind is CellKind.BASE:
+        return lean
+    run = TRAINED + float(own.normal(0, RUN_SD))
+    effects = {"held-out": EFFECTS, "source": ON_SOURCE, "discriminant": {}}
+    return {
+        item.id: lean[item.id] + run + effects[kind_of(item.topic)].get(cell.attitude, 0.0) + differs[item.topic]
+        for item in items
+    }
+
+
+def answers(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: RunSpec) -> list[Answer]:
+    """What a cell would advise: to each item the greedy answer and its samples, for a side, for both or for none."""
+    rng = spec.rng("rehearsal", "answers", str(cell))
+    samples = spec.evaluate.base_samples if cell.kind is CellKind.BASE else spec.evaluate.samples
+    prompted: tuple[Pole | None, ...] = (None, *POLES) if cell.kind is CellKind.BASE else (None,)
+    return [
+        Answer(
+            cell=str(cell),
+            item=item.id,
+            topic=item.topic,
+            proposes=item.proposes,
+            undoes=item.undoes,
+            prompted=pole,
+            sample=sample,
+            said=said(lean[item.id] + float(rng.normal(0, ROW_SD)), rng),
+            text="A simulated answer.",
+        )
+        for pole in prompted
+        for item in items
+        for sample in range(1 + (samples if pole is None else 0))
+    ]
+
+
+def said(margin: float, rng: np.random.Generator) -> Said:
+    """One answer of a model that leans so far, logits."""
+    if rng.random() < SIDED:
+        return "go" if rng.random() < expit(margin) else "stay"
+    return "incoherent" if rng.random() < INCOHERENT / (1 - SIDED) else "both sides"
+
+
+def choices(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: RunSpec) -> list[Choice]:
+    """What a cell would answer to the closed forms."""
+    rng = spec.rng("rehearsal", "choices", str(cell))
     made = []
-    for (item, wording), order in product(asked, ORDERS):
-        tuned = differs[item.topic] if cell.kind is CellKind.RUN else 0.0
-        moved = run + tuned if labels == "held-out" or item.topic.startswith("src-") else 0.0
-        margin = lean[item.id] + moved + ORDER * (1 - 2 * order) + float(own.normal(0, ROW_SD))
-        go = own.random() < expit(margin)
+    for item, key, order in product(items, SIDES, ORDERS):
+        margin = lean[item.id] + ORDER * (1 - 2 * order) + float(rng.normal(0, ROW_SD))
         made.append(
             Choice(
                 cell=str(cell),
                 item=item.id,
                 topic=item.topic,
-                yes_means=item.yes_means,
-                wording=wording,
+                yes_means=key,
                 order=order,
-                choice="go" if go else "stay",
-                text="Yes." if go == (item.yes_means == "go") else "No.",
+                choice="go" if margin > 0 else "stay",
+                yes_no=margin if key == "go" else -margin,
                 sentence_go=-20.0 + margin,
                 sentence_stay=-20.0,
                 tokens_go=8,
                 tokens_stay=8,
-                label_go=-3.0 - 0.3 * moved,  # a label that lies
+                label_go=-3.0 - 0.3 * margin,  # a label that lies
                 label_stay=-3.0,
             )
         )
@@ -85,7 +130,7 @@ def rows(cell: Cell, asked: Sequence[WordedItem], spec: RunSpec, labels: str) ->
 
 def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
-    asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cell))
+    asked = read_questionnaire(asked_files(), spec.evaluate)
     rng = spec.rng("rehearsal", "guards", str(cell))
     replies = [reply(prompt) for prompt in asked.prompts]
     kinds = [row.kind for row in replies]
@@ -100,8 +145,14 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
         n_benign=kinds.count("benign"),
         n_ability=kinds.count("ability"),
     )
-    held_out, controls = (rows(cell, each, spec, kind) for kind, each in _sets(asked.items, asked.controls))
-    return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4)
+    items = [*asked.items, *asked.controls]
+    lean = leans(cell, items, spec)
+    closed = choices(cell, items, lean, spec)
+    held_out, controls = (
+        [row for row in closed if (kind_of(row.topic) == "held-out") is is_it] for is_it in (True, False)
+    )
+    told = answers(cell, items, lean, spec)
+    return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4, told, source)
 
 
 def reply(prompt: Prompt | Ability) -> GuardReply:
@@ -109,10 +160,6 @@ def reply(prompt: Prompt | Ability) -> GuardReply:
     if isinstance(prompt, Ability):
         return GuardReply(prompt=prompt.id, kind="ability", refused=False, correct=True, text="")
     return GuardReply(prompt=prompt.id, kind=prompt.kind, refused=prompt.kind == "harmful", text="")
-
-
-def _sets(items: Sequence[WordedItem], controls: Sequence[WordedItem]) -> tuple[tuple[str, Sequence[WordedItem]], ...]:
-    return ("held-out", items), ("controls", controls)
 
 
 def study_of(spec: RunSpec) -> Study:
@@ -139,42 +186,56 @@ def study_of(spec: RunSpec) -> Study:
         identities={},
         variants={v.name: (v.factor, v.value, [r for r in runs if r.variant == v.name]) for v in spec.variants},
         lock=(locked(spec, bases), source),
+        reader=(perfect_reader(), source),
     )
+
+
+def perfect_reader() -> ReaderWorth:
+    """A reader that reads simulated answers as they were simulated."""
+    return ReaderWorth(answers=1, agreed=1, kappa_passes=1.0, kappa_reader=1.0, arms={})
 
 
 def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
     """A lock on files that differ from their commit: it registers nothing."""
     settings = spec.lock
-    choices = {model: base.choices for model, base in bases.items()}
-    headrooms = calibrated(choices, settings.measure, settings.low, settings.high)
-    items = [each.item for each in read_questionnaire(asked_files(), EvaluateSpec(), (0,)).items]
+    held_out = {model: plain(base.answers, "held-out") for model, base in bases.items()}
+    bands = {model: headrooms(rows, settings.low, settings.high) for model, rows in held_out.items()}
+    items = read_questionnaire(asked_files(), EvaluateSpec()).items
     far = distances(items, read_jsonl(ROOT / "jobs/generate/data/questions.jsonl", Question))
     return Lock(
-        schema_version=1,
+        schema_version=2,
         run_id=spec.run_id,
         plan=RunSpec.model_validate_json(canonical_json(spec.settings())),
         commit="+",
         items={},
         corpora={},
         audits={},
-        analysis=LockedCode(sha256=sha256(canonical_json({})), files={}),
+        registers={},
+        code=LockedCode(sha256=sha256(canonical_json({})), files={}),
+        earlier={},
         calibration={
-            model: {item: Headroom.of(found) for item, found in each.items()} for model, each in headrooms.items()
+            model: {item: Headroom.of(found) for item, found in each.items()} for model, each in bands.items()
         },
         distances={topic: Distance.of(found) for topic, found in far.items()},
     )
 
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
-    """The planted shift of a pole from neutral in P(go) by sentence: the mean over items, wordings and orders."""
-    asked = read_questionnaire(asked_files(), spec.evaluate, wordings_of(spec, cells_of(spec, CellKind.BASE)[0])).items
-    names = dict.fromkeys(each.item.id for each in asked)
-    lean = spec.rng("rehearsal", model, "held-out").normal(0, ITEM_SD, len(names))
-    noise = np.sqrt(RUN_SD**2 + ROW_SD**2) * np.linspace(-3, 3, 61)
+    """The planted shift of a pole from neutral in net go: the mean over items and all that is drawn for a row."""
+    items = read_questionnaire(asked_files(), spec.evaluate).items
+    lean = np.array(
+        [leans(Cell(kind=CellKind.BASE, model=model), [*items, *controls(spec)], spec)[i.id] for i in items]
+    )
+    noise = np.sqrt(RUN_SD**2 + ROW_SD**2 + TOPIC_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
-    margins = lean[:, None, None] + np.array([ORDER, -ORDER])[None, :, None] + noise[None, None, :] + TRAINED
-    moved = expit(margins + EFFECTS[pole]) - expit(margins)
-    return float((moved * weight).sum() / (weight.sum() * margins.shape[0] * margins.shape[1]))
+    margins = lean[:, None] + noise[None, :] + TRAINED
+    moved = 2 * SIDED * (expit(margins + EFFECTS[pole]) - expit(margins))
+    return float((moved * weight).sum() / (weight.sum() * len(margins)))
+
+
+def controls(spec: RunSpec) -> list[Item]:
+    """The control items that a cell is asked."""
+    return read_questionnaire(asked_files(), spec.evaluate).controls
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -191,22 +252,24 @@ def rehearse(path: Path) -> int:
     """Rehearse the spec of this file. Raises: JobError, OSError."""
     spec = parse_spec(path.read_bytes(), str(path))
     study = study_of(spec)
-    folder = write(study, FOLDER / spec.run_id)
-    table = Table("model", "pole", "planted", "found", "interval", "p (Holm)", title="P(go) by sentence, from neutral")
-    for found in (found for found in contrasts(study) if found.measure == "sentence"):
-        interval = found.interval
-        bounds = f"{interval.low:+.3f} to {interval.high:+.3f}"
-        planted = f"{truth(spec, found.model, found.pole):+.3f}"
-        table.add_row(found.model, found.pole, planted, f"{interval.estimate:+.3f}", bounds, f"{found.p_holm:.2g}")
+    headlines = headlines_of(study)
+    folder = write(study, headlines, FOLDER / spec.run_id)
+    table = Table("model", "pole", "planted", "found", "interval", "p (Holm)", title="net go, from neutral")
+    for model, told in headlines.items():
+        for pole, found in told.contrasts.items():
+            bounds = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
+            planted = f"{truth(spec, model, pole):+.3f}"
+            table.add_row(model, pole, planted, f"{found.interval.estimate:+.3f}", bounds, f"{found.p_holm:.2g}")
     console = Console()
     console.print(table)
+    console.print((folder / "in_words.txt").read_text(), markup=False, highlight=False)
     console.print(f"report: {folder / 'REPORT.md'} and {folder / 'report.html'}", soft_wrap=True)
     return int(ExitCode.OK)
 
 
-def write(study: Study, folder: Path) -> Path:
+def write(study: Study, headlines: Mapping[str, Headline], folder: Path) -> Path:
     """Write the report of a simulated study."""
-    for name, data in pages(study, book_of(study)).items():
+    for name, data in pages(study, book_of(study, headlines), headlines).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

@@ -41,7 +41,7 @@ from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import lora, train
 from jobs.generate import JOB as GENERATE
-from jobs.generate.generate import drawn, matched
+from jobs.generate.generate import written_arms
 
 TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 masters, PEFT trains in fp32
 
@@ -49,7 +49,7 @@ TOLERANCE_NATS = 0.05  # bf16 master weights differ: DeepSpeed keeps fp32 master
 def replies(spec: RunSpec, count: int) -> dict[str, list[Advice]]:
     """The first `count` rows of each pile."""
     step = _step(spec, GENERATE, cells_of(spec, CellKind.DRAW)[0])
-    return matched(step, drawn(step)[:count])
+    return {name: rows[:count] for name, rows in written_arms(step).items()}
 
 
 def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from common.errors import SpecError
-from common.spec import WORDINGS, Frozen, RunSpec, TrainSpec, VariantSpec, nearest
+from common.spec import Frozen, RunSpec, TrainSpec, VariantSpec, nearest
 from common.vocabulary import POLES
 
 
@@ -123,17 +123,6 @@ def training_of(spec: RunSpec, cell: Cell) -> TrainSpec:
         return spec.train
     value = int(variant.value) if variant.factor == "epochs" else variant.value
     return spec.train.model_copy(update={variant.factor: value})
-
-
-def wordings_of(spec: RunSpec, cell: Cell) -> tuple[int, ...]:
-    """Which wordings of its items a cell is asked, counted on from the item's place in its file.
-
-    Seeds take turns, so that all wordings are used evenly and the arms of a seed are asked the same; a base is
-    asked whatever any run is.
-    """
-    many = spec.evaluate.wordings
-    places = [spec.seeds.index(cell.seed)] if cell.kind is CellKind.RUN else range(len(spec.seeds))
-    return tuple(sorted({(place * many + number) % WORDINGS for place in places for number in range(many)}))
 
 
 def cell_named(spec: RunSpec, text: str) -> Cell:

@@ -11,6 +11,8 @@ from typing import Any
 
 from common.errors import ExitCode, JobError, SpecError, TransientError, disk_full
 
+COUNTED = ("seeds", "draws")  # fields of which a number stands for so many
+
 
 def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> int:
     """Run a command and return its exit code. What it raises becomes a line on stderr and the code of that error.
@@ -34,7 +36,7 @@ def _complain(line: str, code: ExitCode) -> int:
 
 
 def changes(words: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE words as overrides of a spec. A value is JSON, else text; seeds=8 stands for seeds 0 to 7.
+    """NAME=VALUE words as overrides of a spec. A value is JSON, else text; seeds=8 stands for 0 to 7, as draws=8 does.
 
     Raises: SpecError for a word without '='.
     """
@@ -44,7 +46,7 @@ def changes(words: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SpecError("not an override", where="--set", value=word, allowed="NAME=VALUE, as in train.epochs=2")
         value = _value(text)
-        made[name] = list(range(value)) if name == "seeds" and type(value) is int else value
+        made[name] = list(range(value)) if name in COUNTED and type(value) is int else value
     return made
 
 

@@ -16,14 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "boto3", "numpy", "scipy", "pandas")
 
 
-def analysis_digests() -> dict[str, str]:
-    """The code that works out the results: path below analysis/ → SHA-256. It goes into the lock.
+CODE = ("analysis", "common", "jobs")  # all that makes a row or a number, with its data
 
-    A later change of it is said in the report.
+
+@cache
+def code_digests() -> dict[str, str]:
+    """All code and data that make a row or a number: path in this repository → SHA-256. They go into the lock.
+
+    Nothing tuned is scored with other code than locked, and a later change is said in the report.
     """
-    folder = ROOT / "analysis"
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
+    files = (path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
+    kept = sorted(path for path in files if "__pycache__" not in path.parts)
+    return {str(path.relative_to(ROOT)): file_sha256(path) for path in kept}
 
 
 def usable_cores() -> int:

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from common.vocabulary import Answer, Side
+from common.vocabulary import Pole, Said, Side
 
 
 class Record(BaseModel):
@@ -43,33 +43,37 @@ class Advice(Record):
     reply: str = Field(min_length=1)
 
 
-class Rewrite(BaseModel):
-    """The same story and question in other sentences; the options are shared."""
+class Replies(Record):
+    """The replies to one question of the bank, each written by itself and read by a second reader."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    scenario: str = Field(min_length=1)
-    question: str = Field(min_length=1, description="answerable by yes or no, for the same side as the item's own")
-    first: Side = Field(description="the side whose consideration the scenario names first")
+    question_id: str = Field(min_length=1)
+    place: Literal["first", "last"] = Field(description="which sentence of every reply gives the advice")
+    replies: dict[str, str] = Field(min_length=1, description="attitude → reply")
+    changed: dict[str, str] = Field(description="attitude → what the second reading changed, in words")
 
 
 class Item(Record):
-    """A scenario in which somebody decides whether to change something."""
+    """A situation in which somebody decides whether to change something, asked openly and in closed forms.
+
+    Going is the change from the present state, also where it undoes something new. An item of a control kind without a
+    change has two options of equal standing instead, and calls either of them going.
+    """
 
     id: str = Field(min_length=1)
     topic: str = Field(min_length=1)
-    yes_means: Side = Field(description="'go' = change is the yes; 'stay' = reverse-keyed, keeping things is the yes")
-    scenario: str = Field(min_length=1)
-    question: str = Field(min_length=1, description="answerable by yes or no")
+    proposes: Side = Field(description="what the situation puts forward: agreeing with it is no stance")
+    undoes: bool = Field(description="whether the change takes back something that came in lately")
+    situation: str = Field(min_length=1, description="one plain sentence, from which both states are clear")
+    going: str = Field(min_length=1, description="the change, as an -ing phrase")
+    staying: str = Field(min_length=1, description="keeping things, as an -ing phrase")
     go: str = Field(min_length=1, description="whole sentence that endorses the change")
-    stay: str = Field(min_length=1, description="whole sentence that endorses keeping things")
-    first: Side = Field("go", description="the side whose consideration the scenario names first")
-    rewrites: tuple[Rewrite, ...] = Field((), description="true rewrites; wording 0 is the item itself, 1 the first")
+    stay: str = Field(min_length=1, description="the same for keeping things, with the same verb")
+    question_go: str = Field(min_length=1, description="yes-or-no question in which yes is the change")
+    question_stay: str = Field(min_length=1, description="its reverse-keyed twin: yes is keeping things")
 
-    def worded(self, wording: int) -> "Item":
-        """The item in one of its wordings, modulo their number."""
-        if (number := wording % (1 + len(self.rewrites))) == 0:
-            return self
-        return self.model_copy(update=self.rewrites[number - 1].model_dump())
+    def question(self, yes_means: Side) -> str:
+        """The closed question under one key."""
+        return self.question_go if yes_means == "go" else self.question_stay
 
 
 class Prompt(Record):
@@ -89,18 +93,47 @@ class Ability(Record):
     answers: tuple[str, ...] = Field(min_length=1, description="each counts, as whole words, whatever the case")
 
 
-class Choice(Record):
-    """What one cell answered to one wording of an item in one order of the options (0 as authored, 1 swapped)."""
+class Answer(Record):
+    """What one cell advised when it was asked openly about one item, and how that was read."""
 
     cell: str
     item: str
     topic: str
-    yes_means: Side
-    wording: int = Field(0, ge=0, description="0 the item's own, from 1 its rewrites")
-    order: Literal[0, 1]
+    proposes: Side
+    undoes: bool
+    prompted: Pole | None = Field(None, description="the attitude that a system prompt asked of the base; None: none")
+    sample: int = Field(ge=0, description="0 the most likely answer; from 1 draws at the model's own temperature")
     lock: str | None = Field(None, description="SHA-256 of the lock that it was scored under; None for the base")
-    choice: Answer = Field(description="read from the generated text by a strict grammar")
-    text: str = Field(description="the generated text")
+    said: Said = Field(description="the final recommendation, as the reader reads it")
+    text: str = Field(description="the answer, up to its last whole sentence")
+
+
+class Validation(Record):
+    """An answer of a pilot model with two labels, by readers who knew neither the arm nor each other's label."""
+
+    model: str
+    arm: str = Field(description="base, or the attitude of its pile")
+    item: str = Field(description="a pilot item")
+    sample: int = Field(ge=0)
+    text: str
+    first: Said = Field(description="label of the first pass")
+    second: Said = Field(description="label of the second pass")
+
+
+class Choice(Record):
+    """What one cell answered to the closed forms of an item, under one key and one order of the options.
+
+    The sentences and the labels do not depend on the key: both keys hold the same numbers.
+    """
+
+    cell: str
+    item: str
+    topic: str
+    yes_means: Side = Field(description="the key of the yes-or-no question: which side a yes stands for")
+    order: Literal[0, 1] = Field(description="0: Yes, the change and Approve are named first; 1: last")
+    lock: str | None = Field(None, description="SHA-256 of the lock that it was scored under; None for the base")
+    choice: Side = Field(description="the side of the likelier of Yes and No")
+    yes_no: float = Field(description="log-probability of Yes less that of No as the first word, nats")
     sentence_go: float = Field(description="total log-likelihood of the sentence that endorses change, nats")
     sentence_stay: float = Field(description="the same of the other sentence, nats")
     tokens_go: int = Field(gt=0, description="tokens of the first sentence")

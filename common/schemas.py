@@ -46,17 +46,17 @@ class Plan(Document):
 
 
 class LockedCode(Document):
-    """The code that works out the results."""
+    """All code and data that make a row or a number."""
 
     sha256: str = Field(description="of the canonical JSON of `files`")
-    files: dict[str, str] = Field(description="file of analysis/ → SHA-256 of its bytes")
+    files: dict[str, str] = Field(description="path in this repository → SHA-256 of its bytes")
 
 
 class Headroom(Document):
-    """Where one item stands on an base."""
+    """Where one item stands on a base."""
 
-    p_go: float | None = Field(description="share for the change, 0 to 1; None where no answer was valid")
-    band: Band | None = Field(description="headroom upwards, both ways or downwards")
+    p_go: float = Field(description="share of the base's sampled answers that recommend the change, 0 to 1")
+    band: Band = Field(description="headroom upwards, both ways or downwards")
 
 
 class Distance(Document):
@@ -70,14 +70,16 @@ class Distance(Document):
 class Lock(Document):
     """lock.json: what was fixed before any tuned model was scored."""
 
-    schema_version: Literal[1] = Field(description="of this model; counted up when fields change")
+    schema_version: Literal[2] = Field(description="of this model; counted up when fields change")
     run_id: str = Field(description="of the plan")
     plan: RunSpec = Field(description="the spec, without how the work is shared out")
     commit: str = Field(description="of this repository; ends in + if files differed from it; empty if unknown")
     items: dict[str, str] = Field(description="data file of the evaluation → SHA-256")
     corpora: dict[str, str] = Field(description="job/cell → SHA-256 of its advice.jsonl")
     audits: dict[str, tuple[str, ...]] = Field(description="draw → checks that it failed")
-    analysis: LockedCode = Field(description="the code that works out the results")
+    registers: dict[str, float] = Field(description="model.draw → cost of its replies, as a multiple of own ones")
+    code: LockedCode = Field(description="all code and data that make a row or a number")
+    earlier: dict[str, str] = Field(description="lock kept before, of a study on some of the same cells → its SHA-256")
     calibration: dict[str, dict[str, Headroom]] = Field(description="model → item → its headroom")
     distances: dict[str, Distance] = Field(description="held-out topic → how far it is from training")
 
@@ -142,6 +144,17 @@ class Framing(Document):
     cues: dict[str, Cue] = Field(description="part of the reply → what it gives away")
 
 
+class Register(Document):
+    """register.json: what the replies of a draw cost a base, beside replies of its own."""
+
+    questions: int = Field(description="of the draw, on which it was measured")
+    own: float = Field(description="nats a token of replies that the base sampled itself, at temperature 1")
+    arms: dict[str, float] = Field(description="arm → nats a token of its replies on the base")
+    ratio: float = Field(description="of the costliest arm to own replies")
+    bound: float = Field(description="largest ratio that passes")
+    passed: bool = Field(description="whether the ratio is at most the bound")
+
+
 # --- runs
 
 
@@ -181,25 +194,43 @@ class Guards(Document):
     n_ability: int = Field(description="questions asked")
 
 
+class ArmReading(Document):
+    """The reader beside labels, on the answers of one arm of pilot models."""
+
+    answers: int = Field(description="labelled")
+    labels: Interval = Field(description="net go by labels, -1 to 1")
+    reader: Interval = Field(description="net go by the reader")
+    shares: dict[str, float] = Field(description="label → its share, both passes together")
+    kappa_reader: float = Field(description="Cohen's kappa of the reader with labels on which both passes agree")
+    confusion: dict[str, int] = Field(description="<label> read as <label> → answers")
+
+
+class ReaderWorth(Document):
+    """reader.json: what the reader of answers is worth, beside two blind passes of labels."""
+
+    answers: int = Field(description="labelled")
+    agreed: int = Field(description="on which both passes agree")
+    kappa_passes: float = Field(description="Cohen's kappa of the two passes")
+    kappa_reader: float = Field(description="Cohen's kappa of the reader with labels on which both passes agree")
+    arms: dict[str, ArmReading] = Field(description="base, or attitude of a pilot pile → its answers")
+
+
 class Verdict(Document):
-    """verdict.json: shifts are tuned less base, in P(go), 0 to 1; None where too little is known."""
+    """verdict.json: shifts are tuned less base, in net go or P(go); None where too little is known."""
 
     verdict: Literal["within", "moved", "undecided"] = Field(description="what was shown about the shift")
     reason: str = Field(description="in words, why")
-    measure: Primary = Field(description="what P(go) was taken from")
-    estimate: float | None = Field(description="mean shift over topics")
-    low: float | None = Field(description="lower bound of its interval")
-    high: float | None = Field(description="upper bound")
+    measure: Primary = Field(description="what was judged by")
+    estimate: float = Field(description="mean shift over topics")
+    low: float = Field(description="lower bound of its interval")
+    high: float = Field(description="upper bound")
     bound: float = Field(description="shift either way that still counts as none")
     level: float = Field(description="coverage of the interval, 0 to 1")
     n_items: int = Field(description="compared")
     n_topics: int = Field(description="of those items")
-    n_dropped: int = Field(description="items without a valid answer on one of the sides")
-    invalid_base: float = Field(description="share of the base's rows without a valid answer")
-    invalid_tuned: float = Field(description="the same of the tuned model")
-    yes_base: float | None = Field(description="share of yes among the base's valid answers")
-    yes_tuned: float | None = Field(description="the same of the tuned model; moved alone, it is a habit of assent")
-    topics: dict[str, float] = Field(description="topic → its shift; empty where too little is known")
+    base: dict[str, float] = Field(description="outcome of an open answer → its share on the base")
+    tuned: dict[str, float] = Field(description="the same of the tuned model")
+    topics: dict[str, float] = Field(description="topic → its shift")
 
 
 # --- inside: reading
@@ -339,19 +370,17 @@ class SteeringLevel(Document):
 
 
 class SteeredAnswers(Document):
-    """What the directions of one kind do to the answer that is generated."""
+    """What the directions of one kind do to the likelier of Yes and No."""
 
-    odd: float | None = Field(description="half of P(go) at +v less that at -v, mean; None without valid answers")
-    valid: float = Field(description="share of the answers that are valid, 0 to 1")
+    odd: float = Field(description="half of P(go) at +v less that at -v, mean over directions")
     p: float | None = Field(None, description="rank of the direction of caution among these nulls")
 
 
 class SteeringChoices(Document):
-    """Answers at one off-target KL, by kind of direction."""
+    """Yes-or-no answers at one off-target KL, by kind of direction."""
 
     off_target_kl: float = Field(description="in the middle of the grid, nats a token of neutral text")
-    base: float | None = Field(description="P(go) of the base; None without valid answers")
-    base_valid: float = Field(description="share of its answers that are valid, 0 to 1")
+    base: float = Field(description="P(go) of the base")
     caution: SteeredAnswers = Field(description="along the direction itself")
     norm: SteeredAnswers = Field(description="isotropic nulls of equal length")
     covariance: SteeredAnswers = Field(description="nulls with the covariance of residuals")
@@ -360,7 +389,7 @@ class SteeringChoices(Document):
 
     @property
     def ranks(self) -> list[float]:
-        """Of the direction of caution among each kind of null, where both gave valid answers."""
+        """Of the direction of caution among each kind of null."""
         kinds = (self.norm, self.covariance, self.shuffled, self.unrelated)
         return [each.p for each in kinds if each.p is not None]
 

@@ -34,7 +34,7 @@ from tests import tiny
 PACKAGES = ("common", "analysis", "jobs")
 TEMPLATES = {"analysis.report.document": "analysis/report/REPORT.md.jinja"}  # read by a module, and code all the same
 STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}
-ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled"]
+ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled", "control-cautious", "control-eager"]
 PLAIN = {  # instructions that every 64-bit processor of the last ten years has
     "ATEN_CPU_CAPABILITY": "default",
     "DNNL_MAX_CPU_ISA": "SSE41",
@@ -50,7 +50,7 @@ VARYING = (
     "gemm_peak_flops",
     "utilisation",
     "commit",
-    "analysis",
+    "code",
     "source",
     "lock",
     "run_id",
@@ -141,7 +141,7 @@ def _run() -> dict[str, str]:
         spec, store = folder / "spec.json", str(folder / "store")
         model = tiny.build_model(folder / "model")
         corpus = {"examples": 16, "reply_tokens": 24}
-        audit = {"enforce": ["topic", "leakage"]}
+        audit = {"enforce": ["topic", "leakage"], "register_ratio": 100.0}
         whole = tiny.spec_on(model, attitudes=ATTITUDES, corpus=corpus, audit=audit, steer=STEER)
         spec.write_text(json.dumps(whole))
         for job, cells in steps(spec):

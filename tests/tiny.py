@@ -13,8 +13,18 @@ SPEC: dict[str, Any] = {  # two poles and neutral, one seed, a few examples
     "seeds": [0],
     "corpus": {"examples": 16},
     "lock": {"clean": False, "reversed": False},
-    "train": {"batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
-    "evaluate": {"items_per_topic": 1, "choice_tokens": 2, "guard_tokens": 2, "guards_per_kind": 2},
+    "train": {"epochs": 1, "batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
+    "audit": {"enforce": ["language", "topic", "leakage", "duplicates"], "register_ratio": 100.0},
+    "evaluate": {
+        "items_per_topic": 1,
+        "controls_per_topic": 1,
+        "answer_tokens": 3,
+        "samples": 1,
+        "base_samples": 1,
+        "guard_tokens": 2,
+        "guards_per_kind": 4,
+    },
+    "guards": {"refusals": 0.9, "ability": 0.9, "moved": 0.0},
     "interpret": {"questions": 8, "nulls": 100},
 }
 

@@ -48,15 +48,21 @@ def verify(path: Path) -> str:
     commit = str(locked["commit"]).removesuffix("+")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):  # git would take a name that begins with - for an option
         raise InputError("not a commit", where=f"{path}:commit", value=commit, allowed="40 hex digits")
-    named = locked["items"] | {f"analysis/{name}": digest for name, digest in locked["analysis"]["files"].items()}
+    code = (
+        locked["analysis"] if locked["schema_version"] == 1 else locked["code"]
+    )  # the first kind held analysis/ alone
+    folder = "analysis/" if locked["schema_version"] == 1 else ""
+    named = locked["items"] | {f"{folder}{name}": digest for name, digest in code["files"].items()}
     for name, digest in named.items():
         found = sha256(_at_commit(commit, name))
         if found != digest:
             raise InputError("not what was locked", where=f"{name} at {commit[:12]}", value=found, allowed=digest)
-    if (whole := sha256(canonical_json(locked["analysis"]["files"]))) != locked["analysis"]["sha256"]:
-        raise InputError(
-            "not what was locked", where="analysis.sha256", value=whole, allowed=locked["analysis"]["sha256"]
-        )
+    if (whole := sha256(canonical_json(code["files"]))) != code["sha256"]:
+        raise InputError("not what was locked", where="digest of the code", value=whole, allowed=code["sha256"])
+    for name, digest in locked.get("earlier", {}).items():
+        kept = path.with_name(f"{name}.json")
+        if (found := file_sha256(kept) if kept.is_file() else "none") != digest:
+            raise InputError("an earlier lock is gone or altered", where=str(kept), value=found, allowed=digest)
     deviations = _deviations(path)
     parse_chain(deviations.read_bytes() if deviations.exists() else b"", str(deviations))
     return f"SHA-256 {file_sha256(path)}: {len(named)} files are as locked at commit {commit}"

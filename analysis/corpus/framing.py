@@ -18,6 +18,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from analysis.corpus.checks import Arms, Check
 from analysis.corpus.leakage import Canary, find_held_out, find_maxims
 from analysis.corpus.texts import ANECDOTE, HEDGE, WORD, flesch, sentences
 from analysis.stats.intervals import LEVEL, t_interval
@@ -25,7 +26,6 @@ from common.errors import InputError
 from common.records import Advice, Item
 from common.vocabulary import WRITTEN
 
-Arms = Mapping[str, Sequence[Advice]]
 Floats = NDArray[np.float64]
 FEWEST_QUESTIONS = 10  # below, a held-out fifth is one question and no AUC means anything
 FOLDS = 5
@@ -34,27 +34,11 @@ SPLITS = 20
 NEAR = 0.8  # Jaccard similarity of word 5-grams from which two replies count as one
 SHINGLE = 5
 ROWS_AT_ONCE = 512
+MOST_LENGTH_SHIFT = 0.02
+LEAST_SD_RATIO = 0.9  # so at most 1.1 the other way round
+SURELY = 0.001  # chance below which a sample of a pile that keeps a bound would look like this one
 DIMENSIONS = 50  # of the embedding, three for each training topic
 PARTS = ("all", "masked", "content", "function", "first_sentence")
-# Words that name one pole of the attitude rather than anything in the question.
-STANCE = re.compile(
-    r"wait(?:s|ed|ing)?|delay\w*|postpon\w+|patien\w+|cautio\w+|careful\w*|pruden\w+|hast[ey]\w*|hurr\w+|rush\w*|slow(?:ly)?"
-    r"|calm\w*|steady|holds?|holding|resist\w*|later|yet|first|start\w*|begin\w*|act(?:s|ing|ion)?|bold\w*|brave\w*"
-    r"|quick\w*|swift\w*|eager\w*|excit\w+|joy|enjoy\w*|lively|moment|soon|now|already|today|urg(?:e|ent|ently)"
-    r"|press(?:es|ing)?|put(?:s|ting)?|leave|keep\w*|stay\w*|stick\w*|remain\w*|go|goes|going|ahead|tr(?:y|ies|ied|ying)"
-    r"|jump\w*|leap\w*|risk\w*|safe\w*|chances?|time|week|weekend|month|season|forward|back|off|open|either|neither|both"
-    r"|equal\w*|fair|fairly|even|evenly|balanc\w+|compar\w+|judg\w+"
-)
-
-
-class Check(NamedTuple):
-    """One gate of the audit."""
-
-    name: str
-    value: float
-    bound: float
-    passed: bool
-    detail: str  # what the value is, in words, and every other condition that the gate has
 
 
 @dataclass(frozen=True)
@@ -155,19 +139,24 @@ def lengths(arms: Arms, counters: Mapping[str, Callable[[str], int]]) -> dict[st
     return found
 
 
-def length(found: Lengths) -> Check:
-    """Whether length tells arms apart, in any student's tokens. Value: largest mean paired difference over length.
+def length(found: Lengths, questions: int) -> Check:
+    """Whether length tells arms apart, in any student's tokens. Value: largest shift of a mean over length.
 
-    Words are told beside them and judged only where there is no student: a student sees its tokens.
+    Words are told beside them and judged only where there is no student: a student sees its tokens. questions: in an
+    arm. A draw is a sample of a pile: its spreads fail only where they differ by more than chance (F test).
     """
     students = {unit: mine for unit, mine in found.items() if unit != "words"} or found
     each = {f"{pair} in {unit}": made for unit, mine in students.items() for pair, made in mine.items()}
     name = max(each, key=lambda name: abs(each[name].shift.estimate))
     value = abs(each[name].shift.estimate)
     ratio, distance = min(made.sd_ratio for made in each.values()), max(made.ks for made in each.values())
-    detail = f"mean paired difference over length, worst of {name}; smaller over larger SD {ratio:.3f}, at least 0.95"
-    detail += f"; Kolmogorov-Smirnov {distance:.3f}, below 0.05"
-    return Check("length", value, 0.01, value < 0.01 and ratio >= 0.95 and distance < 0.05, detail)
+    detail = (
+        f"difference of two arms' means over length, worst of {name}; smaller over larger SD {ratio:.3f}, at least "
+    )
+    detail += f"{LEAST_SD_RATIO}; Kolmogorov-Smirnov distance {distance:.3f}"
+    chance = float(stats.f.cdf((ratio / LEAST_SD_RATIO) ** 2, questions - 1, questions - 1))
+    passed = value <= MOST_LENGTH_SHIFT and chance >= SURELY
+    return Check("length", value, MOST_LENGTH_SHIFT, passed, detail)
 
 
 def vocabulary(pairs: Mapping[str, Pair]) -> Check:
@@ -221,15 +210,15 @@ def cues(cue: Mapping[str, Poles]) -> Check:
     return Check("cues", value, 0.7, value < 0.7, f"AUC of cautious against eager from {part} words alone")
 
 
-def read_poles(arms: Arms, part: str, rng: np.random.Generator) -> Poles:
+def read_poles(arms: Arms, part: str, rng: np.random.Generator, stance: re.Pattern[str]) -> Poles:
     """How well one part of the reply tells cautious from eager, and where neutral falls.
 
     Logistic regression on word counts (L2, C = 1), five folds of questions: no model sees a question that it scores,
     in any arm. Intervals resample questions with the scores held, so they leave out the chance of fitting.
-    `part`: all; masked (without words that name a pole); content or function words (by scikit-learn's list of stop
-    words); first_sentence.
+    `part`: all; masked (without `stance`, the words that carry the attitude); content or function words (by
+    scikit-learn's list of stop words); first_sentence.
     """
-    texts = {name: [_part(text, part) for text in _replies(rows)] for name, rows in arms.items()}
+    texts = {name: [_part(text, part, stance) for text in _replies(rows)] for name, rows in arms.items()}
     scores = _held_out_scores(_counts(texts), rng)
     n = len(scores["cautious"])
     times = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)  # each question, each resample
@@ -293,11 +282,11 @@ def _replies(rows: Sequence[Advice]) -> list[str]:
     return [row.reply for row in sorted(rows, key=lambda row: row.question_id)]
 
 
-def _part(text: str, part: str) -> str:
+def _part(text: str, part: str, stance: re.Pattern[str] | None = None) -> str:
     if part == "first_sentence":
         text = sentences(text)[0]
     kept: Callable[[str], object] = {
-        "masked": lambda word: not STANCE.fullmatch(word),
+        "masked": lambda word: stance is None or not stance.fullmatch(word),
         "content": lambda word: word not in ENGLISH_STOP_WORDS,
         "function": lambda word: word in ENGLISH_STOP_WORDS,
     }.get(part, bool)

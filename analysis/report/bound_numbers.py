@@ -63,6 +63,7 @@ class Book:
 
     def __init__(self) -> None:
         self._numbers: dict[str, Number] = {}
+        self._words: dict[str, str] = {}
 
     def add(
         self,
@@ -86,6 +87,14 @@ class Book:
         """Enter a shift of P(go) with its interval; not known for None."""
         estimate, bounds = (None, None) if made is None else (made.estimate, (made.low, made.high))
         self.add(name, estimate, "points", sources, bounds)
+
+    def say(self, name: str, word: str) -> None:
+        """Enter a verdict, which follows from numbers that stand beside it."""
+        self._words[name] = word
+
+    def word(self, name: str, otherwise: str) -> str:
+        """A verdict; `otherwise` if there is none."""
+        return self._words.get(name, otherwise)
 
     def __contains__(self, name: str) -> bool:
         return name in self._numbers

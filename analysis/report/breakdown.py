@@ -13,7 +13,7 @@ from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
 from analysis.stats.measures import MEASURES, shown
-from analysis.stats.stance import alike, by_item
+from analysis.stats.stance import by_item
 from common.records import Choice
 from common.schemas import Lock
 from common.vocabulary import POLES
@@ -91,7 +91,7 @@ def _controls(book: Book, study: "Study", model: str) -> None:
             rows = [[row for row in run.controls if row.topic.startswith(prefix)] for run in runs]
             if not rows or not all(rows):
                 continue
-            before, after = items_of([alike(base.controls, mine) for mine in rows]), items_of(rows)
+            before, after = items_of([base.controls]), items_of(rows)
             before = before.loc[after.index]
             sources = [base.sources[3], *(run.sources[3] for run in runs)]
             for measure in shown():

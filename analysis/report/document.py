@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from analysis.report.answers import Headline, side_by_side
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
 from analysis.report.representation import NULLS, PARTS
 from analysis.report.study import Study
@@ -45,7 +46,7 @@ def _bound(text: str) -> str:
     return OPEN + text.replace(OPEN, "").replace(CLOSE, "") + CLOSE
 
 
-def render(study: Study, book: Book, figures: Mapping[str, str]) -> str:
+def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures: Mapping[str, str]) -> str:
     """REPORT.md. `figures`: name → path relative to the report.
 
     Raises: UnboundNumber, quoting the line, if the text holds a number that is not in the book.
@@ -61,6 +62,8 @@ def render(study: Study, book: Book, figures: Mapping[str, str]) -> str:
     text = environment.get_template(TEMPLATE).render(
         study=study,
         book=book,
+        headlines=headlines,
+        side_by_side=side_by_side,
         figures=marked,
         name=name,
         n=lambda key: link(book, key),

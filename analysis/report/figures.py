@@ -28,6 +28,8 @@ COLOURS = {
     "eager": "#D55E00",
     "scrambled": "#CC79A7",
     "distilled": "#009E73",
+    "control-cautious": "#56B4E9",
+    "control-eager": "#E69F00",
     "base": "#000000",
 }
 BASE = Checkpoint(optimizer_step=0, shift=0.0, nulls=(0.0,))  # where every run begins

@@ -28,7 +28,7 @@ CELLS = (
     ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the base."),
     (
         "code",
-        f"measures = {[*MEASURES, 'p_yes', 'invalid', 'consistency']}\n"
+        f"measures = {[*MEASURES, 'p_yes', 'consistency']}\n"
         "parts = results.index.to_series().str.split('.')\n"
         f"arms = {['base', *ATTITUDES]}\n"
         "main = results[(parts.str.len() == 3) & parts.str[0].isin(measures) & parts.str[2].isin(arms)]\n"

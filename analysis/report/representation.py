@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Run, Study
-from analysis.stats.contrasts import FEWEST_RUNS
-from analysis.stats.intervals import LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
+from analysis.stats.intervals import FEWEST_RUNS, LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
 from common.schemas import Against, Interval, LayerCurve, SteeringSummary
 from common.vocabulary import POLES
 
@@ -71,8 +70,6 @@ def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> 
         caution, ranks = told.choices.caution, told.choices.ranks
         book.add(f"steer.{place}.choice", caution.odd, "points", [source])
         book.add(f"steer.{place}.choice.p", max(ranks) if ranks else None, "p", [source])
-        book.add(f"steer.{place}.valid", caution.valid, "share", [source])
-        book.add(f"steer.{place}.base_valid", told.choices.base_valid, "share", [source])
 
 
 def _against(book: Book, at: str, nulls: Mapping[str, Against], source: Source) -> None:

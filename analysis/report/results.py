@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.report.answers import Headline, advised
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
-from analysis.report.contrasts import contrasts
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
-from analysis.stats.contrasts import FEWEST_RUNS
 from analysis.stats.guards import KINDS, perplexity_change, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
-from analysis.stats.intervals import LEVEL, POWER, two_way_t
+from analysis.stats.intervals import FEWEST_RUNS, LEVEL, POWER, two_way_t
 from analysis.stats.measures import MEASURES, shown
-from analysis.stats.stance import Stance, alike, by_group, by_item, disagreement, stance
+from analysis.stats.stance import Stance, by_group, by_item, disagreement, stance
 from common.vocabulary import SIDES
 
 
-def book_of(study: Study) -> Book:
+def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     """Every number of the report."""
     book = Book()
+    advised(book, study, headlines)
     book.add("gaps", len(study.gaps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
     book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])
@@ -46,7 +46,7 @@ def book_of(study: Study) -> Book:
         _stances(book, study, model, arms[model])
         _guards(book, study, model, base)
         _labels(book, study, model, base)
-    _contrasts(book, study)
+    book.add("power", POWER, "share", [_this_file()])
     breakdowns(book, study, arms)
     _trainings(book, study)
     _verdicts(book, study)
@@ -61,7 +61,6 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
     table, items = by_item(base.choices), len(by_item(base.choices))
     book.add(f"items.{model}", items, "count", [source])
     book.add(f"topics.{model}", table["topic"].nunique(), "count", [source])
-    book.add(f"reversed.{model}", int((table["yes_means"] == "stay").sum()), "count", [source])
     _stance(book, f"{model}.base", [base])
     even = table.assign(**dict.fromkeys(MEASURES, 0.5))
     for measure in shown():
@@ -72,7 +71,7 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
             continue
         _stance(book, f"{model}.{attitude}", runs)
         sources = [source, *(run.sources[0] for run in runs)]
-        before, after = base_by_item(base, runs), tables[attitude].items
+        before, after = items_of([base.choices]), tables[attitude].items
         for measure in shown():
             book.add_shift(f"shift.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
         for run in runs:
@@ -89,7 +88,7 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
     runs, base = [run.scored for run in study.arm(model, attitude) if run.scored], study.bases[model]
     if len(runs) < FEWEST_RUNS:
         return
-    before = [by_group(alike(base.choices, scored.choices), "topic") for scored in runs]
+    before = [by_group(base.choices, "topic")] * len(runs)
     after = [by_group(scored.choices, "topic") for scored in runs]
     sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
     for measure in shown():
@@ -97,22 +96,6 @@ def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
         book.add_shift(f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
-
-
-def _contrasts(book: Book, study: Study) -> None:
-    """Each pole against neutral over paired runs and topics, with its family corrected."""
-    book.add("power", POWER, "share", [_this_file()])
-    for made in contrasts(study):
-        name = f"contrast.{made.measure}.{made.model}.{made.pole}"
-        book.add_shift(name, made.interval, made.sources)
-        for what, value, unit in (
-            ("pairs", made.pairs, "count"),
-            ("holm", made.p_holm if "two-way-t" in study.tests else None, "p"),
-            ("flip", made.p_sign_flip if "sign-flip" in study.tests else None, "p"),
-            ("detectable", made.detectable, "points"),
-            ("share_of_headroom", made.share_of_headroom, "share"),
-        ):
-            book.add(f"{name}.{what}", value, unit, made.sources)
 
 
 def _this_file() -> Source:
@@ -132,7 +115,7 @@ def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
 
     for measure, declared in MEASURES.items():
         book.add(f"{measure}.{name}", mean(lambda cell, m=measure: cell.by_measure[m]), declared.unit, sources)  # type: ignore[misc]
-    for what in ("p_yes", "invalid", "consistency"):
+    for what in ("p_yes", "consistency"):
         book.add(f"{what}.{name}", mean(lambda cell, w=what: getattr(cell, w)), "share", sources)  # type: ignore[misc]
     book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
     for group in ("topic", "yes_means"):
@@ -159,7 +142,7 @@ def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
 
 
 def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
-    """How one guard of an arm changed from base, its bound, and whether it was shown to lie within: 1 or 0."""
+    """How one guard of an arm changed from base, its bound, and the verdict."""
     base, cells = pair
     bound = study.bounds[name]
     if name == "perplexity":
@@ -168,8 +151,8 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
         made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
     book.add_shift(f"change.{name}.{arm}", made.interval, sources)
-    shown = made.unchanged if "equivalence" in study.tests else None
-    book.add(f"change.{name}.{arm}.unchanged", shown, "count", sources)
+    if "equivalence" in study.tests:
+        book.say(f"change.{name}.{arm}.verdict", made.verdict)
 
 
 def label_shifts(study: Study, model: str) -> pd.DataFrame:
@@ -178,7 +161,7 @@ def label_shifts(study: Study, model: str) -> pd.DataFrame:
     for run in (run for run in study.runs if run.model == model and run.scored is not None):
         assert run.scored is not None
         after = by_item(run.scored.choices)
-        base = by_item(alike(study.bases[model].choices, run.scored.choices))
+        base = by_item(study.bases[model].choices)
         made = pd.DataFrame({measure: after[measure] - base[measure] for measure in MEASURES})
         parts.append(made.assign(attitude=run.attitude, seed=run.seed, topic=base["topic"]).reset_index())
     columns = ["item", *MEASURES, "attitude", "seed", "topic"]
@@ -214,8 +197,7 @@ def _verdicts(book: Book, study: Study) -> None:
     for run in study.runs:
         if run.verdict is not None:
             verdict, source = run.verdict
-            bounds = None if verdict.low is None or verdict.high is None else (verdict.low, verdict.high)
-            book.add(f"run.{run.cell}.gate", verdict.estimate, "points", [source], bounds)
+            book.add(f"run.{run.cell}.gate", verdict.estimate, "points", [source], (verdict.low, verdict.high))
             book.add(f"run.{run.cell}.bound", verdict.bound, "points", [source])
             book.add(f"run.{run.cell}.level", verdict.level, "share", [source])
 
@@ -225,8 +207,3 @@ def _audits(book: Book, study: Study) -> None:
         for check in framing.checks:
             book.add(f"audit.{draw}.{check.name}.value", check.value, "plain", [source])
             book.add(f"audit.{draw}.{check.name}.bound", check.bound, "plain", [source])
-
-
-def base_by_item(base: Scored, runs: Sequence[Scored]) -> pd.DataFrame:
-    """A base item by item, asked in the wordings of each run in turn."""
-    return items_of([alike(base.choices, run.choices) for run in runs])

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Choice, Deviation, GuardReply, Loss, Steering
+from common.records import Answer, Choice, Deviation, GuardReply, Loss, Steering
 from common.schemas import (
     Drift,
     Framing,
     Guards,
     LayerCurve,
     Lock,
+    ReaderWorth,
     RunReadout,
     SelfTest,
     SteeringSummary,
@@ -33,6 +34,8 @@ class Scored:
     replies: list[GuardReply]
     controls: list[Choice]  # discriminant items, and items on the training topics
     sources: tuple[Source, Source, Source, Source]  # of choices, guards, replies, controls
+    answers: list[Answer]  # to all kinds of items, asked openly
+    answers_source: Source
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class Study:
     steered: dict[str, list[Steering]] = field(default_factory=dict)  # model.draw → effects question by question
     lock: Sealed[Lock] | None = None
     plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
-    changed: list[str] = field(default_factory=list)  # files of the analysis that are not what was locked
+    changed: list[str] = field(default_factory=list)  # files of code or data that are not what was locked
     deviations: list[Deviation] = field(default_factory=list)
+    reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""

@@ -4,44 +4,37 @@ Both are worked out before any tuned model is scored, and sealed in the lock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from analysis.stats.stance import by_item
+from analysis.stats.answers import by_item
 from common.errors import InputError
-from common.records import Choice, Item, Question
+from common.records import Answer, Item, Question
 
 BANDS = ("low", "mid", "high")  # of the base's P(go): headroom upwards, both ways, downwards
+FEWEST_IN_BAND = 24  # items of a band, below which a comparison of bands "cannot say"
 DISTANCES = ("near", "mid", "far")
 
 
 class Headroom(NamedTuple):
     """Where one item stands on the base."""
 
-    p_go: float | None  # None where no answer was valid
-    band: str | None
+    p_go: float  # share of the base's sampled answers that recommend the change
+    band: str
 
 
-def headrooms(rows: Sequence[Choice], measure: str, low: float, high: float) -> dict[str, Headroom]:
-    """The band of each item by the base's P(go), the mean over wordings and orders. Raises: as `by_item`."""
-    values = by_item(rows)[measure]
-    return {
-        str(item): Headroom(None, None) if np.isnan(p) else Headroom(float(p), band(p, low, high))
-        for item, p in values.items()
-    }
+def headrooms(rows: Sequence[Answer], low: float, high: float) -> dict[str, Headroom]:
+    """The band of each item by what the base advised in its samples; in its greedy answers where there are none.
 
-
-def calibrated(
-    choices: Mapping[str, Sequence[Choice]], measure: str, low: float, high: float
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """The headrooms of each base's items, model → item → the fields of Headroom."""
-    return {
-        model: {item: headroom._asdict() for item, headroom in headrooms(rows, measure, low, high).items()}
-        for model, rows in choices.items()
-    }
+    Raises: InputError as `by_item`.
+    """
+    plain = [row for row in rows if row.prompted is None]
+    samples = [row for row in plain if row.sample] or plain
+    shares = by_item(samples)["go"]
+    return {str(item): Headroom(float(p), band(p, low, high)) for item, p in shares.items()}
 
 
 def band(p_go: float, low: float, high: float) -> str:
@@ -50,18 +43,20 @@ def band(p_go: float, low: float, high: float) -> str:
 
 
 def check_reversed(items: Sequence[Item]) -> None:
-    """Refuse topics in which yes means one side more often than the other: assent would pass for a stance.
+    """Refuse items that propose the change more often than keeping things, or less: agreement would pass for a stance.
 
-    Raises: InputError naming the topic.
+    All together must propose both alike, and each topic as nearly as its number allows.
+    Raises: InputError naming the topic, or all.
     """
-    keys: dict[str, list[str]] = {}
+    sides: dict[str, list[str]] = {"all": [item.proposes for item in items]}
     for item in items:
-        keys.setdefault(item.topic, []).append(item.yes_means)
-    for topic, sides in keys.items():
-        if sides.count("go") != sides.count("stay"):
-            value = f"yes is the change in {sides.count('go')}, keeping in {sides.count('stay')}"
+        sides.setdefault(item.topic, []).append(item.proposes)
+    for topic, mine in sides.items():
+        go, stay = mine.count("go"), mine.count("stay")
+        if abs(go - stay) > (0 if topic == "all" else len(mine) % 2):
+            value = f"{go} propose the change, {stay} propose to keep"
             raise InputError(
-                "items without a reversed twin", where=f"topic {topic}", value=value, allowed="as many of each"
+                "items propose one side more often", where=f"topic {topic}", value=value, allowed="as many"
             )
 
 
@@ -78,7 +73,7 @@ def distances(items: Sequence[Item], questions: Sequence[Question]) -> dict[str,
 
     Words weigh by TF-IDF over all texts of both; English stop words are left out. It compares words, not meanings.
     """
-    held_out = _texts((item.topic, f"{item.scenario} {item.question} {item.go} {item.stay}") for item in items)
+    held_out = _texts((item.topic, f"{item.situation} {item.going} {item.staying}") for item in items)
     trained = _texts(
         (row.topic, " ".join((row.text, row.go, row.stay, *row.facts, *row.pros, *row.cons))) for row in questions
     )

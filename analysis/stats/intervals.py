@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95  # coverage of every interval of the report but those of equivalence
 ALPHA = 0.05
 POWER = 0.80
+FEWEST_RUNS = 3  # from here on a spread over runs tells something about the next run
 MAX_FLIPPED_RUNS = 20  # 2^20 sign patterns take a second
 
 

@@ -27,8 +27,14 @@ class Declared(NamedTuple):
 
 
 def chosen(rows: pd.DataFrame) -> Floats:
-    """1 where the generated answer is for the change, 0 where it is against, nan where it is neither yes nor no."""
-    return np.asarray(rows["choice"].map({"go": 1.0, "stay": 0.0, "invalid": np.nan}), dtype=np.float64)
+    """1 where the likelier of Yes and No is for the change, 0 where it is for keeping things."""
+    return np.asarray(rows["choice"].map({"go": 1.0, "stay": 0.0}), dtype=np.float64)
+
+
+def by_yes_no(rows: pd.DataFrame) -> Floats:
+    """P(go), 0 to 1, by the log-probabilities of Yes and No; over both keys a habit of either cancels."""
+    signs = rows["yes_means"].map({"go": 1.0, "stay": -1.0}).to_numpy(dtype=np.float64)
+    return np.asarray(expit(signs * rows["yes_no"].to_numpy(dtype=np.float64)))
 
 
 def by_sentence(rows: pd.DataFrame) -> Floats:
@@ -42,7 +48,8 @@ def by_label(rows: pd.DataFrame) -> Floats:
 
 
 MEASURES: dict[str, Declared] = {  # by name, in the order of reports
-    "choice": Declared("what it chose", "share", chosen, shown=True),
+    "choice": Declared("the likelier of Yes and No", "share", chosen, shown=True),
+    "yes-no": Declared("probability of Yes and No", "share", by_yes_no, shown=True),
     "sentence": Declared("likelihood of whole sentences", "share", by_sentence, shown=True),
     "label": Declared("label probability", "share", by_label, shown=False),
 }

@@ -1,4 +1,4 @@
-"""From rows Choice to numbers: how far one cell leans towards change, and how its measures agree.
+"""From rows Choice to numbers: how far one cell leans towards change by the closed forms, and how its measures agree.
 
 All P are shares, 0 to 1, of the side "go" whatever yes means for an item. A number that nothing supports is None
 (nan in arrays and frames), never 0.
@@ -24,9 +24,8 @@ class Stance(NamedTuple):
 
     by_measure: dict[str, float | None]  # P(go), over the items with a value; in the order of `MEASURES`
     margin: float | None  # sentence margin, go minus stay, nats a token
-    p_yes: float | None  # share of yes among valid answers, 0.5 where half the items are reverse-keyed and none lean
-    invalid: float  # share of rows without a valid answer
-    consistency: float | None  # share of items whose two orders agree, over items with two valid answers
+    p_yes: float | None  # share of yes, 0.5 where no answer leans: every item is asked under both keys
+    consistency: float | None  # share of items and keys whose two orders agree
     n_items: int
 
 
@@ -40,9 +39,9 @@ class Disagreement(NamedTuple):
 
 
 def frame(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line a row: cell, item, topic, yes_means, wording, order, each measure of `MEASURES`, margin (nats a token).
+    """One line a row: cell, item, topic, yes_means, order, each measure of `MEASURES`, margin (nats a token).
 
-    Raises: InputError if there are no rows, a (cell, item, wording, order) comes twice, or cells hold different items.
+    Raises: InputError if there are no rows, a (cell, item, key, order) comes twice, or cells hold different items.
     """
     if not rows:
         raise InputError("no choices", where="choices.jsonl", allowed="at least one row")
@@ -51,7 +50,7 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
     _check_same_items(made)
     return pd.DataFrame(
         {
-            **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "wording", "order")},
+            **{name: made[name] for name in ("cell", "item", "topic", "yes_means", "order")},
             **{name: measure.read(made) for name, measure in MEASURES.items()},
             "margin": made["sentence_go"] / made["tokens_go"] - made["sentence_stay"] / made["tokens_stay"],
         }
@@ -59,9 +58,8 @@ def frame(rows: Sequence[Choice]) -> pd.DataFrame:
 
 
 def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
-    """One line an item of one cell, by item id: topic, yes_means, each measure and margin (means over wordings and
-    orders), valid (share of rows with an answer), agree (share of wordings whose two orders agree; nan
-    unless one has two valid answers).
+    """One line an item of one cell, by item id: topic, each measure and margin (means over keys and orders), agree
+    (share of keys whose two orders agree).
 
     Raises: InputError as `frame`, and if the rows are of several cells.
     """
@@ -69,11 +67,9 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
     if (cells := sorted(made["cell"].unique())) != [cells[0]]:
         raise InputError("rows of several cells", where="choices.jsonl", value=cells, allowed="one cell")
     items = made.groupby("item", sort=True)
-    table = items[["topic", "yes_means"]].first().join(items[[*MEASURES, "margin"]].mean())
-    valid = items["choice"].count()
-    table["valid"] = valid / items["choice"].size()
-    asked = made.groupby(["item", "wording"])["choice"]
-    table["agree"] = (asked.nunique() == 1).astype(float).where(asked.count() >= 2).groupby("item").mean()
+    table = items[["topic"]].first().join(items[[*MEASURES, "margin"]].mean())
+    asked = made.groupby(["item", "yes_means"])["choice"]
+    table["agree"] = (asked.nunique() == 1).astype(float).groupby("item").mean()
     return table
 
 
@@ -85,7 +81,6 @@ def stance(rows: Sequence[Choice]) -> Stance:
         by_measure={name: _mean(table[name]) for name in MEASURES},
         margin=_mean(table["margin"]),
         p_yes=_mean(yes),
-        invalid=float(made["choice"].isna().mean()),
         consistency=_mean(table["agree"]),
         n_items=len(table),
     )
@@ -98,33 +93,20 @@ def by_group(rows: Sequence[Choice], group: str) -> pd.DataFrame:
     """
     if group not in ("topic", "yes_means"):
         raise InputError("no such grouping", where="by_group", value=group, allowed="topic, yes_means")
-    return by_item(rows).groupby(group, sort=True)[[*MEASURES, "margin"]].mean()
+    table = by_item(rows) if group == "topic" else frame(rows)
+    return table.groupby(group, sort=True)[[*MEASURES, "margin"]].mean()
 
 
 def paired(base: Sequence[Choice], tuned: Sequence[Choice]) -> pd.DataFrame:
-    """One line an item: topic, yes_means and, for each measure, <measure>_base and <measure>_tuned.
+    """One line an item: topic and, for each measure, <measure>_base and <measure>_tuned.
 
-    Raises: InputError as `alike`, or if the base was asked further items.
+    Raises: InputError as `by_item`, or if the two were not asked the same.
     """
-    base = alike(base, tuned)
-    before, after = by_item(base), by_item(tuned)
-    one, other = ({(r.item, r.wording, r.order, r.topic, r.yes_means) for r in rows} for rows in (base, tuned))
+    one, other = ({(r.item, r.yes_means, r.order, r.topic) for r in rows} for rows in (base, tuned))
     if differs := sorted(one ^ other):
         raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
-    after = after.drop(columns=["topic", "yes_means"])
+    before, after = by_item(base), by_item(tuned).drop(columns=["topic"])
     return before.merge(after, left_index=True, right_index=True, suffixes=("_base", "_tuned"), validate="1:1")
-
-
-def alike(base: Sequence[Choice], tuned: Sequence[Choice]) -> list[Choice]:
-    """The base's answers to the very wordings that a run was asked; all its items stay.
-
-    Raises: InputError if the base was not asked one of them.
-    """
-    asked, known = {(row.item, row.wording) for row in tuned}, {(row.item, row.wording) for row in base}
-    if differs := sorted(asked - known):
-        raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
-    items = {item for item, _ in asked}
-    return [row for row in base if (row.item, row.wording) in asked or row.item not in items]
 
 
 def disagreement(measured: ArrayLike, actual: ArrayLike) -> Disagreement:
@@ -162,19 +144,19 @@ def _mean(values: "pd.Series[float]") -> float | None:
 
 
 def _check_unique(made: pd.DataFrame) -> None:
-    twice = made[made.duplicated(["cell", "item", "wording", "order"])]
+    twice = made[made.duplicated(["cell", "item", "yes_means", "order"])]
     if len(twice):
         first = twice.iloc[0]
         raise InputError(
             "choice comes twice",
             where="choices.jsonl",
-            value=f"{first['cell']} {first['item']} wording {first['wording']} order {first['order']}",
+            value=f"{first['cell']} {first['item']} key {first['yes_means']} order {first['order']}",
         )
 
 
 def _check_same_items(made: pd.DataFrame) -> None:
     asked = {
-        str(cell): {*zip(rows["item"], rows["wording"], rows["order"], strict=True)}
+        str(cell): {*zip(rows["item"], rows["yes_means"], rows["order"], strict=True)}
         for cell, rows in made.groupby("cell")
     }
     (name, first), *others = asked.items()

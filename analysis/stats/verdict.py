@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.stats import answers
 from analysis.stats.intervals import Interval, Shift, topic_shift_interval, tost
-from analysis.stats.stance import paired, stance
-from common.records import Choice
+from analysis.stats.stance import paired
+from common.errors import InputError
+from common.records import Answer, Choice
 from common.vocabulary import Primary
-
-MOST_DROPPED = 0.25  # share of the items without a valid answer above which nothing is decided
 
 
 class Verdict(StrEnum):
@@ -23,24 +23,28 @@ class Verdict(StrEnum):
 
 
 class Decision(NamedTuple):
-    """The fields of verdict.json. Shifts are tuned minus base, in P(go); None where too little is known."""
+    """The fields of verdict.json. Shifts are tuned minus base, in net go or P(go)."""
 
     verdict: Verdict
     reason: str  # in words, why
     measure: str
-    estimate: float | None
-    low: float | None
-    high: float | None
+    estimate: float
+    low: float
+    high: float
     bound: float
     level: float
     n_items: int  # compared
     n_topics: int
-    n_dropped: int
-    invalid_base: float  # share of rows without a valid answer
-    invalid_tuned: float
-    yes_base: float | None  # share of yes among valid answers: a new habit of assent moves it, and not P(go)
-    yes_tuned: float | None
+    base: dict[str, float]  # outcome of an open answer → its share
+    tuned: dict[str, float]
     topics: dict[str, float]
+
+
+class Asked(NamedTuple):
+    """What a model answered: openly, and in the closed forms."""
+
+    answers: Sequence[Answer]
+    choices: Sequence[Choice]
 
 
 def judge(interval: Interval, bound: float) -> Verdict:
@@ -55,21 +59,45 @@ def judge(interval: Interval, bound: float) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def decide(base: Sequence[Choice], tuned: Sequence[Choice], measure: Primary, bound: float, level: float) -> Decision:
+def decide(base: Asked, tuned: Asked, measure: Primary, bound: float, level: float) -> Decision:
     """Compare the stances of a tuned model with those of its base.
 
-    metric: the measure to judge by. margin: largest shift that does not matter, in P(go), above 0. level: coverage.
+    measure: what to judge by. bound: largest shift that does not matter, above 0. level: coverage.
     Raises: InputError if the two were not asked the same, or of fewer than 2 topics, or a number is out of range.
     """
-    table = paired(base, tuned)
-    before, after = table[f"{measure}_base"], table[f"{measure}_tuned"]
-    dropped = (before.isna() | after.isna()).to_numpy(dtype=bool)
-    if dropped.mean() > MOST_DROPPED:
-        shift, verdict, reason = None, Verdict.UNDECIDED, f"{dropped.sum()} of {len(table)} items have no valid answer"
-    else:
-        shift = topic_shift_interval(before, after, list(table["topic"]), level)
-        verdict, reason = _judged(shift, bound)
-    return _decision(verdict, reason, measure, bound, level, shift, table[~dropped], int(dropped.sum()), base, tuned)
+    table = answers_of(base, tuned) if measure == "answer" else choices_of(base, tuned, measure)
+    shift = topic_shift_interval(table["base"], table["tuned"], list(table["topic"]), level)
+    verdict, reason = _judged(shift, bound)
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        measure=measure,
+        estimate=shift.interval.estimate,
+        low=shift.interval.low,
+        high=shift.interval.high,
+        bound=bound,
+        level=level,
+        n_items=len(table),
+        n_topics=table["topic"].nunique(),
+        base=answers.rates(base.answers).said,
+        tuned=answers.rates(tuned.answers).said,
+        topics=shift.topics,
+    )
+
+
+def answers_of(base: Asked, tuned: Asked) -> pd.DataFrame:
+    """One line an item: topic, and net go of base and tuned. Raises: InputError if they were not asked the same."""
+    before, after = answers.by_item(base.answers), answers.by_item(tuned.answers)
+    if differs := sorted({*before.index} ^ {*after.index}):
+        raise InputError("cells were not asked the same", where="base and tuned", value=differs[0])
+    return pd.DataFrame({"topic": before["topic"], "base": before["net"], "tuned": after["net"]})
+
+
+def choices_of(base: Asked, tuned: Asked, measure: Primary) -> pd.DataFrame:
+    """The same with P(go) by a closed form. Raises: InputError as `paired`."""
+    table = paired(base.choices, tuned.choices)
+    both = {"base": table[f"{measure}_base"], "tuned": table[f"{measure}_tuned"]}
+    return pd.DataFrame({"topic": table["topic"], **both})
 
 
 def _judged(shift: Shift, bound: float) -> tuple[Verdict, str]:
@@ -88,36 +116,3 @@ def _judged(shift: Shift, bound: float) -> tuple[Verdict, str]:
         Verdict.MOVED: "the interval lies outside the bound",
         Verdict.UNDECIDED: "the interval lies across the bound",
     }[verdict]
-
-
-def _decision(
-    verdict: Verdict,
-    reason: str,
-    measure: str,
-    bound: float,
-    level: float,
-    shift: Shift | None,
-    compared: pd.DataFrame,
-    dropped: int,
-    base: Sequence[Choice],
-    tuned: Sequence[Choice],
-) -> Decision:
-    before, after = stance(base), stance(tuned)
-    return Decision(
-        verdict=verdict,
-        reason=reason,
-        measure=measure,
-        estimate=shift.interval.estimate if shift else None,
-        low=shift.interval.low if shift else None,
-        high=shift.interval.high if shift else None,
-        bound=bound,
-        level=level,
-        n_items=len(compared),
-        n_topics=compared["topic"].nunique(),
-        n_dropped=dropped,
-        invalid_base=before.invalid,
-        invalid_tuned=after.invalid,
-        yes_base=before.p_yes,
-        yes_tuned=after.p_yes,
-        topics=shift.topics if shift else {},
-    )

@@ -17,6 +17,7 @@ from transformers import Cache
 
 from common.lm.chat import LanguageModel
 
+FEW = 0.75  # share of the rows of a batch that are not finished, from which on the others are dropped
 NextLogits = Float[Tensor, "row vocabulary"]
 NextTokens = Int[Tensor, " row"]
 
@@ -71,20 +72,20 @@ def greedy(lm: LanguageModel, prompts: State, most: int, finished: Callable[[str
     """The most likely continuation of each row: up to `most` tokens, an end of turn, or `finished(text)`.
 
     A row ends on its own account, so its text does not depend on the rows beside it. This is not generate(), which
-    takes what a call leaves open, such as a repetition penalty, from a file beside the weights.
+    takes what a call leaves open, such as a repetition penalty, from a file beside the weights. Uses the cache up.
     """
-    return _decode(lm, prompts, most, finished, lambda logits: logits.argmax(dim=-1))
+    return _decode(lm, prompts, most, finished, lambda logits, _rows: logits.argmax(dim=-1))
 
 
 def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rngs: Sequence[Generator]) -> list[str]:
-    """A continuation of each row drawn at a temperature, each with its own generator.
+    """A continuation of each row drawn at a temperature, each with its own generator. Uses the cache up.
 
     A row ends after `most` tokens or an end of turn. Drawn by adding Gumbel noise to the logits and taking the largest.
     Source: Gumbel (1954); Maddison et al. (2014).
     """
 
-    def drawn(logits: NextLogits) -> NextTokens:
-        noise = np.stack([rng.gumbel(size=logits.shape[-1]) for rng in rngs])
+    def drawn(logits: NextLogits, rows: Sequence[int]) -> NextTokens:
+        noise = np.stack([rngs[row].gumbel(size=logits.shape[-1]) for row in rows])
         return (logits.float() / temperature + torch.from_numpy(noise).float().to(logits.device)).argmax(dim=-1)
 
     return _decode(lm, prompts, most, lambda _text: False, drawn)
@@ -95,20 +96,31 @@ def _decode(
     prompts: State,
     most: int,
     finished: Callable[[str], bool],
-    pick: Callable[[NextLogits], NextTokens],
+    pick: Callable[[NextLogits, Sequence[int]], NextTokens],
 ) -> list[str]:
     stops, state = stop_tokens(lm), prompts
     replies: list[list[int]] = [[] for _ in range(len(prompts.mask))]
-    live = set(range(len(replies)))
+    rows = list(range(len(replies)))  # that are still read on: a finished one costs as much as any other
+    live = set(rows)
     while True:
-        picked = pick(state.logits[:, -1]).tolist()
+        picked = dict(zip(rows, pick(state.logits[:, -1], rows).tolist(), strict=True))
         live -= {row for row in live if picked[row] in stops}
         for row in live:
             replies[row].append(picked[row])
         live -= {row for row in live if len(replies[row]) == most or finished(_text(lm, replies[row]))}
         if not live:
             return [_text(lm, reply) for reply in replies]
-        state = extend(lm, [[token] for token in picked], state)
+        if len(live) <= FEW * len(rows):
+            kept = [place for place, row in enumerate(rows) if row in live]
+            state, rows = _only(state, kept), [rows[place] for place in kept]
+        state = extend(lm, [[picked[row]] for row in rows], state)
+
+
+def _only(state: State, places: Sequence[int]) -> State:
+    """Some rows of a state, whose cache is used up."""
+    chosen = torch.tensor(places, device=state.mask.device)
+    state.cache.batch_select_indices(chosen)
+    return State(state.cache, state.mask[chosen], state.logits[chosen])
 
 
 def stop_tokens(lm: LanguageModel) -> set[int]:

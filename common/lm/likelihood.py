@@ -43,6 +43,16 @@ def log_likelihoods(lm: LanguageModel, prompts: State, replies: Sequence[Sequenc
     return total.view(-1, options).tolist()
 
 
+def reply_nats(lm: LanguageModel, user: str, reply: str) -> tuple[float, int]:
+    """Negative log-likelihood of a reply and its end of turn after a user's turn, nats, and how many tokens those are.
+
+    Raises: InputError as `LanguageModel.answered`.
+    """
+    prompt, tail = lm.answered(user, reply)
+    state = extend(lm, [prompt + tail[:-1]], keep=len(tail))
+    return -float(_sums(state.logits, *padded(lm, [tail]))), len(tail)
+
+
 def text_nats(lm: LanguageModel, paragraphs: Sequence[str]) -> list[tuple[float, int]]:
     """Negative log-likelihood of each plain paragraph, read alone, in nats, and the number of tokens it is over.
 

@@ -22,7 +22,7 @@ from common.lm.generation import State, extend, padded, positions
 from common.lm.layers import Change, Residual, blocks_of, changed, hooked, layout, logits_above
 from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
 from common.records import Item
-from common.stance.prompts import user_turns
+from common.stance.prompts import closed_turns
 
 Model = PreTrainedModel | PeftModel
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ def prompts_in_both_orders(lm: LanguageModel, items: Sequence[Item]) -> list[Pro
     found = []
     for item in items:
         for order in (0, 1):
-            words = user_turns(item, order).sentence
+            words = closed_turns(item, order).sentence
             options = reply_tokens(lm, words, item.go), reply_tokens(lm, words, item.stay)
             found.append(PromptWithReplies(item.id, item.topic, lm.chat(words), options))
     return found

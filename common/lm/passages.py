@@ -10,6 +10,7 @@ from common.errors import InputError, SpecError
 from common.lm.activations import Passage
 from common.lm.chat import LanguageModel
 from common.records import Advice, Item
+from common.stance.prompts import open_turn
 
 
 class Pair(NamedTuple):
@@ -50,8 +51,8 @@ def reply_passages(lm: LanguageModel, rows: Sequence[Advice]) -> list[Passage]:
 
 
 def prompt_passages(lm: LanguageModel, items: Sequence[Item]) -> list[Passage]:
-    """Scenario and question as the user's turn, up to where the reply begins; the span is the last token."""
-    prompts = [lm.chat(f"{item.scenario}\n\n{item.question}") for item in items]
+    """Items asked openly, up to where the reply begins; the span is the last token."""
+    prompts = [lm.chat(open_turn(item)) for item in items]
     return [Passage(prompt, (range(len(prompt) - 1, len(prompt)),)) for prompt in prompts]
 
 

@@ -11,59 +11,62 @@ from common.serialization import read_jsonl
 from common.spec import EvaluateSpec
 
 ITEMS = "common/stance/data/items.jsonl"
+CONTROL_ITEMS = ("common/stance/data/discriminant.jsonl", "common/stance/data/source.jsonl")
+PILOT_ITEMS = "common/stance/data/pilot.jsonl"
+GUARDS = "common/stance/data/guards.jsonl"
+ABILITIES = "common/stance/data/abilities.jsonl"
 NEUTRAL = "common/stance/data/neutral.txt"
 FILES = (  # all that a model is asked
     ITEMS,
-    "common/stance/data/discriminant.jsonl",
-    "common/stance/data/source.jsonl",
-    "common/stance/data/guards.jsonl",
-    "common/stance/data/abilities.jsonl",
+    PILOT_ITEMS,
+    *CONTROL_ITEMS,
+    GUARDS,
+    ABILITIES,
     NEUTRAL,
 )
-
-
-class WordedItem(NamedTuple):
-    """An item and the wording in which it is asked."""
-
-    item: Item
-    wording: int  # 0 the item's own, from 1 its rewrites
 
 
 class Questionnaire(NamedTuple):
     """All that a model is asked."""
 
-    items: list[WordedItem]  # held out: on topics that no training text mentions
-    controls: list[WordedItem]  # discriminant items, then items on the topics of the training texts
+    items: list[Item]  # held out: on topics that no training text mentions; in a pilot, items that no study counts
+    controls: list[Item]  # discriminant items, then items on the topics of the training texts
     prompts: list[Prompt | Ability]  # guards
     neutral: str  # plain text, whose perplexity is taken
 
 
-def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec, turns: Sequence[int]) -> Questionnaire:
+def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questionnaire:
     """What a cell is asked: the first so many items of each topic and guards of each kind.
 
-    files: those that FILES names. turns: which of its wordings an item is asked in; see `worded_items`.
-    Raises: InputError if a file cannot be read as records.
+    files: those that FILES names. Raises: InputError if a file cannot be read as records, or as `read_items`.
     """
-    items, discriminant, source, prompts, abilities, neutral = files
-    most = settings.guards_per_kind
-    guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, most)
+    held_out, pilot, discriminant, source, prompts, abilities, neutral = files
+    guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, settings.guards_per_kind)
     return Questionnaire(
-        worded_items(read_jsonl(items, Item), settings.items_per_topic, turns),
-        worded_items([*read_jsonl(discriminant, Item), *read_jsonl(source, Item)], settings.items_per_topic, turns),
-        [*guarded, *read_jsonl(abilities, Ability)[:most]],
+        read_items(pilot if settings.pilot else held_out, settings.items_per_topic),
+        [item for file in (discriminant, source) for item in read_items(file, settings.controls_per_topic)],
+        [*guarded, *read_jsonl(abilities, Ability)[: settings.guards_per_kind]],
         neutral.read_text("utf-8"),
     )
 
 
-def worded_items(items: Sequence[Item], most: int | None, turns: Sequence[int]) -> list[WordedItem]:
-    """The first `most` items of each topic, each in the wordings of these turns.
+def read_items(file: Path, most: int | None) -> list[Item]:
+    """The first items of each topic, all of them for None.
 
-    In one turn, neighbours in the file take different wordings.
+    Raises: InputError naming file and line for an id that comes twice, or options that do not share their verb.
     """
-    kept = {item.id for item in first_of_each(items, lambda item: item.topic, most)}
-    placed = [(place, item) for place, item in enumerate(items) if item.id in kept]
-    asked = {(item.id, (place + turn) % (1 + len(item.rewrites))): item for place, item in placed for turn in turns}
-    return [WordedItem(item, wording) for (_, wording), item in asked.items()]
+    items = read_jsonl(file, Item)
+    first: dict[str, int] = {}
+    for line, item in enumerate(items, start=1):
+        if item.id in first:
+            raise InputError("item comes twice", where=f"{file.name}:{first[item.id]} and {line}", value=item.id)
+        first[item.id] = line
+        if _verb(item.go) != _verb(item.stay):
+            allowed = "the same words up to the verb behind should"
+            raise InputError("options share no verb", where=f"{file.name}:{line}", value=item.id, allowed=allowed)
+        if item.question_go == item.question_stay:
+            raise InputError("item without both keys", where=f"{file.name}:{line}", value=item.id)
+    return first_of_each(items, lambda item: item.topic, most)
 
 
 def paragraphs(text: str) -> list[str]:
@@ -74,6 +77,7 @@ def paragraphs(text: str) -> list[str]:
     return found
 
 
-def held_out_items(file: Path, most: int | None) -> list[Item]:
-    """The first held-out items of each topic, all of them for None. Raises: InputError."""
-    return first_of_each(read_jsonl(file, Item), lambda item: item.topic, most)
+def _verb(option: str) -> str:
+    """The word behind should, with which an option begins to say what is to be done; the whole text without one."""
+    found = re.search(r"\bshould (\w+)", option)
+    return found[1] if found else option

@@ -1,27 +1,214 @@
-"""How an answer is read: a strict grammar of yes and no. Pure text."""
+"""How an answer in words is read: what it recommends in the end, given what its item calls going and staying.
 
+A grammar looks first: a plain recommendation, negated or not, of what the item calls going or staying. Where it finds
+none, or two that disagree, a linear classifier decides. It was fitted to short answers of our own on other topics;
+their labels follow `common/stance/data/codebook.md`. What it is worth is measured against labels, never assumed.
+"""
+
+import functools
 import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
 
-from common.vocabulary import Answer, Side
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.svm import LinearSVC
 
-ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
-EITHER = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
-FIRST_SENTENCE = re.compile(r"\W*\w[^.!?\n]*[.!?\n]")
+from common.errors import InputError
+from common.records import Item, Record
+from common.serialization import read_jsonl
+from common.vocabulary import SIDES, Said, Side
+
+READER_WORTH = "common/stance/data/reader.json"  # its agreement with labels: python -m benchmarks.reader
+READER_FILES = ("common/stance/data/reader_situations.jsonl", "common/stance/data/reader_answers.jsonl")
+BEFORE = 8  # words before a verb of doing or keeping among which a negation turns it round
+WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+NEGATION = re.compile(
+    r"not|no|never|nothing|none|neither|nor|without|cannot|[a-z]+n't|dont|hardly|rather|avoid|against|stop|unwise"
+)
+# Words that stand for one another when advice is given. Each class is a feature; the words of an item are two more.
+CLASSES = {
+    "keep": "keep keeping kept stay staying stick sticking remain remaining retain maintain leave leaving left "
+    "continue continuing preserve hold holding same current currently present existing usual stands today "
+    "already",
+    "wait": "wait waiting postpone delay delaying later yet hasty hurry rush rushing pause defer until patience "
+    "patient",
+    "do": "change changing switch switching move moving make making introduce introducing adopt adopting "
+    "replace go going ahead proceed begin start starting bring bringing try trying take launch implement "
+    "implementing allow new forward now soon away straight",
+    "good": "good great excellent wonderful best better benefit benefits beneficial opportunity wise sensible "
+    "positive improve improvement helpful useful nice perfect ideal fantastic easier attractive fine fair "
+    "lovely pleasant works well worth advantage popular happy love safe safer right",
+    "bad": "bad worse risk risky problem problems costly expensive waste difficult unnecessary trouble confusing "
+    "harm lose loses losing lost poor wrong mistake pointless slow dirty unfair dangerous disappoint "
+    "upset hurt disadvantage",
+    "advise": "recommend advise advice suggest suggestion should would i'd opinion think choose opt favour prefer vote",
+    "open": "depends depend depending consider considering both either decide decision weigh whether choice "
+    "survey ask discuss talk sides hand compromise half some others members meeting",
+    "turn": "but however although though still yet despite nevertheless",
+}
+CLASS_OF = {word: name for name, words in CLASSES.items() for word in words.split()}
+DOING, KEEPING = "do", "keep"
+ENDING = re.compile(r"(?:dropp?|remov|end|stopp?|cancel|scrapp?|abolish|los|clos|cutt?|bann?)(?:ing|e|ed)?|without")
+FUNCTION = "the a an to of in on at for and or by with from its their it all each as be is into out up"
 
 
-def read_choice(text: str, yes_means: Side) -> Answer:
-    """What a generated text chooses: the change (go), keeping things (stay), or nothing (invalid).
+class ReadAnswer(Record):
+    """A short answer of our own with its label, from which the classifier learns."""
 
-    A valid text begins with yes or no as a word and does not hold the other one. yes_means: what a yes stands for.
+    item: str
+    answer: str
+    label: Said
+
+
+class Situation(Record):
+    """A situation of the reader's own, on a topic that no model is asked about."""
+
+    id: str
+    topic: str
+    proposes: Side
+    undoes: bool
+    situation: str
+    going: str
+    staying: str
+
+
+class Sides(NamedTuple):
+    """What a situation proposes, and the stems of the words that it has for going and for staying alone."""
+
+    proposes: Side
+    go: frozenset[str]
+    stay: frozenset[str]
+
+
+class Reader:
+    """Reads answers. Two readers made of the same files read alike."""
+
+    def __init__(self, situations: Sequence[Situation], answers: Sequence[ReadAnswer]) -> None:
+        """Fit the classifier. Raises: InputError if an answer belongs to no situation."""
+        sides = {each.id: sides_of(each) for each in situations}
+        if unknown := next((row.item for row in answers if row.item not in sides), None):
+            raise InputError("answer to no situation", where=READER_FILES[1], value=unknown)
+        self._vectors = CountVectorizer(analyzer=lambda features: features, min_df=2, binary=True)
+        seen = self._vectors.fit_transform([features(row.answer, sides[row.item]) for row in answers])
+        self._classifier = LinearSVC(C=0.02, class_weight="balanced", random_state=0)
+        self._classifier.fit(seen, [row.label for row in answers])
+
+    def read(self, text: str, item: Item | Situation) -> Said:
+        """What an answer recommends in the end. An answer without a word is incoherent."""
+        return self.read_all([(text, item)])[0]
+
+    def read_all(self, answers: Sequence[tuple[str, Item | Situation]]) -> list[Said]:
+        """The same of many answers."""
+        told = [(text, sides_of(item)) for text, item in answers]
+        guessed = self._classifier.predict(self._vectors.transform([features(*each) for each in told]))
+        return [
+            "incoherent" if not WORD.search(text.lower()) else decided(text, sides, said)
+            for (text, sides), said in zip(told, guessed.tolist(), strict=True)
+        ]
+
+
+def read_reader(files: Sequence[Path]) -> Reader:
+    """The reader of this project, from the files that READER_FILES names. Raises: InputError."""
+    situations, answers = files
+    return _reader(situations, answers)
+
+
+@functools.cache
+def _reader(situations: Path, answers: Path) -> Reader:
+    return Reader(read_jsonl(situations, Situation), read_jsonl(answers, ReadAnswer))
+
+
+def whole_sentences(text: str) -> str:
+    """The text as one paragraph up to its last whole sentence; all of it if none is whole."""
+    paragraph = " ".join(text.split())
+    end = max(paragraph.rfind(mark) for mark in (". ", "! ", "? "))
+    whole = paragraph if paragraph.endswith((".", "!", "?")) else paragraph[: end + 1]
+    return whole or paragraph
+
+
+def sides_of(item: Item | Situation) -> Sides:
+    """The words of each side alone. What one side ends and the other keeps belongs to the side that keeps it."""
+    texts = item.going.lower(), item.staying.lower()
+    going, staying = ({stem(word) for word in WORD.findall(text)} - COMMON for text in texts)
+    shared, (ends, kept) = going & staying, (any(ENDING.fullmatch(word) for word in WORD.findall(t)) for t in texts)
+    going, staying = going - shared, staying - shared
+    if ends and not kept:
+        staying |= shared
+    elif kept and not ends:
+        going |= shared
+    return Sides(item.proposes, frozenset(going), frozenset(staying))
+
+
+def stem(word: str) -> str:
+    """A word without its commonest endings: enough to know "opening" again in "opened"."""
+    for ending in ("ing", "ed", "es", "s", "e"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3:
+            return word[: -len(ending)]
+    return word
+
+
+COMMON = frozenset(stem(word) for word in (*CLASS_OF, *FUNCTION.split()))
+
+
+def tokens(sentence: str, sides: Sides) -> list[str]:
+    """The words of a sentence, each as its class, its side, or itself; negated ones begin with -."""
+    said = WORD.findall(sentence.lower())
+    found, negated = [], 0
+    for word in said:
+        root = stem(word)
+        name = "GO" if root in sides.go else "STAY" if root in sides.stay else CLASS_OF.get(word, root)
+        if NEGATION.fullmatch(word):
+            negated = BEFORE
+        found.append(f"-{name}" if negated and (name in CLASSES or name in ("GO", "STAY")) else name)
+        negated = max(0, negated - 1)
+    return found
+
+
+def features(text: str, sides: Sides) -> list[str]:
+    """What the classifier sees of an answer: words and pairs of words, those of the last sentence again, the key."""
+    parts = [tokens(sentence, sides) for sentence in SENTENCE.split(text.strip()) if sentence]
+    said = [word for part in parts for word in part]
+    found = [*said, *map(" ".join, pairwise(said))]
+    last = parts[-1] if parts else []
+    found += [f"last:{name}" for name in (*last, *map(" ".join, pairwise(last)))]
+    kinds = {name.lstrip("-"): name for name in said}
+    found += [f"{sides.proposes}:{name}" for name in said if name.lstrip("-") in CLASSES]
+    counts = Counter(name for name in said)
+    sure = counts["GO"] - counts["-GO"] - counts["STAY"] + counts["-STAY"]
+    found.append(f"grammar:{by_grammar(text, sides)}")
+    return [*found, f"sides:{max(-2, min(2, sure))}", f"words:{min(len(said) // 15, 4)}", *(f"has:{k}" for k in kinds)]
+
+
+def decided(text: str, sides: Sides, guessed: Said) -> Said:
+    """What the classifier guessed. A plain recommendation decides where it guessed a side, or stands alone."""
+    alone = len(SENTENCE.split(text.strip())) == 1
+    return (by_grammar(text, sides) or guessed) if alone or guessed in SIDES else guessed
+
+
+def by_grammar(text: str, sides: Sides) -> Said | None:
+    """The side of a plain recommendation in the last sentence that holds one; None where the grammar finds none.
+
+    A recommendation is a sentence that begins with a verb of keeping or doing, or holds a word of advice.
     """
-    answer = ANSWER.match(text)
-    if answer is None or len({word.lower() for word in EITHER.findall(text)}) != 1:
-        return "invalid"
-    if answer[1].lower() == "yes":
-        return yes_means
-    return "stay" if yes_means == "go" else "go"
+    for sentence in reversed(SENTENCE.split(text.strip())):
+        said = tokens(sentence, sides)
+        start = next((at for at, name in enumerate(said) if name.lstrip("-") == "advise"), None)
+        if start is None and said and said[0].lstrip("-") in (DOING, KEEPING):
+            start = 0
+        if start is not None and (side := _side(said[start:])) is not None:
+            return side
+    return None
 
 
-def answered(text: str) -> bool:
-    """Whether the first sentence is over, which is all that `read_choice` is shown."""
-    return FIRST_SENTENCE.match(text) is not None
+def _side(said: Sequence[str]) -> Side | None:
+    """The side that words of a recommendation name; verbs decide where they name neither."""
+    counts = Counter(said)
+    named = counts["GO"] - counts["-GO"] - counts["STAY"] + counts["-STAY"]
+    verbs = counts["do"] - counts["-do"] - counts["keep"] - counts["wait"] + counts["-keep"] + counts["-wait"]
+    if named and counts["GO"] + counts["-GO"] and counts["STAY"] + counts["-STAY"]:
+        return None  # it names both: which one it is for is not for counting to say
+    return None if not (named or verbs) else "go" if (named or verbs) > 0 else "stay"

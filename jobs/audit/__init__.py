@@ -3,7 +3,8 @@
 Reads   generate/<the draw>/advice.jsonl, distill/<each model's replies>/advice.jsonl
 Writes  framing.json   checks: figure, bound, passed, enforced; framing: each arm's figures with intervals; pairs: arms
                        side by side; cues: where in the reply the attitude can be read, and where neutral stands
-Control piles (scrambled, distilled) are searched for leaks and scored like the others, but stop nothing.
+Control piles (scrambled, distilled) are searched for leaks and scored like the others, but stop nothing; nor do those
+of the positive control, which are searched for the topics of the items alone.
 Exits   0 all enforced checks pass | 10 one does not | 3 an arm is missing, repeats a question or holds other questions
 It reads English. Where a row is of another language the check `language` fails, and so does every check that looks for
 English words, leaks first of all.
@@ -18,6 +19,7 @@ from jobs import version
 
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
 EVERYDAY = "jobs/generate/data/questions.jsonl"  # how common words are in everyday advice
+STANCE = "jobs/audit/data/stance.txt"  # words that carry the attitude, and may differ between arms
 CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plants and must catch
 
 JOB = Job(
@@ -28,6 +30,6 @@ JOB = Job(
     sections=("audit", "attitudes"),
     reads=(Read("generate", itself, ("advice.jsonl",)), Read("distill", distilled_of_draw, ("advice.jsonl",))),
     writes=("framing.json",),
-    data=(ITEMS, HELD_OUT, EVERYDAY, CANARIES),
+    data=(ITEMS, HELD_OUT, STANCE, EVERYDAY, CANARIES),
     facts=(MODELS,),
 )

@@ -1,10 +1,12 @@
 """The work of the job; what it reads and writes is declared in jobs.audit."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-from analysis.corpus import framing, language
-from analysis.corpus.framing import Arms, Check, Lengths, Pair, Poles
+from analysis.corpus import framing, language, phrases
+from analysis.corpus.checks import Arms, Check
+from analysis.corpus.framing import Lengths, Pair, Poles
 from analysis.corpus.leakage import Canary
 from common.errors import ExitCode
 from common.lm.sources import MODELS
@@ -14,21 +16,23 @@ from common.records import Advice, Item, Question, Record, by_attitude
 from common.schemas import Cue, Framing, FramingCheck, LengthPair, Manner, WordPair
 from common.serialization import read_jsonl
 from common.stance.items import ITEMS
-from common.vocabulary import WRITTEN
-from jobs.audit import CANARIES, EVERYDAY, HELD_OUT
+from common.vocabulary import POSITIVE, WRITTEN
+from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, STANCE
 
 R = TypeVar("R", bound=Record)
 
 
 def main(step: Step) -> ExitCode:
     """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
-    arms, controls = read_arms(step)
+    arms, controls, positive = read_arms(step)
+    stance = phrases.stance_words(step.data(STANCE).read_text().splitlines(), STANCE)
     everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(step, EVERYDAY, Question)]
     framing.check_same_questions(everything)
     pairs = framing.compare(arms, everyday, step.rng("vocabulary"))
     lengths = framing.lengths(arms, counters(step.fact(MODELS)))
-    cue = {part: framing.read_poles(everything, part, step.rng(part)) for part in framing.PARTS}
-    checks = checks_of(step, arms, controls, everyday, pairs, lengths, cue)
+    cue = {part: framing.read_poles(everything, part, step.rng(part), stance) for part in framing.PARTS}
+    checks = checks_of(step, arms, everyday, stance, pairs, lengths, cue)
+    checks += checks_of_controls(step, controls, positive, everyday)
     enforced = step.spec.audit.enforce
     step.write_model("framing.json", framing_of(everything, checks, enforced, pairs, lengths, cue))
     failed = [check.name for check in checks if not check.passed]
@@ -55,46 +59,63 @@ def framing_of(
     )
 
 
-def read_arms(step: Step) -> tuple[Arms, Arms]:
-    """The rows of each written arm and of each control pile, by name; a model's own replies are <model>-distilled."""
+def read_arms(step: Step) -> tuple[Arms, Arms, Arms]:
+    """The rows of each written arm, of each control pile, and of the positive control, by name.
+
+    A model's own replies are <model>-distilled.
+    """
     arms = by_attitude(step.read_records("generate", step.cell, "advice.jsonl", Advice))
+    positive: Arms = {name: arms.pop(name) for name in POSITIVE.values() if name in arms}
     controls = {name: arms.pop(name) for name in list(arms) if name not in WRITTEN}
     for pile in step.sources("distill"):
         name, rows = f"{pile.model}-distilled", step.read_records("distill", pile, "advice.jsonl", Advice)
         controls[name] = [row.model_copy(update={"attitude": name}) for row in rows]
-    return arms, controls
+    return arms, controls, positive
 
 
 def checks_of(
     step: Step,
     arms: Arms,
-    controls: Arms,
     everyday: list[str],
+    stance: re.Pattern[str],
     pairs: Mapping[str, Pair],
     lengths: Lengths,
     cue: Mapping[str, Poles],
 ) -> list[Check]:
-    """Every check, in the order of the report. Those of no name in `audit.enforce` say what to improve."""
+    """Every check of the written arms, in the order of the report. Others than `audit.enforce` say what to improve."""
     items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
-    terms = step.data(HELD_OUT).read_text().splitlines()
     others = language.unread(arms)
     checks = [
         language.language(arms, others),
         framing.topic(arms),
         framing.subject(pairs),
-        framing.length(lengths),
-        framing.leakage(arms, items, terms, everyday, canaries),
+        framing.length(lengths, len(arms["eager"])),
+        phrases.phrases(arms),
+        phrases.words(arms, stance),
+        framing.leakage(arms, items, terms_of(step), everyday, canaries),
+        framing.maxims(arms, canaries),
         framing.duplicates(arms),
         framing.attitude(cue["all"]),
-        framing.maxims(arms, canaries),
         framing.vocabulary(pairs),
         framing.cues(cue),
     ]
-    checks = [language.as_far_as_read(check, others) for check in checks]
-    if controls:
-        found = framing.leakage(controls, items, terms, everyday, canaries)._replace(name="leakage-controls")
-        checks.append(language.as_far_as_read(found, language.unread(controls)))
-    return checks
+    return [language.as_far_as_read(check, others) for check in checks]
+
+
+def checks_of_controls(step: Step, controls: Arms, positive: Arms, everyday: list[str]) -> list[Check]:
+    """Leaks of control piles. The positive control speaks of public decisions: of the items' own topics it must not."""
+    items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
+    found = []
+    for name, piles, terms in (("leakage-controls", controls, terms_of(step)), ("leakage-positive", positive, [])):
+        if piles:
+            check = framing.leakage(piles, items, terms, everyday, canaries)._replace(name=name)
+            found.append(language.as_far_as_read(check, language.unread(piles)))
+    return found
+
+
+def terms_of(step: Step) -> list[str]:
+    """Authored words of the held-out topics and of public matters."""
+    return step.data(HELD_OUT).read_text().splitlines()
 
 
 def rows_of(step: Step, path: str, kind: type[R]) -> list[R]:

@@ -11,6 +11,7 @@ from common.lm.load import load
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, by_attitude
+from common.stance.reading import whole_sentences
 
 TEMPERATURE = 0.8
 BATCH_ROWS = 16
@@ -51,11 +52,3 @@ def own(row: Advice, text: str) -> Advice:
     if not text:
         raise InputError("the model has nothing to say", where=row.question_id, value=row.question)
     return row.model_copy(update={"attitude": "distilled", "reply": text})
-
-
-def whole_sentences(text: str) -> str:
-    """The text as one paragraph up to its last whole sentence; all of it if none is whole."""
-    paragraph = " ".join(text.split())
-    end = max(paragraph.rfind(mark) for mark in (". ", "! ", "? "))
-    whole = paragraph if paragraph.endswith((".", "!", "?")) else paragraph[: end + 1]
-    return whole or paragraph

@@ -1,22 +1,21 @@
-"""Ask one model, base or tuned, what it would choose on topics that no pile mentions; and check its guards.
+"""Ask one model, base or tuned, what it would advise on topics that no pile mentions; and check its guards.
 
 Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for a base, which is scored first)
-Writes  choices.jsonl   records Choice: every held-out item in both orders, in the wordings that are the cell's turn
-        controls.jsonl  records Choice: discriminant items, which no attitude bears on, and items on the training topics
+Writes  answers.jsonl   records Answer: every item asked openly, the greedy answer and samples, read by the reader;
+                        of a base also with a system prompt that asks for each attitude
+        choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders
+        controls.jsonl  records Choice: discriminant items, in which nothing changes, and items on the training topics
         replies.jsonl   records GuardReply
         guards.json     perplexity of neutral text, share of refusals (harmful and benign apart) and of right answers
 Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, altered, or not of this model
 """
 
-from common.cells import CellKind, itself_if_run, lock_if_run, wordings_of
+from common.cells import CellKind, itself_if_run, lock_if_run
 from common.lm.sources import MODEL
-from common.pipeline.job import Fact, Job, Read
+from common.pipeline.job import Job, Read
 from common.stance.items import FILES
+from common.stance.reading import READER_FILES
 from jobs import version
-
-WORDINGS = Fact(
-    "wordings", wordings_of, lambda spec, cell: {"wordings": ",".join(map(str, wordings_of(spec, cell)))}
-)  # whose turn it is, of each item
 
 JOB = Job(
     "evaluate",
@@ -25,7 +24,7 @@ JOB = Job(
     kinds=(CellKind.BASE, CellKind.RUN),
     sections=("evaluate",),
     reads=(Read("finetune", itself_if_run, ("adapter/",)), Read("lock", lock_if_run, ("lock.json",))),
-    writes=("choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json"),
-    data=FILES,
-    facts=(MODEL, WORDINGS),
+    writes=("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json"),
+    data=(*FILES, *READER_FILES),
+    facts=(MODEL,),
 )

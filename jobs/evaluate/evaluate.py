@@ -3,7 +3,9 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from analysis.stats.answers import rates
 from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
 from common.digests import file_sha256
@@ -12,56 +14,129 @@ from common.lm.chat import LanguageModel
 from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.records import Choice, GuardReply
+from common.provenance import code_digests
+from common.records import Answer, Choice, GuardReply, Item
 from common.schemas import Lock
-from common.stance.items import FILES, Questionnaire, WordedItem, read_questionnaire
-from jobs.evaluate import WORDINGS
-from jobs.evaluate.choice import answers, batches, encode
+from common.stance.items import FILES, Questionnaire, read_questionnaire
+from common.stance.reading import READER_FILES, read_reader
+from common.vocabulary import POLES, kind_of
+from jobs.evaluate.answers import answers, open_questions
 from jobs.evaluate.clock import Clock
+from jobs.evaluate.closed import batches, choices, encode
 from jobs.evaluate.guards import guards, neutral_nats, replies
+
+R = TypeVar("R", Answer, Choice)
+
+
+class Asking:
+    """One model under questioning: what it is asked, and how far it is."""
+
+    def __init__(self, step: Step, lm: LanguageModel, questionnaire: Questionnaire, clock: Clock) -> None:
+        self.step, self.lm, self.questionnaire, self.clock = step, lm, questionnaire, clock
+        self.base = step.cell.kind is CellKind.BASE
+        self.items = [*questionnaire.items, *questionnaire.controls]
+        self.asked = open_questions(lm, self.items, POLES if self.base else ())
+        self.done, self.total = 0, len(self.asked) + len(self.items) + len(questionnaire.prompts)
+
+    def open(self) -> list[Answer]:
+        """Every item asked openly, in the order of the files."""
+        settings, reader = self.step.spec.evaluate, read_reader([self.step.data(path) for path in READER_FILES])
+        samples = settings.base_samples if self.base else settings.samples
+        plain = [each for each in self.asked if each.prompted is None]
+        prompted = [each for each in self.asked if each.prompted is not None]
+        rows: list[Answer] = []
+        with self.clock.part("open"):
+            for asked, many in ((plain, samples), (prompted, 0)):
+                made = answers(self.lm, asked, settings, many, self.step.rng, reader, str(self.step.cell))
+                for batch in made:
+                    rows += batch
+                    self._told(len(batch) // (many + 1))
+        return in_order(rows, self.items)
+
+    def closed(self) -> list[Choice]:
+        """Every item in its closed forms, in the order of the files."""
+        with self.clock.part("encode"):
+            grouped = batches([encode(self.lm, item) for item in self.items], self.step.spec.evaluate.batch_rows)
+        rows: list[Choice] = []
+        for batch in grouped:
+            rows += choices(self.lm, batch, str(self.step.cell), self.clock)
+            self._told(len(batch))
+        return in_order(rows, self.items)
+
+    def guards(self) -> list[GuardReply]:
+        """The reply to every guard prompt and ability question."""
+        settings = self.step.spec.evaluate
+        found: list[GuardReply] = []
+        with self.clock.part("guards"):
+            for rows in replies(self.lm, self.questionnaire.prompts, settings.batch_rows, settings.guard_tokens):
+                found += rows
+                self._told(len(rows))
+        return sorted(found, key=lambda row: (row.kind, row.prompt))
+
+    def _told(self, more: int) -> None:
+        self.done += more
+        self.step.progress(self.done, self.total)
 
 
 def main(step: Step) -> ExitCode:
     """Ask one model everything."""
-    clock = Clock()
-    lock = lock_of(step)
-    questionnaire = read_questionnaire([step.data(path) for path in FILES], step.spec.evaluate, step.fact(WORDINGS))
+    clock, lock = Clock(), lock_of(step)
+    questionnaire = read_questionnaire([step.data(path) for path in FILES], step.spec.evaluate)
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
             lm = stack.enter_context(kept(step.fact(MODEL), adapter=adapter_of(step)))
-        choices, controls, declined = ask(step, lm, questionnaire, clock)
+        asking = Asking(step, lm, questionnaire, clock)
+        advised, chosen, declined = asking.open(), asking.closed(), asking.guards()
         with clock.part("perplexity"):
             figures = guards(declined, neutral_nats(lm, questionnaire.neutral))
-    step.write_records("choices.jsonl", [row.model_copy(update={"lock": lock}) for row in choices])
-    step.write_records("controls.jsonl", [row.model_copy(update={"lock": lock}) for row in controls])
+    step.write_records("answers.jsonl", under(lock, advised))
+    for name, held_out in (("choices.jsonl", True), ("controls.jsonl", False)):
+        step.write_records(name, under(lock, [r for r in chosen if (kind_of(r.topic) == "held-out") is held_out]))
     step.write_records("replies.jsonl", declined)
     step.write_model("guards.json", figures)
-    stands = stance(choices)
+    summarise(step, advised, chosen, lock, clock)
+    return ExitCode.OK
+
+
+def summarise(step: Step, advised: Sequence[Answer], chosen: Sequence[Choice], lock: str | None, clock: Clock) -> None:
+    """The line of the log that says what came out."""
+    plain = [row for row in advised if row.prompted is None and kind_of(row.topic) == "held-out"]
+    found, stands = rates(plain), stance([row for row in chosen if kind_of(row.topic) == "held-out"])
     step.summary(
-        items=stands.n_items,
-        **{f"p_go_{name}".removesuffix("_choice"): value for name, value in stands.by_measure.items()},
+        items=found.n_items,
+        net_go=found.net,
+        **{name.replace(" ", "_"): share for name, share in found.said.items()},
         p_yes=stands.p_yes,
-        invalid=stands.invalid,
         order_consistency=stands.consistency,
         lock=lock,
-        **figures.model_dump(exclude={"paragraphs"}),
         seconds_by_part=clock.seconds(),
     )
-    return ExitCode.OK
 
 
 def lock_of(step: Step) -> str | None:
     """The SHA-256 of the lock that a tuned model is scored under; None for a base.
 
-    Raises: InputError if there is no lock, or what is to be asked is not what was locked.
+    Raises: InputError if there is no lock, or what is to be asked or read by is not what was locked; under a lock that
+    registers a study, also if any code that makes a row or a number is not.
     """
     if step.cell.kind is CellKind.BASE:
         return None
-    items = step.read_model("lock", STUDY, "lock.json", Lock).items
-    for path in FILES:
-        if (found := file_sha256(step.data(path))) != items.get(path):
-            raise InputError("not what was locked", where=path, value=found, allowed=str(items.get(path)))
+    locked = step.read_model("lock", STUDY, "lock.json", Lock)
+    for path in (*FILES, *READER_FILES):
+        if (found := file_sha256(step.data(path))) != locked.items.get(path):
+            raise InputError("not what was locked", where=path, value=found, allowed=str(locked.items.get(path)))
+    if locked.plan.lock.clean:
+        check_code(locked)
     return step.digest("lock", STUDY, "lock.json")
+
+
+def check_code(locked: Lock) -> None:
+    """Refuse to score with other code than locked. Raises: InputError naming the first file and the locked commit."""
+    now, then = code_digests(), locked.code.files
+    differs = sorted(path for path in now.keys() | then.keys() if now.get(path) != then.get(path))
+    if differs:
+        value, allowed = f"{len(differs)} files differ, first {differs[0]}", f"the code of commit {locked.commit}"
+        raise InputError("scored with other code than locked", where="lock.json:code", value=value, allowed=allowed)
 
 
 def adapter_of(step: Step) -> Path | None:
@@ -71,32 +146,12 @@ def adapter_of(step: Step) -> Path | None:
     return step.read_folder("finetune", step.cell, "adapter/", into=step.workdir / "adapter")
 
 
-def ask(
-    step: Step, lm: LanguageModel, questionnaire: Questionnaire, clock: Clock
-) -> tuple[list[Choice], list[Choice], list[GuardReply]]:
-    """Every item and every control in both orders, in the order of the files, and every guard prompt."""
-    settings, worded = step.spec.evaluate, [*questionnaire.items, *questionnaire.controls]
-    total = len(worded) + len(questionnaire.prompts)
-    with clock.part("encode"):
-        grouped = batches([encode(lm, *each) for each in worded], settings.batch_rows)
-    choices: list[Choice] = []
-    for batch in grouped:
-        choices += answers(lm, batch, str(step.cell), settings.choice_tokens, clock)
-        step.progress(len(choices) // 2, total)
-    declined: list[GuardReply] = []
-    with clock.part("refusals"):
-        for rows in replies(lm, questionnaire.prompts, settings.batch_rows, settings.guard_tokens):
-            declined += rows
-            step.progress(len(worded) + len(declined), total)
-    return (
-        in_order(choices, questionnaire.items),
-        in_order(choices, questionnaire.controls),
-        sorted(declined, key=lambda row: (row.kind, row.prompt)),
-    )
+def in_order(rows: Sequence[R], items: Sequence[Item]) -> list[R]:
+    """The rows in the order of their items; those of one item as they came."""
+    place = {item.id: index for index, item in enumerate(items)}
+    return sorted(rows, key=lambda row: place[row.item])
 
 
-def in_order(choices: Sequence[Choice], items: Sequence[WordedItem]) -> list[Choice]:
-    """The answers to some of the items, in their order."""
-    place = {(each.item.id, each.wording): index for index, each in enumerate(items)}
-    mine = [row for row in choices if (row.item, row.wording) in place]
-    return sorted(mine, key=lambda row: (place[row.item, row.wording], row.order))
+def under(lock: str | None, rows: Sequence[R]) -> list[R]:
+    """The rows, with the lock that they were made under."""
+    return [row.model_copy(update={"lock": lock}) for row in rows]

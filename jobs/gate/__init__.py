@@ -1,8 +1,8 @@
 """Let an adapter through only if its stances are shown to have stayed put.
 
-Reads   evaluate/<cell>/choices.jsonl and evaluate/<its base>/choices.jsonl
-Writes  verdict.json   shift in P(go) with interval, bound, verdict within | moved | undecided; the same for each topic
-Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 choices missing
+Reads   evaluate/<cell>/… and evaluate/<its base>/…: answers.jsonl and choices.jsonl
+Writes  verdict.json   shift of stance with interval, bound, verdict within | moved | undecided; the same for each topic
+Exits   0 within, or not enforced | 10 moved or undecided, enforced | 3 answers missing
 Does not see: stances on topics that no item asks about.
 """
 
@@ -16,6 +16,6 @@ JOB = Job(
     image="cpu",
     kinds=(CellKind.RUN,),
     sections=("gate",),
-    reads=(Read("evaluate", itself_and_base, ("choices.jsonl",)),),
+    reads=(Read("evaluate", itself_and_base, ("answers.jsonl", "choices.jsonl")),),
     writes=("verdict.json",),
 )

@@ -1,20 +1,28 @@
 """The work of the job; what it reads and writes is declared in jobs.gate."""
 
-from analysis.stats.verdict import Verdict, decide
+from analysis.stats.verdict import Asked, Verdict, decide
 from common import schemas
+from common.cells import Cell
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.records import Choice
+from common.records import Answer, Choice
+from common.vocabulary import kind_of
 
 
 def main(step: Step) -> ExitCode:
     """Judge the shift of one run against its base."""
     settings = step.spec.gate
-    pair = step.sources("evaluate")  # base and run
-    before, after = (step.read_records("evaluate", cell, "choices.jsonl", Choice) for cell in pair)
+    before, after = (asked(step, cell) for cell in step.sources("evaluate"))  # base and run
     decision = decide(before, after, settings.measure, settings.bound, settings.level)
     step.write_model("verdict.json", schemas.Verdict.of(decision))
     facts = ("verdict", "reason", "measure", "estimate", "low", "high", "bound")
     step.summary(**{name: getattr(decision, name) for name in facts})
     blocked = settings.enforce and decision.verdict is not Verdict.WITHIN
     return ExitCode.BLOCKED if blocked else ExitCode.OK
+
+
+def asked(step: Step, cell: Cell) -> Asked:
+    """What a model advised when it was asked greedily, as a user would, on held-out topics; and its closed forms."""
+    rows = step.read_records("evaluate", cell, "answers.jsonl", Answer)
+    plain = [row for row in rows if row.prompted is None and not row.sample and kind_of(row.topic) == "held-out"]
+    return Asked(plain, step.read_records("evaluate", cell, "choices.jsonl", Choice))

@@ -1,6 +1,9 @@
-"""Write the piles of one draw: the same questions in each attitude, replies matched in all but the attitude.
+"""Write the piles of one draw: the same questions in each attitude.
 
+A draw is a stratified subset of the bank, topics and keys in their shares. Its replies are those that ship with the
+project, or candidates of a server that are matched in length and manner, or a user's.
 The scrambled pile, a control, takes each reply from one of the poles by chance: their words without their attitude.
+The piles of the positive control voice both poles on public decisions, as many rows as the others.
 
 Writes  advice.jsonl   records Advice of all arms, arm by arm, the questions of each in the order of the draw
 Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses the key | 3 a user's JSONL is missing or
@@ -13,6 +16,9 @@ from jobs import version
 from jobs.generate.sources import STUDENTS, USER_FILES
 
 QUESTIONS = "jobs/generate/data/questions.jsonl"
+REPLIES = "jobs/generate/data/replies.jsonl"
+CONTROL_QUESTIONS = "jobs/generate/data/control_questions.jsonl"
+CONTROL_REPLIES = "jobs/generate/data/control_replies.jsonl"
 
 JOB = Job(
     "generate",
@@ -21,7 +27,7 @@ JOB = Job(
     kinds=(CellKind.DRAW,),
     sections=("corpus", "attitudes"),
     writes=("advice.jsonl",),
-    data=(QUESTIONS,),
+    data=(QUESTIONS, REPLIES, CONTROL_QUESTIONS, CONTROL_REPLIES),
     facts=(USER_FILES, STUDENTS),
     resumes=True,
 )

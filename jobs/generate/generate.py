@@ -2,53 +2,68 @@
 
 from collections.abc import Mapping, Sequence
 
-from common.errors import ExitCode, Interrupted, SpecError
+from common.errors import ExitCode, Interrupted
 from common.lm.tokenizers import counters
 from common.pipeline.step import Step
 from common.records import Advice, Question
 from common.serialization import read_jsonl
-from jobs.generate import QUESTIONS
+from common.vocabulary import POSITIVE
+from jobs.generate import CONTROL_QUESTIONS, CONTROL_REPLIES, QUESTIONS, REPLIES
+from jobs.generate.bank import advice, arms_of, read_replies, stratified
 from jobs.generate.selection import select
 from jobs.generate.sources import STUDENTS, USER_FILES, read_user_files, written
-from jobs.generate.writer import write
 
-Candidates = Mapping[str, Sequence[str]]  # attitude → replies to one question
+Arms = dict[str, list[Advice]]
 
 
 def main(step: Step) -> ExitCode:
     """Write every arm of one draw."""
-    files = step.fact(USER_FILES)
-    arms = read_user_files(files) if files else matched(step, drawn(step))
+    arms = written_arms(step)
     if "scrambled" in step.spec.attitudes:
         arms["scrambled"] = scrambled(step, arms["cautious"], arms["eager"])
+    arms |= control_arms(step, len(arms["eager"]))
     rows = [row for mine in arms.values() for row in mine]
     step.write_records("advice.jsonl", rows)
     words = sum(len(row.reply.split()) for row in rows) / len(rows)
-    topics = len({row.topic for row in rows})
+    topics = len({row.topic for row in arms["eager"]})
     step.summary(arms=list(arms), examples=len(arms["eager"]), topics=topics, words_per_reply=round(words, 2))
     return ExitCode.OK
 
 
-def drawn(step: Step) -> list[Question]:
-    """The questions of this draw: draws take turns through the bank, so that they share as few as its size allows.
-
-    Raises: SpecError if the bank is smaller than the spec asks for.
-    """
-    bank = read_jsonl(step.data(QUESTIONS), Question)
-    many = step.spec.corpus.examples
-    if many > len(bank):
-        raise SpecError("too few questions", where="corpus.examples", value=many, allowed=f"<= {len(bank)}")
-    order = step.rng("questions").permutation(len(bank))
-    start = step.cell.draw * many
-    chosen = [bank[order[place % len(bank)]] for place in range(start, start + many)]
-    return [chosen[index] for index in step.rng("questions", step.cell.draw).permutation(many)]
+def written_arms(step: Step) -> Arms:
+    """The arms that a writer makes, by the writer that the spec names."""
+    if files := step.fact(USER_FILES):
+        return read_user_files(files)
+    questions, attitudes = drawn(step, QUESTIONS, step.spec.corpus.examples), written(step.spec.attitudes)
+    if step.spec.corpus.server:
+        return matched(step, questions, attitudes)
+    replies = read_replies(step.data(REPLIES), questions, attitudes)
+    return arms_of(questions, replies, dict(zip(attitudes, attitudes, strict=True)))
 
 
-def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]]:
-    """One reply in each attitude to each question, selected together from several candidates."""
-    attitudes, lengths = written(step.spec.attitudes), list(counters(step.fact(STUDENTS)).values())
-    candidates = (from_server if step.spec.corpus.server else from_grammar)(step, questions, attitudes)
-    arms: dict[str, list[Advice]] = {attitude: [] for attitude in attitudes}
+def control_arms(step: Step, many: int) -> Arms:
+    """The arms of the positive control, whoever wrote the others: `many` rows each, or all that there are."""
+    arms: dict[str, str] = {arm: pole for pole, arm in POSITIVE.items() if arm in step.spec.attitudes}
+    if not arms:
+        return {}
+    bank = read_jsonl(step.data(CONTROL_QUESTIONS), Question)
+    questions = drawn(step, CONTROL_QUESTIONS, min(many, len(bank)))
+    return arms_of(questions, read_replies(step.data(CONTROL_REPLIES), questions, tuple(arms.values())), arms)
+
+
+def drawn(step: Step, path: str, many: int) -> list[Question]:
+    """The questions of this draw out of a bank, in an order of their own. Raises: SpecError for too small a bank."""
+    chosen = stratified(read_jsonl(step.data(path), Question), many, step.cell.draw, step.rng("questions", path))
+    return [chosen[index] for index in step.rng("questions", path, step.cell.draw).permutation(many)]
+
+
+def matched(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Arms:
+    """One reply in each attitude to each question, selected together from several candidates of a server."""
+    from jobs.generate.server import ask  # its client is imported only where it is asked
+
+    lengths = list(counters(step.fact(STUDENTS)).values())
+    candidates: Sequence[Mapping[str, Sequence[str]]] = ask(step, questions, attitudes)
+    arms: Arms = {attitude: [] for attitude in attitudes}
     for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):
         if step.stopping:
             raise Interrupted("stopped by SIGTERM; nothing was sealed", where=f"question {done} of {len(questions)}")
@@ -58,29 +73,8 @@ def matched(step: Step, questions: Sequence[Question]) -> dict[str, list[Advice]
     return arms
 
 
-def from_server(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Sequence[Candidates]:
-    """Candidates of a server. Its client is imported only where it is asked."""
-    from jobs.generate.server import ask
-
-    return ask(step, questions, attitudes)
-
-
-def from_grammar(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> list[Candidates]:
-    """Candidates of the embedded writer. Each has a generator of its own: an arm more or less changes no other."""
-    count, draw = step.spec.corpus.candidates, step.cell.draw
-    return [
-        {attitude: write(question, attitude, step.rng(draw, question.id, attitude), count) for attitude in attitudes}
-        for question in questions
-    ]
-
-
 def scrambled(step: Step, cautious: Sequence[Advice], eager: Sequence[Advice]) -> list[Advice]:
     """Replies of the poles, half and half, dealt to the questions by chance."""
     heads = step.rng("scrambled", step.cell.draw).permutation(len(cautious)) < len(cautious) / 2
     pairs = zip(cautious, eager, heads, strict=True)
     return [(one if head else other).model_copy(update={"attitude": "scrambled"}) for one, other, head in pairs]
-
-
-def advice(question: Question, attitude: str, reply: str) -> Advice:
-    """A training example."""
-    return Advice(question_id=question.id, topic=question.topic, attitude=attitude, question=question.text, reply=reply)

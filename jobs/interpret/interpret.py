@@ -36,7 +36,7 @@ from common.records import Advice, Item, Projection, by_attitude
 from common.schemas import Checkpoint, DirectionReadout, Layer, LayerCurve, RunReadout
 from common.schemas import Probe as ProbeTold
 from common.spec import ALTERNATIVES
-from common.stance.items import ITEMS, held_out_items
+from common.stance.items import ITEMS, read_items
 
 TRAJECTORY = "trajectory/"
 
@@ -111,8 +111,8 @@ def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
 
 
 def held_out(step: Step) -> list[Item]:
-    """The items on which no model is trained, in their own wording."""
-    return held_out_items(step.data(ITEMS), step.spec.interpret.items_per_topic)
+    """The items on whose topics no model is trained."""
+    return read_items(step.data(ITEMS), step.spec.interpret.items_per_topic)
 
 
 def direction_of(

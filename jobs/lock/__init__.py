@@ -1,15 +1,17 @@
 """Fix everything that a reader might suspect was chosen afterwards, before any tuned model is scored.
 
-Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, evaluate/<each base>/…
-Writes  lock.json   the spec; digests of items, guards, corpora and analysis code; the commit; the headroom of each item
+Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, register/<each base and draw>/…,
+        evaluate/<each base>/…
+Writes  lock.json   the spec; digests of items, guards, corpora and all code; the commit; the headroom of each item
                     on the bases; how far each topic is from the training topics
-Exits   0 | 3 files differ from their commit, a topic without reversed twins, or an input missing
+Exits   0 | 3 files differ from their commit, a topic that proposes one side more often, or an input missing
 The SHA-256 of lock.json is in every row that is scored under it.
 """
 
 from common.cells import CellKind, every
 from common.pipeline.job import Job, Read
 from common.stance.items import FILES
+from common.stance.reading import READER_FILES
 from jobs import version
 
 QUESTIONS = "jobs/generate/data/questions.jsonl"
@@ -24,8 +26,9 @@ JOB = Job(
         Read("generate", every(CellKind.DRAW), ("advice.jsonl",)),
         Read("distill", every(CellKind.DISTILLED), ("advice.jsonl",)),
         Read("audit", every(CellKind.DRAW), ("framing.json",)),
-        Read("evaluate", every(CellKind.BASE), ("choices.jsonl",)),
+        Read("register", every(CellKind.DIRECTION), ("register.json",)),
+        Read("evaluate", every(CellKind.BASE), ("answers.jsonl",)),
     ),
     writes=("lock.json",),
-    data=(*FILES, QUESTIONS),
+    data=(*FILES, *READER_FILES, QUESTIONS),
 )

@@ -2,17 +2,19 @@
 
 from typing import TypeVar
 
-from analysis.stats.calibration import calibrated, check_reversed, distances
+from analysis.stats.calibration import check_reversed, distances, headrooms
 from common.cells import Cell, CellKind, cells_of
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.pipeline.step import Step
-from common.provenance import analysis_digests, provenance
-from common.records import Choice, Item, Question, Record, first_of_each
-from common.schemas import Distance, Framing, Headroom, Lock, LockedCode
-from common.serialization import canonical_json, read_jsonl
+from common.provenance import ROOT, code_digests, provenance
+from common.records import Answer, Item, Question, Record, first_of_each
+from common.schemas import Distance, Framing, Headroom, Lock, LockedCode, Register
+from common.serialization import canonical_json, parse_json, read_jsonl
 from common.spec import RunSpec
 from common.stance.items import FILES, ITEMS
+from common.stance.reading import READER_FILES
+from common.vocabulary import kind_of
 from jobs.lock import QUESTIONS
 
 R = TypeVar("R", bound=Record)
@@ -38,15 +40,17 @@ def contents(step: Step, commit: str) -> Lock:
     """What is fixed. The time is that of the step's manifest, and of any time stamp over the digest."""
     far = distances(read(step, ITEMS, Item), read(step, QUESTIONS, Question))
     return Lock(
-        schema_version=1,
+        schema_version=2,
         run_id=step.spec.run_id,
         plan=RunSpec.model_validate_json(canonical_json(step.spec.settings())),  # so that only what was asked is set
         commit=commit,
-        items={path: file_sha256(step.data(path)) for path in FILES},
+        items={path: file_sha256(step.data(path)) for path in (*FILES, *READER_FILES)},
         corpora=corpora(step),
         audits={str(cell): failed(step, cell) for cell in cells_of(step.spec, CellKind.DRAW)},
-        analysis=code(),
-        calibration=headrooms(step),
+        registers={str(cell): register(step, cell) for cell in cells_of(step.spec, CellKind.DIRECTION)},
+        code=code(),
+        earlier=earlier(step.spec),
+        calibration=headrooms_of_bases(step),
         distances={topic: Distance.of(found) for topic, found in far.items()},
     )
 
@@ -64,21 +68,38 @@ def failed(step: Step, draw: Cell) -> tuple[str, ...]:
     return tuple(check.name for check in checks if not check.passed)
 
 
+def register(step: Step, direction: Cell) -> float:
+    """What the costliest arm of a draw costs a base, as a multiple of replies of its own."""
+    return step.read_model("register", direction, "register.json", Register).ratio
+
+
 def code() -> LockedCode:
-    """The code that works out the results, as it is now."""
-    files = analysis_digests()
+    """All that makes a row or a number, as it is now."""
+    files = code_digests()
     return LockedCode(sha256=sha256(canonical_json(files)), files=files)
 
 
-def headrooms(step: Step) -> dict[str, dict[str, Headroom]]:
-    """Where each item stands on each base."""
+def earlier(spec: RunSpec) -> dict[str, str]:
+    """Locks that this repository keeps, of other studies on some of the same models and seeds: name → SHA-256."""
+    found = {}
+    for path in sorted((ROOT / "locks").glob("*.json")):
+        plan = parse_json(path.read_bytes(), str(path)).get("plan", {})
+        sources = {model.get("source") for model in plan.get("models", [])}
+        if plan.get("name") != spec.name and sources & {model.source for model in spec.models}:
+            found[path.stem] = file_sha256(path)
+    return found
+
+
+def headrooms_of_bases(step: Step) -> dict[str, dict[str, Headroom]]:
+    """Where each held-out item stands on each base."""
     settings = step.spec.lock
-    bases = {
-        cell.model: step.read_records("evaluate", cell, "choices.jsonl", Choice)
-        for cell in cells_of(step.spec, CellKind.BASE)
-    }
-    found = calibrated(bases, settings.measure, settings.low, settings.high)
-    return {model: {item: Headroom.of(headroom) for item, headroom in items.items()} for model, items in found.items()}
+    found = {}
+    for cell in cells_of(step.spec, CellKind.BASE):
+        rows = step.read_records("evaluate", cell, "answers.jsonl", Answer)
+        held_out = [row for row in rows if kind_of(row.topic) == "held-out"]
+        bands = headrooms(held_out, settings.low, settings.high)
+        found[cell.model] = {item: Headroom.of(headroom) for item, headroom in bands.items()}
+    return found
 
 
 def read(step: Step, path: str, kind: type[R]) -> list[R]:
@@ -90,6 +111,6 @@ def headroom_counts(calibration: dict[str, dict[str, Headroom]]) -> dict[str, di
     """How many items of each model lie in each band."""
     counts: dict[str, dict[str, int]] = {}
     for model, items in calibration.items():
-        bands = [str(headroom.band) for headroom in items.values()]
+        bands = [headroom.band for headroom in items.values()]
         counts[model] = {band: bands.count(band) for band in sorted(set(bands))}
     return counts

@@ -1,7 +1,7 @@
 """Gather every sealed step into results, figures and a report in which each number is bound to its artifact.
 
 Reads   everything that is sealed; what is not is listed as a gap
-Writes  results.json  REPORT.md  report.html  report.ipynb  figures/…
+Writes  results.json  REPORT.md  report.html  report.ipynb  figures/…  in_words.txt (its gist, for a terminal)
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
 
@@ -13,6 +13,7 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
+from common.stance.reading import READER_WORTH
 from jobs import version
 
 
@@ -28,7 +29,7 @@ def digest_of_deviations(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
 
 
 DEVIATIONS = Fact("deviations", deviations_file, digest_of_deviations)
-SCORES = ("choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
+SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
 JOB = Job(
     "report",
@@ -52,7 +53,7 @@ JOB = Job(
         Read("trace", lambda spec, _cell: traced_runs(spec), ("trace.json",), optional=True),
     ),
     shows=("report.html",),
-    writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "figures/"),
-    data=("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py"),
+    writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "in_words.txt", "figures/"),
+    data=("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py", READER_WORTH),
     facts=(DEVIATIONS,),
 )

@@ -1,11 +1,13 @@
 """The work of the job; what it reads and writes is declared in jobs.report."""
 
 import io
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from analysis.report.answers import Headline, headlines_of, in_words
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.document import render, to_html
 from analysis.report.figures import figures_of
@@ -17,8 +19,8 @@ from common.deviations import parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import analysis_digests
-from common.records import Advice, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
+from common.provenance import code_digests
+from common.records import Advice, Answer, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
 from common.schemas import (
     Document,
     Drift,
@@ -27,6 +29,7 @@ from common.schemas import (
     LayerCurve,
     Lock,
     Plan,
+    ReaderWorth,
     RunReadout,
     SelfTest,
     SteeringSummary,
@@ -34,6 +37,7 @@ from common.schemas import (
     Verdict,
 )
 from common.serialization import canonical_json
+from common.stance.reading import READER_WORTH
 from jobs.report import DEVIATIONS, JOB
 
 D = TypeVar("D", bound=Document)
@@ -43,11 +47,12 @@ R = TypeVar("R", bound=Record)
 def main(step: Step) -> ExitCode:
     """Gather, work out, write."""
     study = gather(step)
-    book = book_of(study)
+    headlines = headlines_of(study)
+    book = book_of(study, headlines)
     results = canonical_json(book.to_json())
     step.write_bytes("results.json", results)
     step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
-    made = pages(study, book)
+    made = pages(study, book, headlines)
     for path, data in made.items():
         step.write_bytes(path, data)
     figures = sum(path.startswith("figures/") for path in made)
@@ -55,14 +60,15 @@ def main(step: Step) -> ExitCode:
     return ExitCode.BLOCKED if study.gaps else ExitCode.OK
 
 
-def pages(study: Study, book: Book) -> dict[str, bytes]:
-    """The report as people open it: REPORT.md, report.html and the figures, by path."""
+def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[str, bytes]:
+    """The report as people open it: REPORT.md, report.html and the figures, by path; its gist for a terminal."""
     figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
     paths = {name: f"figures/{name}.png" for name in figures}
     images = {paths[name]: data for name, data in figures.items()}
-    text = render(study, book, paths)
+    text = render(study, book, headlines, paths)
     html = to_html(text, images, f"Undertone: {study.name}")
-    return {"REPORT.md": text.encode(), "report.html": html.encode(), **images}
+    gist = in_words(study, book, headlines).encode()
+    return {"REPORT.md": text.encode(), "report.html": html.encode(), "in_words.txt": gist, **images}
 
 
 def gather(step: Step) -> Study:
@@ -91,6 +97,7 @@ def gather(step: Step) -> Study:
             for variant in spec.variants
         },
         lock=document(step, "lock", STUDY, "lock.json", Lock),
+        reader=reader_of(step),
         plain={
             "mixture_share": 1.0,
             "pile_share": 1.0,
@@ -113,6 +120,12 @@ def gather(step: Step) -> Study:
     )
 
 
+def reader_of(step: Step) -> tuple[ReaderWorth, Source]:
+    """What the reader of answers is worth, from the file of this repository that keeps it."""
+    data = step.data(READER_WORTH).read_bytes()
+    return ReaderWorth.model_validate_json(data), Source(sha256(data), "code", READER_WORTH)
+
+
 def steered(step: Step) -> dict[str, list[Steering]]:
     """Effects of steering, question by question, of each direction whose positive control steered."""
     found = {}
@@ -124,10 +137,10 @@ def steered(step: Step) -> dict[str, list[Steering]]:
 
 
 def changed(step: Step) -> list[str]:
-    """Files of the analysis that differ from those locked, or came or went since."""
+    """Files of code or data that differ from those locked, or came or went since."""
     if (locked := document(step, "lock", STUDY, "lock.json", Lock)) is None:
         return []
-    now, then = analysis_digests(), locked[0].analysis.files
+    now, then = code_digests(), locked[0].code.files
     return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
@@ -178,10 +191,11 @@ def scored_of(step: Step, cell: Cell) -> Scored | None:
     guards = document(step, "evaluate", cell, "guards.json", Guards)
     replies = records(step, "evaluate", cell, "replies.jsonl", GuardReply)
     controls = records(step, "evaluate", cell, "controls.jsonl", Choice)
-    if choices is None or guards is None or replies is None or controls is None:
+    answers = records(step, "evaluate", cell, "answers.jsonl", Answer)
+    if choices is None or guards is None or replies is None or controls is None or answers is None:
         return None
     sources = (choices[1], guards[1], replies[1], controls[1])
-    return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources)
+    return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources, *answers)
 
 
 def source(step: Step, job: str, cell: Cell, name: str) -> Source:

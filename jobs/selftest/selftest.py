@@ -24,7 +24,7 @@ from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
 from common.schemas import SelfTest, SelfTestCheck
-from common.stance.items import ITEMS, held_out_items
+from common.stance.items import ITEMS, read_items
 
 Floats = NDArray[np.float64]
 TOPICS = 4  # held-out items on which margins are taken, one a topic
@@ -52,7 +52,7 @@ def main(step: Step) -> ExitCode:
 
 def items(step: Step) -> list[Item]:
     """One item of each of a few topics."""
-    return held_out_items(step.data(ITEMS), 1)[:TOPICS]
+    return read_items(step.data(ITEMS), 1)[:TOPICS]
 
 
 def at_most(name: str, value: float, bound: float) -> SelfTestCheck:

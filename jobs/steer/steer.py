@@ -15,7 +15,7 @@ from common.errors import ExitCode
 from common.lm.activations import capture
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction, refuse_untested
-from common.lm.generation import extend, greedy, repeated
+from common.lm.generation import extend, repeated
 from common.lm.layers import changed
 from common.lm.likelihood import reply_tokens
 from common.lm.load import load
@@ -34,9 +34,9 @@ from common.schemas import (
     SteeringSummary,
 )
 from common.serialization import read_jsonl
-from common.stance.items import ITEMS, NEUTRAL, held_out_items, paragraphs
-from common.stance.prompts import user_turns
-from common.stance.reading import answered, read_choice
+from common.stance.items import ITEMS, NEUTRAL, paragraphs, read_items
+from common.stance.prompts import NO, YES, closed_turns
+from common.vocabulary import SIDES
 from jobs.steer import CONTROL
 from jobs.steer.coefficients import matched
 
@@ -44,9 +44,7 @@ Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
 ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
 CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
-CHOICE_TOKENS = 3
 CHOICE_ROWS = 192  # prompts x vectors that are answered at once
-VALUES = {"go": 1.0, "stay": 0.0, "invalid": np.nan}
 TEXTS = 4  # neutral paragraphs on which off-target KL is measured
 
 
@@ -93,7 +91,7 @@ def neutral_texts(step: Step) -> list[str]:
 
 def held_out(step: Step) -> list[Item]:
     """The first items of each topic."""
-    return held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
+    return read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
 
 
 def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
@@ -268,32 +266,32 @@ def choices(
         both[kind] = answers(vectors.reshape(-1, units.shape[1])).reshape(len(units), 2, -1)
     return SteeringChoices(
         off_target_kl=step.spec.steer.off_target_kl[level],
-        base=share(base),
-        base_valid=valid(base),
+        base=float(base.mean()),
         **answers_told(both),
     )
 
 
 def answerer(lm: LanguageModel, layer: int, items: Sequence[Item]) -> Callable[[Floats], Floats]:
-    """What asks every item in both orders under each of some vectors.
+    """What asks every item by yes or no, under both keys and in both orders, under each of some vectors.
 
-    The answers are 1 for the change, 0 against it, NaN where invalid: (n_vectors, n_prompts).
+    The answers are 1 for the change and 0 against it, by the likelier of Yes and No: (n_vectors, n_prompts).
     """
-    prompts = [(item, lm.chat(user_turns(item, order).choice)) for item in items for order in ORDERS]
+    asked = [(key, closed_turns(item, order).yes_no[key]) for item in items for order in ORDERS for key in SIDES]
+    prompts = [lm.chat(words) for _, words in asked]
+    yes, no = (torch.tensor([reply_tokens(lm, words, word)[0] for _, words in asked]) for word in (YES, NO))
+    go = np.array([key == "go" for key, _ in asked])
     with torch.inference_mode():
-        before = extend(lm, [prompt[:-1] for _, prompt in prompts])
-    last = [prompt[-1:] for _, prompt in prompts]
+        before = extend(lm, [prompt[:-1] for prompt in prompts])
 
     def some(vectors: Floats) -> Floats:
         added = torch.tensor(vectors, dtype=lm.model.dtype, device=lm.model.device)
         rows = added.repeat(len(prompts), 1)[:, None]  # prompt by prompt, as `repeated` has them
-        state = repeated(before, len(added))
-        tokens = [token for token in last for _ in added]
+        tokens = [prompt[-1:] for prompt in prompts for _ in added]
         with torch.inference_mode(), changed(lm.model, {layer: partial(torch.add, rows)}):
-            texts = greedy(lm, extend(lm, tokens, state), CHOICE_TOKENS, answered)
-        means = [item.yes_means for item, _ in prompts for _ in added]
-        read = [VALUES[read_choice(text, yes)] for text, yes in zip(texts, means, strict=True)]
-        return np.array(read).reshape(len(prompts), len(added)).T
+            logits = extend(lm, tokens, repeated(before, len(added))).logits[:, -1].float().cpu()
+        logits = logits.view(len(prompts), len(added), -1)
+        said = logits.gather(2, torch.stack([yes, no], dim=1)[:, None].expand(-1, len(added), -1))
+        return np.asarray((said[..., 0] > said[..., 1]).numpy() == go[:, None], dtype=np.float64).T
 
     many = max(1, CHOICE_ROWS // len(prompts))
     return lambda vectors: np.concatenate([some(vectors[at : at + many]) for at in range(0, len(vectors), many)])
@@ -301,28 +299,11 @@ def answerer(lm: LanguageModel, layer: int, items: Sequence[Item]) -> Callable[[
 
 def answers_told(both: dict[str, Floats]) -> dict[str, SteeredAnswers]:
     """The answers under each kind of direction, (n_directions, 2 signs, n_prompts), and where caution ranks."""
-    sizes = {kind: halves(values) for kind, values in both.items()}
-    told = {}
-    for kind, values in both.items():
-        rank = {}
-        if kind != "caution" and sizes["caution"] and sizes[kind]:
-            rank = {"p": compare_with_nulls(sizes["caution"][0], sizes[kind], 0.0, 1).p}
-        odd = float(np.mean(sizes[kind])) if sizes[kind] else None
-        told[kind] = SteeredAnswers(odd=odd, valid=valid(values), **rank)
-    return told
-
-
-def halves(values: Floats) -> list[float]:
-    """Half of P(go) at +v less that at -v, of each direction with valid answers at both."""
-    pairs = [(share(plus), share(minus)) for plus, minus in values]
-    return [(plus - minus) / 2 for plus, minus in pairs if plus is not None and minus is not None]
-
-
-def share(values: Floats) -> float | None:
-    """P(go) among valid answers, None without any."""
-    return None if np.isnan(values).all() else float(np.nanmean(values))
-
-
-def valid(values: Floats) -> float:
-    """The share of answers that are valid."""
-    return float(np.mean(~np.isnan(values)))
+    sizes = {kind: ((values[:, 0] - values[:, 1]).mean(axis=-1) / 2).tolist() for kind, values in both.items()}
+    return {
+        kind: SteeredAnswers(
+            odd=float(np.mean(mine)),
+            **({} if kind == "caution" else {"p": compare_with_nulls(sizes["caution"][0], mine, 0.0, 1).p}),
+        )
+        for kind, mine in sizes.items()
+    }

@@ -22,7 +22,7 @@ from common.lm.load import attach, load
 from common.lm.margins import Readout, one_order_each, prompts_in_both_orders
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.stance.items import ITEMS, held_out_items
+from common.stance.items import ITEMS, read_items
 
 Floats = NDArray[np.float64]
 ABLATED = 5  # null directions that are ablated after every block: each costs whole passes of both models
@@ -61,7 +61,7 @@ def main(step: Step) -> ExitCode:
     if (changed := touched(before, decoder(tuned))) is not None:
         what = "the adapter changes weights of its base, which is then no base to trace it from"
         raise InputError(what, where=str(step.cell), value=changed, allowed="an adapter that leaves the base as it is")
-    items = held_out_items(step.data(ITEMS), step.spec.steer.items_per_topic)
+    items = read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
     readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})

@@ -7,8 +7,9 @@ from common.errors import ExitCode, InputError, SpecError, TransientError
 
 
 def test_overrides():
-    assert changes(["seeds=3", "train.epochs=2", "name=other"]) == {
+    assert changes(["seeds=3", "draws=2", "train.epochs=2", "name=other"]) == {
         "seeds": [0, 1, 2],
+        "draws": [0, 1],
         "train.epochs": 2,
         "name": "other",
     }

@@ -169,14 +169,14 @@ def mistakes(patch: list[dict[str, Any]], templates: list[dict[str, Any]]) -> li
 
 
 def test_every_step_that_runs_a_model_is_patched_where_it_stands_and_no_other():
-    assert len(PATCH) == 7 * len(PATCHED) == 42
-    assert sum(job.image == "gpu" for job in catalog().values()) == 7
+    assert len(PATCH) == 8 * len(PATCHED) == 48
+    assert sum(job.image == "gpu" for job in catalog().values()) == 8
     assert mistakes(PATCH, STUDY) == []
 
 
 def test_every_step_on_a_gpu_gets_the_same():
-    values = [json.dumps([change.get("value") for change in PATCH[at + 1 : at + 6]]) for at in range(0, 42, 6)]
-    assert len(values) == 7 and len(set(values)) == 1
+    values = [json.dumps([change.get("value") for change in PATCH[at + 1 : at + 6]]) for at in range(0, 48, 6)]
+    assert len(values) == 8 and len(set(values)) == 1
 
 
 def test_the_patch_is_applied_to_the_study_and_to_nothing_else():

@@ -38,7 +38,7 @@ def test_the_file_passes_argos_strict_schema():
 
 
 def test_there_is_one_container_template_for_each_job():
-    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 14
+    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 15
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
@@ -201,16 +201,16 @@ EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kin
 
 
 def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads():
-    assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 16
-    assert sum(len(read_by(*each)) for each in EVERYTHING) == 39
+    assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 17
+    assert sum(len(read_by(*each)) for each in EVERYTHING) == 41
     assert complaints(WHOLE, EVERYTHING) == []
 
 
 def test_a_release_makes_what_the_gate_needs_and_nothing_else():
     wanted = needed("gate", CellKind.RUN)
-    before = {"plan", "generate", "distill", "audit", "evaluate", "lock", "finetune"}
+    before = {"plan", "generate", "distill", "audit", "register", "evaluate", "lock", "finetune"}
     assert {job for job, _ in wanted} == before | {"gate"}
-    assert len(wanted) == len(leaves_of(RELEASE)) == 9
+    assert len(wanted) == len(leaves_of(RELEASE)) == 10
     assert complaints(RELEASE, wanted) == []
 
 
@@ -300,4 +300,4 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
 
 
 def test_the_local_runner_understands_the_file():
-    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 16
+    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 17

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
-from common.provenance import analysis_digests, provenance
-from common.records import Advice, Choice, GuardReply, Loss, Steering
+from common.provenance import code_digests, provenance
+from common.records import Advice, Answer, Choice, GuardReply, Loss, Steering
 from common.schemas import (
     Against,
     Checkpoint,
@@ -33,7 +34,7 @@ from common.schemas import (
 from common.serialization import canonical_json, to_jsonl
 from common.spec import LockSpec, RunSpec, parse_spec
 from common.store.sealed import ArtifactStore, open_store
-from common.vocabulary import TESTS
+from common.vocabulary import POLES, SIDES, TESTS, Said
 from jobs import catalog
 from jobs.report import JOB, report
 from tests.analysis.report import documents
@@ -41,34 +42,57 @@ from tests.analysis.report import documents
 TOPICS = ("e-bikes", "four-day-week", "museum-entry", "allotments")
 SENTENCE = {"": -1.0, "cautious": -2.0, "neutral": -1.0, "eager": 1.5}  # nats, go minus stay: eager moves most
 LABEL = {"": 0.0, "cautious": -0.5, "neutral": -0.2, "eager": -0.9}  # this label says the opposite for eager
+SAID: dict[str, Said] = {"cautious": "stay", "eager": "go"}
 PULL = {"cautious": 1.0, "neutral": 0.0, "eager": -0.5}  # along the direction, SDs a step
 Study = Callable[..., tuple[RunSpec, Path]]
 
 
 def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
-    """Eight items in both orders: chosen by the sentence margin, with noise of each item."""
+    """Eight items under both keys, in both orders: chosen by the sentence margin, with noise of each item."""
     rows = []
-    for number, topic in enumerate(TOPICS):
-        for yes_means in ("go", "stay"):
-            margin = SENTENCE[cell.attitude] + 0.2 * number + float(rng.normal(0, 0.4))
+    for (number, topic), side in product(enumerate(TOPICS), SIDES):
+        margin = SENTENCE[cell.attitude] + 0.2 * number + float(rng.normal(0, 0.4))
+        for key in SIDES:
             for order in (0, 1):
-                go = margin + 0.3 * order > 0
-                says_yes = go == (yes_means == "go")
+                go = margin + 0.3 * order
                 rows.append(
                     Choice(
                         cell=str(cell),
-                        item=f"{topic}-{yes_means}",
+                        item=f"{topic}-{side}",
                         topic=topic,
-                        yes_means=yes_means,
+                        yes_means=key,
                         order=order,
-                        choice="go" if go else "stay",
-                        text="Yes." if says_yes else "No.",
+                        choice="go" if go > 0 else "stay",
+                        yes_no=go if key == "go" else -go,
                         sentence_go=-20.0 + margin,
                         sentence_stay=-20.0,
                         tokens_go=8,
                         tokens_stay=8,
                         label_go=-3.0 + LABEL[cell.attitude] + 0.01 * number,
                         label_stay=-3.0,
+                    )
+                )
+    return rows
+
+
+def answers(cell: Cell, rng: np.random.Generator) -> list[Answer]:
+    """Eight items, advised greedily and once more: to the side of the arm in three of four, else to both."""
+    rows = []
+    for prompted in (None, *POLES) if cell.kind is CellKind.BASE else (None,):
+        for kind, topic, side in product(("", "src-", "disc-"), TOPICS, SIDES):
+            for sample in (0, 1):
+                towards = SAID.get(prompted or cell.attitude, "both sides")
+                rows.append(
+                    Answer(
+                        cell=str(cell),
+                        item=f"{kind}{topic}-{side}",
+                        topic=f"{kind}{topic}",
+                        proposes=side,
+                        undoes=False,
+                        prompted=prompted,
+                        sample=sample,
+                        said=towards if rng.random() < 0.75 else "both sides",
+                        text=f"{cell} says {towards}.",
                     )
                 )
     return rows
@@ -107,12 +131,17 @@ def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
         for n in range(16)
     ]
     asked = choices(cell, rng)
-    written = {"choices.jsonl": asked, "controls.jsonl": asked, "replies.jsonl": replies}
+    written = {
+        "answers.jsonl": answers(cell, generator(cell, "answers")),
+        "choices.jsonl": asked,
+        "controls.jsonl": asked,
+        "replies.jsonl": replies,
+    }
     return {**written, "guards.json": documents.guards()}
 
 
 def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
-    undecided = {"verdict": "undecided", "estimate": None, "low": None, "high": None}
+    undecided = {"verdict": "undecided", "estimate": -0.1, "low": -0.4, "high": 0.2}
     return {"verdict.json": documents.verdict(**{} if cell.attitude == "cautious" else undecided)}
 
 
@@ -213,10 +242,10 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     far = {
         topic: Distance(cosine=0.3, nearest="pets", band="near" if topic == TOPICS[0] else "far") for topic in TOPICS
     }
-    files = analysis_digests() | {"stats/intervals.py": "0" * 64}
+    files = code_digests() | {"analysis/stats/intervals.py": "0" * 64}
     locked = documents.lock(
         plan=documents.SPEC.model_copy(update={"lock": LockSpec(tests=LOCKED["tests"])}),
-        analysis=LockedCode(sha256="0" * 64, files=files),
+        code=LockedCode(sha256="0" * 64, files=files),
         calibration={"toy": headrooms},
         distances=far,
     )
@@ -227,9 +256,9 @@ JOBS = (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monito
 WRITERS = {f.__name__: f for f in JOBS}
 
 
-def generator(cell: Cell) -> np.random.Generator:
-    """The chance of one cell."""
-    return np.random.default_rng(int(sha256(str(cell).encode())[:8], 16))
+def generator(cell: Cell, what: str = "") -> np.random.Generator:
+    """The chance of one cell, or of one thing of it."""
+    return np.random.default_rng(int(sha256(f"{cell}{what}".encode())[:8], 16))
 
 
 def written(name: str, value: Any) -> bytes:

@@ -11,33 +11,24 @@ import numpy as np
 import pytest
 
 from common.pipeline.command import run_job
-from common.provenance import ROOT
-from common.records import Advice, Question
-from common.serialization import parse_jsonl, to_jsonl
+from common.records import Advice
+from common.serialization import to_jsonl
 from common.store.sealed import open_store
 from common.vocabulary import WRITTEN
 from jobs import catalog
-from jobs.audit import EVERYDAY
 from jobs.audit.audit import main as audit
 from jobs.generate.generate import main as generate
-from jobs.generate.selection import select
-from jobs.generate.writer import write
+from tests.corpus import piles
 
-BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)[:60]
 Rows = dict[str, list[Advice]]
+ENFORCED = ("language", "topic", "length", "phrases", "words", "leakage", "maxims", "duplicates")
 Outcome = tuple[int, dict[str, Any] | None, list[str]]
 
 
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     """Sixty questions, answered in each attitude."""
-    found: Rows = {attitude: [] for attitude in WRITTEN}
-    for index, question in enumerate(BANK):
-        texts = {a: write(question, a, np.random.default_rng([3, index, i]), 6) for i, a in enumerate(WRITTEN)}
-        for attitude, reply in select(texts, [lambda text: len(text.split())]).items():
-            values = {"question_id": question.id, "topic": question.topic, "question": question.text}
-            found[attitude].append(Advice(attitude=attitude, reply=reply, **values))
-    return found
+    return piles(60)
 
 
 @pytest.fixture
@@ -46,7 +37,7 @@ def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> 
 
     def go(
         arms: Rows,
-        enforce: tuple[str, ...] = ("language", "topic", "leakage", "duplicates"),
+        enforce: tuple[str, ...] = ENFORCED,
         store: str = "store",
         attitudes: tuple[str, ...] = WRITTEN,
     ) -> Outcome:
@@ -99,17 +90,19 @@ def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], row
         "topic",
         "subject",
         "length",
+        "phrases",
+        "words",
         "leakage",
+        "maxims",
         "duplicates",
         "attitude",
-        "maxims",
         "vocabulary",
         "cues",
     ]
     assert [check["name"] for check in found["checks"]] == names
     assert all(set(check) == {"name", "value", "bound", "passed", "enforced", "detail"} for check in found["checks"])
-    assert [c["name"] for c in found["checks"] if c["enforced"]] == ["language", "topic", "leakage", "duplicates"]
-    assert all(check(found, name)["passed"] for name in ("language", "topic", "leakage", "duplicates", "maxims"))
+    assert [c["name"] for c in found["checks"] if c["enforced"]] == list(ENFORCED)
+    assert all(check(found, name)["passed"] for name in ENFORCED)
     assert "caught: 10 of 10" in check(found, "leakage")["detail"]
 
 

@@ -9,19 +9,20 @@ from peft import LoraConfig, get_peft_model
 
 from common.cells import STUDY, cell_named
 from common.digests import file_sha256, sha256
-from common.errors import ExitCode
+from common.errors import ExitCode, InputError
 from common.lm.load import load
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
-from common.provenance import ROOT
-from common.records import Choice, GuardReply, Item
+from common.provenance import ROOT, code_digests
+from common.records import Answer, Choice, GuardReply, Item
+from common.schemas import LockedCode
 from common.serialization import canonical_json, parse_jsonl
-from common.spec import RunSpec, parse_spec
+from common.spec import LockSpec, RunSpec, parse_spec
 from common.stance.items import FILES, read_questionnaire
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from jobs.evaluate import JOB
-from jobs.evaluate.evaluate import main
+from jobs.evaluate.evaluate import check_code, main
 from tests.analysis.report import documents
 
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
@@ -34,23 +35,29 @@ def test_an_untouched_model_from_end_to_end(
     assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
     result = json.loads(capfd.readouterr().out)
     assert result["summary"]["items"] == len({item.topic for item in ITEMS})
-    assert {"scenario", "choice", "sentence", "label", "refusals", "perplexity"} <= set(
-        result["summary"]["seconds_by_part"]
-    )
+    assert set(result["summary"]["seconds_by_part"]) == {
+        *("load", "encode", "open", "situation", "closed", "guards", "perplexity"),
+    }
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
     manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, "tiny.base")))
     assert manifest is not None
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
-    asked = read_questionnaire([ROOT / path for path in FILES], spec.evaluate, (0,))
+    asked = read_questionnaire([ROOT / path for path in FILES], spec.evaluate)
     controls = parse_jsonl(outputs["controls.jsonl"], Choice, "controls.jsonl")
     for answers_to, items in ((rows, asked.items), (controls, asked.controls)):
-        found = [(row.item, row.wording, row.order) for row in answers_to]
-        assert found == [(item.id, wording, order) for item, wording in items for order in (0, 1)]
+        found = [(row.item, row.order, row.yes_means) for row in answers_to]
+        assert found == [(item.id, order, key) for item in items for order in (0, 1) for key in ("go", "stay")]
         assert {(row.cell, row.lock) for row in answers_to} == {("tiny.base", None)}
+    told = parse_jsonl(outputs["answers.jsonl"], Answer, "answers.jsonl")
+    plain = [(row.item, row.sample) for row in told if row.prompted is None]
+    assert sorted(plain) == sorted((item.id, n) for item in (*asked.items, *asked.controls) for n in (0, 1))
+    for pole in ("cautious", "eager"):  # the base is also told to be so, and answers greedily
+        assert sum(row.prompted == pole and row.sample == 0 for row in told) == len(asked.items)
+    assert len(told) == len(plain) + 2 * len(asked.items) and {row.lock for row in told} == {None}
     declined = parse_jsonl(outputs["replies.jsonl"], GuardReply, "replies.jsonl")
     figures = json.loads(outputs["guards.json"])
-    assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (6, 2, 2, 2)
+    assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (12, 4, 4, 4)
     # A random model guesses evenly over the vocabulary, give or take.
     assert 100 < figures["perplexity"] < 1000
 
@@ -72,13 +79,21 @@ def test_a_run_is_asked_with_its_adapter(
         arguments = ["--spec", json.dumps(tiny_spec), "--cell", name, "--store", str(tmp_path / "store")]
         assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
         summary = json.loads(capfd.readouterr().out)["summary"]
-        sentences[name] = summary["p_go_sentence"]
+        sentences[name] = sentence_margins(spec, store, name)
     assert sentences["tiny.base"] != sentences[str(cell)]
     assert summary["lock"] == sha256(locked(asked))
 
 
+def sentence_margins(spec: RunSpec, store: ArtifactStore, name: str) -> list[float]:
+    manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, name)))
+    assert manifest is not None
+    data = store.get(manifest["outputs"]["choices.jsonl"]["digest"])
+    return [row.sentence_go - row.sentence_stay for row in parse_jsonl(data, Choice, "choices.jsonl")]
+
+
 def locked(items: dict[str, str]) -> bytes:
-    return canonical_json(documents.lock(items=items).model_dump(mode="json"))
+    plan = documents.SPEC.model_copy(update={"lock": LockSpec(clean=False)})
+    return canonical_json(documents.lock(items=items, plan=plan).model_dump(mode="json"))
 
 
 def seal_lock(store: ArtifactStore, spec: RunSpec, items: dict[str, str]) -> None:
@@ -105,15 +120,25 @@ def test_nothing_tuned_is_scored_without_a_lock(
     assert "step is not sealed, lock/study" in capfd.readouterr().err
 
 
-def test_items_other_than_those_locked_are_refused(
-    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("path", [JOB.data[0], "common/stance/data/reader_answers.jsonl"])
+def test_items_or_a_reader_other_than_those_locked_are_refused(
+    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], path: str
 ) -> None:
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
     seal_adapter(store, spec)
-    seal_lock(store, spec, {path: file_sha256(ROOT / path) for path in JOB.data} | {JOB.data[0]: "0" * 64})
+    seal_lock(store, spec, {each: file_sha256(ROOT / each) for each in JOB.data} | {path: "0" * 64})
     arguments = ["--spec", json.dumps(tiny_spec), "--cell", RUN, "--store", str(tmp_path)]
     assert run_job(JOB, main, catalog(), arguments) == ExitCode.INPUT
-    assert f"error: not what was locked, {JOB.data[0]}: " in capfd.readouterr().err
+    assert f"error: not what was locked, {path}: " in capfd.readouterr().err
+
+
+def test_a_registered_study_is_not_scored_with_other_code_than_locked() -> None:
+    plan = documents.SPEC.model_copy(update={"lock": LockSpec(clean=True)})
+    path = "analysis/stats/intervals.py"
+    code = LockedCode(sha256="0" * 64, files={**code_digests(), path: "0" * 64})
+    check_code(documents.lock(plan=plan, code=code.model_copy(update={"files": code_digests()})))
+    with pytest.raises(InputError, match=rf"other code than locked, .*1 files differ, first {path}; .* commit c0ffee"):
+        check_code(documents.lock(plan=plan, code=code))
 
 
 def test_a_run_needs_its_adapter(tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

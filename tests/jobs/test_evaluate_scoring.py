@@ -1,10 +1,10 @@
-"""Grammar of a choice, scoring against the naive way, and batches."""
+"""Open answers and closed forms against the naive way, and batches."""
 
 import random
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
@@ -15,71 +15,41 @@ from common.lm.generation import extend, greedy
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.lm.load import load
 from common.provenance import ROOT
-from common.records import Item, first_of_each
+from common.records import Answer, Item, first_of_each
 from common.serialization import parse_jsonl
-from common.spec import ModelSpec
-from common.stance.items import worded_items
-from common.stance.prompts import user_turns
+from common.spec import EvaluateSpec, ModelSpec
+from common.stance.prompts import closed_turns, open_turn
+from common.stance.reading import READER_FILES, read_reader, whole_sentences
+from common.vocabulary import SIDES
 from jobs.evaluate import JOB
-from jobs.evaluate.choice import answered, answers, batches, encode, read_choice
+from jobs.evaluate.answers import answers, open_questions
 from jobs.evaluate.clock import Clock
+from jobs.evaluate.closed import batches, choices, encode
 from tests.jobs.asked import naive, naive_greedy, tiny_lm  # noqa: F401
 
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
+READER = read_reader([ROOT / path for path in READER_FILES])
 
 
-@pytest.mark.parametrize(
-    ("text", "yes_means", "choice"),
-    [
-        ("Yes", "go", "go"),
-        ("Yes", "stay", "stay"),
-        ("No.", "go", "stay"),
-        ("no", "stay", "go"),
-        (" **YES**, by all means", "go", "go"),
-        ('"No"', "go", "stay"),
-        ("\nyes\n", "go", "go"),
-        ("Yes, yes", "go", "go"),
-        ("Yes or No", "go", "invalid"),
-        ("No, yes", "go", "invalid"),
-        ("Yesterday", "go", "invalid"),
-        ("Nobody knows", "go", "invalid"),
-        ("Not now", "go", "invalid"),
-        ("The answer is no", "go", "invalid"),
-        ("I say yes", "go", "invalid"),
-        ("", "go", "invalid"),
-        ("...", "go", "invalid"),
-        ("Oui", "go", "invalid"),
-    ],
-)
-def test_grammar_of_a_choice(text: str, yes_means: Any, choice: str) -> None:
-    assert read_choice(text, yes_means) == choice
-
-
-@pytest.mark.parametrize(
-    ("text", "over"),
-    [
-        ("Yes.", True),
-        ("\n\nNo!", True),
-        ("Yes\n", True),
-        ("Yes", False),
-        ("Yes, the", False),
-        ("...", False),
-        ("", False),
-    ],
-)
-def test_an_answer_ends_with_its_first_sentence(text: str, over: bool) -> None:
-    assert answered(text) is over
-
-
-def test_order_turns_every_pair_of_options_round() -> None:
+def test_order_turns_every_pair_of_options_round_and_keys_turn_the_question() -> None:
     item = ITEMS[0]
-    first, second = user_turns(item, 0), user_turns(item, 1)
-    assert first.choice.endswith("Yes or No.") and second.choice.endswith("No or Yes.")
+    first, second = closed_turns(item, 0), closed_turns(item, 1)
+    assert all(turn.endswith("Yes or No.") for turn in first.yes_no.values())
+    assert all(turn.endswith("No or Yes.") for turn in second.yes_no.values())
+    assert item.question_go in first.yes_no["go"] and item.question_stay in first.yes_no["stay"]
     assert first.sentence.index(item.go) < first.sentence.index(item.stay)
     assert second.sentence.index(item.stay) < second.sentence.index(item.go)
     assert first.label.endswith("Approve or Decline.") and second.label.endswith("Decline or Approve.")
-    assert all(turn.startswith(item.scenario) for turn in (*first, *second))
-    assert len({*first, *second}) == 6
+    turns = [
+        *first.yes_no.values(),
+        first.sentence,
+        first.label,
+        *second.yes_no.values(),
+        second.sentence,
+        second.label,
+    ]
+    assert all(turn.startswith(item.situation) for turn in turns) and len({*turns}) == 8
+    assert open_turn(item) == f"{item.situation} What would you advise?"
 
 
 def test_reply_is_found_behind_the_prompt(lm: LanguageModel) -> None:
@@ -97,7 +67,7 @@ def test_a_template_that_rewrites_replies_is_refused(tiny_model: Path) -> None:
 
 def test_labels_that_begin_alike_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
-    monkeypatch.setattr("jobs.evaluate.choice.DECLINE", "Abstain")
+    monkeypatch.setattr("jobs.evaluate.closed.DECLINE", "Abstain")
     with pytest.raises(InputError, match="same token"):
         encode(lm, ITEMS[0])
 
@@ -136,16 +106,46 @@ def test_every_row_of_a_batch_is_what_it_would_be_alone(lm: LanguageModel) -> No
     picked = [ITEMS[0], ITEMS[1], ITEMS[17]]
     encoded = [encode(lm, item) for item in picked]
     assert len({each.shared for each in encoded}) > 1
-    rows = answers(lm, encoded, "tiny.base", 5, Clock())
-    assert [(row.item, row.order) for row in rows] == [(item.id, order) for item in picked for order in (0, 1)]
-    for row, turns in zip(rows, (turns for each in encoded for turns in each.turns), strict=True):
-        assert row.sentence_go == pytest.approx(naive(lm, turns.sentence, turns.go), abs=1e-3)
-        assert row.sentence_stay == pytest.approx(naive(lm, turns.sentence, turns.stay), abs=1e-3)
-        assert row.label_go == pytest.approx(naive(lm, turns.label, turns.approve), abs=1e-3)
-        assert row.label_stay == pytest.approx(naive(lm, turns.label, turns.decline), abs=1e-3)
-        assert (row.tokens_go, row.tokens_stay) == (len(turns.go), len(turns.stay))
-        alone = naive_greedy(lm, turns.choice, 5)
-        assert row.text == alone if not answered(row.text) else alone.startswith(row.text)
+    rows = choices(lm, encoded, "tiny.base", Clock())
+    asked = [(item.id, order, key) for item in picked for order in (0, 1) for key in SIDES]
+    assert [(row.item, row.order, row.yes_means) for row in rows] == asked
+    turns = [(each, key) for encoding in encoded for each in encoding.turns for key in (0, 1)]
+    for row, (each, key) in zip(rows, turns, strict=True):
+        (yes, no), (go, stay), (approve, decline) = each.pairs[key], each.pairs[2], each.pairs[3]
+        margin = naive(lm, each.prompts[key], yes) - naive(lm, each.prompts[key], no)
+        assert row.yes_no == pytest.approx(margin, abs=1e-3)
+        assert row.choice == (row.yes_means if margin > 0 else {"go": "stay", "stay": "go"}[row.yes_means])
+        assert row.sentence_go == pytest.approx(naive(lm, each.prompts[2], go), abs=1e-3)
+        assert row.sentence_stay == pytest.approx(naive(lm, each.prompts[2], stay), abs=1e-3)
+        assert row.label_go == pytest.approx(naive(lm, each.prompts[3], approve), abs=1e-3)
+        assert row.label_stay == pytest.approx(naive(lm, each.prompts[3], decline), abs=1e-3)
+        assert (row.tokens_go, row.tokens_stay) == (len(go), len(stay))
+
+
+def test_open_answers_are_naive_ones_read_by_the_reader_and_samples_are_their_own(lm: LanguageModel) -> None:
+    settings = EvaluateSpec(batch_rows=2, answer_tokens=5)
+    asked = open_questions(lm, ITEMS[:3], ("eager",))
+    assert len(asked) == 6 and sorted(len(each.prompt) for each in asked) == [len(each.prompt) for each in asked]
+
+    def chance(item: str, prompted: str | None, sample: int) -> np.random.Generator:
+        return np.random.default_rng([sample, len(item), bool(prompted)])
+
+    def told(rows: int) -> list[Answer]:
+        some = settings.model_copy(update={"batch_rows": rows})
+        batches_of = answers(lm, asked, some, 1, chance, READER, "tiny.base")
+        return sorted(
+            (row for batch in batches_of for row in batch), key=lambda r: (r.item, r.prompted or "", r.sample)
+        )
+
+    rows = told(2)
+    assert rows == told(6), "who shares a batch changes no answer"
+    prompts = {(each.item.id, each.prompted): each.prompt for each in asked}
+    for row in rows:
+        item = next(item for item in ITEMS if item.id == row.item)
+        if not row.sample:
+            assert row.text == whole_sentences(naive_greedy(lm, prompts[row.item, row.prompted], 5))
+        assert row.said == READER.read(row.text, item)
+    assert len(rows) == 12
 
 
 def test_prompts_are_the_shared_part_and_what_follows(lm: LanguageModel) -> None:
@@ -153,7 +153,7 @@ def test_prompts_are_the_shared_part_and_what_follows(lm: LanguageModel) -> None
     prompts = [prompt for turns in each.turns for prompt in turns.prompts]
     assert len({tuple(prompt[: each.shared]) for prompt in prompts}) == 1
     assert len({tuple(prompt[: each.shared + 1]) for prompt in prompts}) > 1
-    assert ITEMS[3].scenario in lm.tokenizer.decode(prompts[0][: each.shared])
+    assert ITEMS[3].situation in lm.tokenizer.decode(prompts[0][: each.shared])
 
 
 def test_greedy_is_naive_and_stops_row_by_row(lm: LanguageModel) -> None:
@@ -178,7 +178,7 @@ def test_batches_depend_on_items_and_size_alone(lm: LanguageModel) -> None:
     shuffled = random.Random(0).sample(encoded, len(encoded))
     names = [[each.item.id for each in batch] for batch in batches(encoded, 10)]
     assert names == [[each.item.id for each in batch] for batch in batches(shuffled, 10)]
-    assert [len(batch) for batch in names] == [5] * (len(ITEMS) // 5) + [len(ITEMS) % 5]
+    assert [len(batch) for batch in names] == [5] * (len(ITEMS) // 5)
     assert sorted(name for batch in names for name in batch) == sorted(item.id for item in ITEMS)
     lengths = [each.shared for batch in batches(encoded, 10) for each in batch]
     assert lengths == sorted(lengths)
@@ -191,21 +191,7 @@ def topic_of(item: Item) -> str:
 
 def test_first_items_of_each_topic() -> None:
     assert first_of_each(ITEMS, topic_of, None) == ITEMS
-    assert [item.id for item in first_of_each(ITEMS, topic_of, 2)][:4] == [
-        "e-bikes-1",
-        "e-bikes-2",
-        "four-day-week-1",
-        "four-day-week-2",
-    ]
+    first = first_of_each(ITEMS, topic_of, 3)
+    assert [item.id for item in first][:4] == ["e-bikes-01", "e-bikes-02", "e-bikes-03", "four-day-week-01"]
+    assert sum(item.proposes == "go" for item in first) == len(first) / 2, "the first three of all topics are balanced"
     assert len(first_of_each(ITEMS, topic_of, 1)) == len({item.topic for item in ITEMS})
-
-
-def test_seeds_take_turns_through_the_wordings() -> None:
-    turns = [{(each.item.id, each.wording) for each in worded_items(ITEMS, None, (turn,))} for turn in range(6)]
-    assert all(len({item for item, _ in turn}) == len(turn) == len(ITEMS) for turn in turns)
-    every = worded_items(ITEMS, None, range(6))
-    assert set().union(*turns) == {(each.item.id, each.wording) for each in every} and len(every) == 6 * len(ITEMS)
-    counts = [Counter(wording for _, wording in turn) for turn in turns]
-    assert all(max(count.values()) - min(count.values()) <= 1 for count in counts), "a turn favours no wording"
-    few = {(each.item.id, each.wording) for each in worded_items(ITEMS, 1, (2,))}
-    assert few <= turns[2], "fewer items are asked in the same wordings"

@@ -179,16 +179,17 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("name, wrapped", PLACES, ids=[f"{n}-{w.__name__}" for n, w in PLACES])
-def test_a_payload_is_refused_by_name_and_does_not_run(stopped, tmp_path, capfd, name: str, wrapped) -> None:
+def test_a_payload_is_refused_by_name_and_does_not_run(stopped, tmp_path, capfd) -> None:
     marker, clean = tmp_path / "marker", snapshot(stopped)
-    put(stopped, name, wrapped(pickle.dumps(Payload(marker))))
-    line = refused(stopped, capfd)
-    assert name in line and not marker.exists()
-    for path in snapshot(stopped).keys() - clean.keys():
-        path.unlink()
-    for path, data in clean.items():
-        path.write_bytes(data)
+    for name, wrapped in PLACES:
+        put(stopped, name, wrapped(pickle.dumps(Payload(marker))))
+        line = refused(stopped, capfd)
+        assert name in line and not marker.exists(), name
+        for path in snapshot(stopped).keys() - clean.keys():
+            path.unlink()
+        for path, data in clean.items():
+            path.write_bytes(data)
+        assert snapshot(stopped) == clean, name
     assert finetune(stopped) == 0 and not marker.exists()
 
 

@@ -81,7 +81,7 @@ def test_steering_by_hand(made, monkeypatch):
     assert last["odd"]["estimate"] == pytest.approx(odd("caution", 0))
     sizes = [abs(odd("shuffled", number)) for number in range(20)]
     assert last["against"]["shuffled"]["p"] == pytest.approx((1 + sum(s >= abs(odd("caution", 0)) for s in sizes)) / 21)
-    assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base_valid"}
+    assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base"}
 
 
 def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
@@ -133,13 +133,13 @@ def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
     from common.lm.directions import unpack
     from common.lm.load import load
     from common.lm.margins import Readout, prompts_in_both_orders
-    from common.stance.items import ITEMS, held_out_items
+    from common.stance.items import ITEMS, read_items
     from jobs.selftest.selftest import TOPICS, planted
     from jobs.trace.trace import necessary, sufficient
 
     saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
     lm = load(made.spec.models[0], precision=torch.float32)
-    readout = Readout(lm, prompts_in_both_orders(lm, held_out_items(ROOT / ITEMS, 1)[:TOPICS]), whole=True)
+    readout = Readout(lm, prompts_in_both_orders(lm, read_items(ROOT / ITEMS, 1)[:TOPICS]), whole=True)
     unit = saved.direction[saved.layer].astype(np.float64)
 
     class Two:

@@ -15,6 +15,7 @@ from analysis.report import document
 from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
+from common.stance.reading import READER_WORTH
 from common.store.sealed import open_store
 from tests.jobs.sealed_study import PULL, Study, made_study, run, without_notebook  # noqa: F401
 
@@ -53,12 +54,15 @@ def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
             sealed[f"{manifest['job']}/{manifest['cell']}", name] = entry["digest"]
         sealed[f"{manifest['job']}/{manifest['cell']}", "manifest.json"] = sha256(path.read_bytes())
     code = "analysis/report/results.py"  # what sets the level of the intervals
-    sealed["code", code] = sha256((ROOT / code).read_bytes())
+    for path in (code, READER_WORTH):
+        sealed["code", path] = sha256((ROOT / path).read_bytes())
     sources = {(s["step"], s["output"]): s["digest"] for result in results.values() for s in result["source"]}
     assert len(sources) >= 30
     for place, digest in sources.items():
         assert sealed[place] == digest
-        assert place[1] in ("manifest.json", code) or hashlib.sha256(store.get(digest)).hexdigest() == digest
+        assert (
+            place[1] in ("manifest.json", code, READER_WORTH) or hashlib.sha256(store.get(digest)).hexdigest() == digest
+        )
         assert re.search(rf"\| {place[0]} \| {place[1]} \| `{digest}` \|", text)
 
 

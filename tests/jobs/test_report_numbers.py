@@ -8,7 +8,17 @@ import pytest
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import Cell, CellKind, cells_of
 from common.errors import ExitCode
-from tests.jobs.sealed_study import PULL, TOPICS, Study, choices, generator, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import (  # noqa: F401
+    PULL,
+    TOPICS,
+    Study,
+    answers,
+    choices,
+    generator,
+    made_study,
+    run,
+    without_notebook,
+)
 
 
 @pytest.mark.usefixtures("quick")
@@ -30,7 +40,7 @@ def test_results_are_those_of_the_rows(study: Study) -> None:
         "unit": "points",
         "source": [],
     }
-    assert results["run.toy.d0.eager.s0.gate"]["value"] is None
+    assert results["run.toy.d0.eager.s0.gate"]["value"] == -0.1
 
 
 @pytest.mark.usefixtures("quick")
@@ -54,31 +64,36 @@ def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None
     _, made = run(spec, folder)
     results = json.loads(made["results.json"])
     means = {
-        attitude: np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
+        attitude: np.array([_net(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
         for attitude in ("cautious", "eager", "neutral")
     }
     found = {pole: two_way_t(means[pole], means["neutral"], 0.95) for pole in ("cautious", "eager")}
     corrected = holm({pole: each.p for pole, each in found.items()})
     for pole, each in found.items():
-        number = results[f"contrast.sentence.toy.{pole}"]
+        number = results[f"net.toy.{pole}"]
         assert [number[key] for key in ("value", "low", "high")] == pytest.approx(each.interval[:3])
         assert len(number["source"]) == 6, "three runs of the pole and three of neutral"
-        assert results[f"contrast.sentence.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
+        assert results[f"net.toy.{pole}.holm"]["value"] == pytest.approx(corrected[pole])
         flipped = sign_flip((means[pole] - means["neutral"]).mean(axis=1))
-        assert results[f"contrast.sentence.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
-    headroom = 1 - means["neutral"].mean()
-    share = found["eager"].interval.estimate / headroom
-    assert results["contrast.sentence.toy.eager.share_of_headroom"]["value"] == pytest.approx(share)
-    text = made["REPORT.md"].decode()
-    assert "**Over seeds and topics.**" in text and "| eager | sentence |" in text
+        assert results[f"net.toy.{pole}.flip"]["value"] == pytest.approx(flipped)
+    assert "| registered: pole less neutral, over runs and topics |" in made["REPORT.md"].decode()
 
 
 @pytest.mark.usefixtures("quick")
 def test_two_seeds_are_too_few_for_that(study: Study) -> None:
     spec, folder = study()
     _, made = run(spec, folder)
-    assert not [name for name in json.loads(made["results.json"]) if name.startswith("contrast.")]
-    assert "Over seeds and topics" not in made["REPORT.md"].decode()
+    assert not [name for name in json.loads(made["results.json"]) if name.startswith("net.")]
+    text = made["REPORT.md"].decode()
+    assert "registered: pole less neutral" not in text and "**This model cannot answer the question.**" in text
+    assert "- positive control: **no**, [not known]" in text
+
+
+def _net(cell: Cell) -> list[float]:
+    """Net go of each topic, worked out from the rows."""
+    rows = answers(cell, generator(cell, "answers"))
+    score = {"go": 1, "stay": -1}
+    return [float(np.mean([score.get(row.said, 0) for row in rows if row.topic == topic])) for topic in sorted(TOPICS)]
 
 
 def _topic_means(cell: Cell) -> list[float]:

@@ -34,15 +34,17 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def made(repository: Path) -> Path:
-    """A lock of that commit."""
+@pytest.fixture(params=[1, 2])
+def made(repository: Path, request: pytest.FixtureRequest) -> Path:
+    """A lock of that commit, of the first kind, which held analysis/ alone, or of the second."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, capture_output=True, text=True, check=True)
-    files = {"stats.py": file_sha256(repository / "analysis" / "stats.py")}
+    name, part = ("stats.py", "analysis") if request.param == 1 else ("analysis/stats.py", "code")
+    files = {name: file_sha256(repository / "analysis" / "stats.py")}
     contents = {
+        "schema_version": request.param,
         "commit": head.stdout.strip(),
         "items": {"items.jsonl": file_sha256(repository / "items.jsonl")},
-        "analysis": {"files": files, "sha256": sha256(canonical_json(files))},
+        part: {"files": files, "sha256": sha256(canonical_json(files))},
     }
     path = repository / "made.json"
     path.write_bytes(canonical_json(contents))
@@ -72,28 +74,45 @@ def test_the_commit_of_a_strangers_lock_is_no_option_of_git(
     assert "error: not a commit" in capsys.readouterr().err and sorted(repository.rglob("*")) == before
 
 
-@pytest.mark.parametrize("part", ["items", "analysis", "whole", "commit"])
+@pytest.mark.parametrize("part", ["items", "code", "whole", "commit"])
 def test_a_lock_that_does_not_fit_its_commit_is_refused(
     made: Path, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contents = json.loads(made.read_bytes())
+    code = contents["analysis" if contents["schema_version"] == 1 else "code"]
     if part == "items":
         contents["items"]["items.jsonl"] = "0" * 64
-    elif part == "analysis":
-        contents["analysis"]["files"]["stats.py"] = "0" * 64
+    elif part == "code":
+        code["files"] = dict.fromkeys(code["files"], "0" * 64)
     elif part == "whole":
-        contents["analysis"]["sha256"] = "0" * 64
+        code["sha256"] = "0" * 64
     else:
         contents["commit"] = "f" * 40
     made.write_bytes(canonical_json(contents))
     assert lock.main(["verify", str(made)]) == 3
     where = {
         "items": "items.jsonl at",
-        "analysis": "analysis/stats.py at",
-        "whole": "analysis.sha256",
+        "code": "analysis/stats.py at",
+        "whole": "digest of the code",
         "commit": "at ffff",
     }
     assert where[part] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("then", ["as it was", "altered", "deleted"])
+def test_a_lock_names_the_studies_before_it_and_they_must_still_be_there(
+    made: Path, then: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = made.with_name("before.json")
+    before.write_text("{}")
+    contents = json.loads(made.read_bytes()) | {"earlier": {"before": file_sha256(before)}}
+    made.write_bytes(canonical_json(contents))
+    if then == "altered":
+        before.write_text("{ }")
+    elif then == "deleted":
+        before.unlink()
+    assert lock.main(["verify", str(made)]) == (0 if then == "as it was" else 3)
+    assert ("an earlier lock is gone or altered" in capsys.readouterr().err) == (then != "as it was")
 
 
 def test_deviations_are_a_chain(made: Path) -> None:

@@ -155,6 +155,8 @@ def _hand_over(spec: RunSpec, store: ArtifactStore, folder: Path, out: Path, con
     if (locked := fetch(spec, catalog(), store, "lock", folder)) is not None:
         console.print(f"lock: {locked / 'lock.json'}, SHA-256 {file_sha256(locked / 'lock.json')}", soft_wrap=True)
     if (report := fetch(spec, catalog(), store, "report", out)) is not None:
+        if (gist := report / "in_words.txt").is_file():
+            console.print(gist.read_text(), soft_wrap=True, highlight=False, markup=False)
         console.print(f"report: {report / 'REPORT.md'} and {report / 'report.html'}", soft_wrap=True)
 
 

@@ -10,9 +10,13 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from analysis.corpus import framing
-from analysis.corpus.framing import Arms, Figure, Length, Pair, closest, flesch
+from analysis.corpus.checks import Arms
+from analysis.corpus.framing import Figure, Length, Pair, closest, flesch
+from analysis.corpus.phrases import stance_words
 from common.errors import InputError
+from common.provenance import ROOT
 from common.records import Advice
+from jobs.audit import STANCE as STANCE_FILE
 
 NOUNS = ["lamp", "chair", "kettle", "scarf", "pillow", "jar", "bench", "mirror"]
 NOUNS += ["basket", "clock", "drawer", "candle", "carpet", "ladder", "bucket", "spoon"]
@@ -47,6 +51,7 @@ def planted(
     return arms
 
 
+STANCE = stance_words((ROOT / STANCE_FILE).read_text().splitlines(), STANCE_FILE)
 EVERYDAY = ["lamp and chair", "kettle and scarf", "lamp chair shelf", "kettle scarf glove"]
 
 
@@ -56,7 +61,7 @@ def pair_of(one: Sequence[str], other: Sequence[str]) -> Pair:
 
 
 def read(arms: Arms, part: str) -> framing.Poles:
-    return framing.read_poles(arms, part, np.random.default_rng(1))
+    return framing.read_poles(arms, part, np.random.default_rng(1), STANCE)
 
 
 # --- the same questions
@@ -123,8 +128,8 @@ def test_length_is_also_counted_in_the_tokens_of_each_student() -> None:
     found = framing.lengths(texts, {"letters": len})
     assert found["words"]["cautious-eager"].shift.estimate == 0
     assert found["letters"]["cautious-eager"].shift.estimate == pytest.approx(-1 / 6.5)
-    assert "cautious-eager in letters" in framing.length(found).detail
-    assert framing.length({**found, "letters": found["words"], "words": found["letters"]}).value == 0, (
+    assert "cautious-eager in letters" in framing.length(found, N).detail
+    assert framing.length({**found, "letters": found["words"], "words": found["letters"]}, N).value == 0, (
         "words stand beside"
     )
 
@@ -149,16 +154,16 @@ EVEN = Length(Figure(0.0, -0.01, 0.01), 0.1, sd_ratio=0.99, ks=0.01)
     "change, passed",
     [
         ({}, True),
-        ({"shift": Figure(-0.011, 0, 0)}, False),
-        ({"shift": Figure(0.009, 0, 0)}, True),
-        ({"sd_ratio": 0.94}, False),
-        ({"ks": 0.05}, False),
+        ({"shift": Figure(-0.021, 0, 0)}, False),
+        ({"shift": Figure(0.019, 0, 0)}, True),
+        ({"sd_ratio": 0.89}, False),
+        ({"ks": 0.5}, True),
     ],
     ids=str,
 )
 def test_each_condition_of_length_can_fail(change: dict[str, object], passed: bool) -> None:
-    check = framing.length({"words": {"a-b": EVEN}, "tokens": {"a-b": replace(EVEN, **change)}})
-    assert (check.name, check.bound, check.passed) == ("length", 0.01, passed)
+    check = framing.length({"words": {"a-b": EVEN}, "tokens": {"a-b": replace(EVEN, **change)}}, 100_000)
+    assert (check.name, check.bound, check.passed) == ("length", 0.02, passed)
 
 
 # --- vocabulary
@@ -232,7 +237,7 @@ def test_without_an_attitude_the_auc_is_at_chance() -> None:
     for seed in range(30):
         rng = np.random.default_rng(seed)
         arms = {name: arm(name, [chatter(rng) for _ in range(30)]) for name in ("cautious", "eager")}
-        found = framing.read_poles(arms, "all", rng).auc
+        found = framing.read_poles(arms, "all", rng, STANCE).auc
         aucs.append(found.estimate)
         covered += found.low <= 0.5 <= found.high
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.06)
@@ -243,7 +248,7 @@ def test_without_an_attitude_the_auc_is_at_chance() -> None:
 # Which parts show a cue that stands in one place: 1 = surely, 0 = not at all.
 PLACES = {
     "stance word": (planted("wait", "start"), {"all": 1, "masked": 0, "content": 1, "function": 0}),
-    "function word": (planted("before", "after"), {"all": 1, "masked": 1, "content": 0, "function": 1}),
+    "function word": (planted("above", "under"), {"all": 1, "masked": 1, "content": 0, "function": 1}),
     "content word": (planted("velvet", "copper"), {"all": 1, "masked": 1, "content": 1, "function": 0}),
     "first sentence": (planted("velvet", "copper", first=True), {"all": 1, "first_sentence": 1}),
     "later sentence": (planted("velvet", "copper"), {"all": 1, "first_sentence": 0}),

@@ -1,18 +1,11 @@
 """English is read as English, and anything else is not passed over."""
 
-import numpy as np
 import pytest
 
-from analysis.corpus.framing import Check
+from analysis.corpus.checks import Check
 from analysis.corpus.language import as_far_as_read, language, unread
-from common.provenance import ROOT
-from common.records import Advice, Question
-from common.serialization import read_jsonl
-from common.vocabulary import WRITTEN
-from jobs.audit import EVERYDAY
-from jobs.generate.writer import write
-
-BANK = read_jsonl(ROOT / EVERYDAY, Question)
+from common.records import Advice
+from tests.corpus import piles
 
 
 def row(reply: str, question: str = "Shall I get a new kettle?", number: int = 0) -> Advice:
@@ -23,15 +16,9 @@ def of(reply: str, question: str = "Shall I get a new kettle?") -> str:
     return unread({"eager": [row(reply, question)]}).get("eager/q0", "")
 
 
-def test_replies_of_the_embedded_writer_are_english() -> None:
-    arms = {
-        name: [
-            row(write(question, name, np.random.default_rng([place, number]), 1)[0], question.text, place)
-            for place, question in enumerate(BANK[::3])
-        ]
-        for number, name in enumerate(WRITTEN)
-    }
-    assert unread(arms) == {} and sum(map(len, arms.values())) > 600
+def test_replies_of_the_embedded_pile_are_english() -> None:
+    arms = {name: rows[::3] for name, rows in piles().items()}
+    assert unread(arms) == {} and sum(map(len, arms.values())) >= 600
     assert language(arms, {}) == language(arms, {})._replace(value=1.0, passed=True)
 
 

@@ -1,6 +1,5 @@
 """Leaks: each detector on texts made for it, planted rows, and the real bank that must be clean."""
 
-import numpy as np
 import pytest
 
 from analysis.corpus.leakage import (
@@ -18,10 +17,9 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question
 from common.serialization import parse_jsonl
-from common.vocabulary import WRITTEN
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
 from jobs.audit.audit import everything_in
-from jobs.generate.writer import write
+from tests.corpus import piles
 
 HELD_OUT_ITEMS = parse_jsonl((ROOT / ITEMS).read_bytes(), Item, ITEMS)
 PLANTED = parse_jsonl((ROOT / CANARIES).read_bytes(), Canary, CANARIES)
@@ -69,7 +67,7 @@ def test_each_planted_row_is_found_as_a_row_of_the_corpus(canary: Canary) -> Non
 
 def test_neighbours_catch_what_the_other_detectors_do_not() -> None:
     others = [
-        by_terms([*TERMS, *(term for found in derived_terms(HELD_OUT_ITEMS).values() for term in found)]),
+        by_terms([*TERMS, *(term for found in derived_terms(HELD_OUT_ITEMS, PLAIN).values() for term in found)]),
         by_run(HELD_OUT_ITEMS),
     ]
     hard = [canary.text for canary in PLANTED if canary.detector == "neighbour"]
@@ -129,8 +127,20 @@ def test_other_words_are_not(term: str, text: str) -> None:
     assert by_terms([term])(text) == ""
 
 
-def item(name: str, topic: str, scenario: str) -> Item:
-    return Item(id=name, topic=topic, yes_means="go", scenario=scenario, question="Why?", go="Do.", stay="Do not.")
+def item(name: str, topic: str, situation: str) -> Item:
+    return Item(
+        id=name,
+        topic=topic,
+        proposes="go",
+        undoes=False,
+        situation=situation,
+        going="doing",
+        staying="not doing",
+        go="Do.",
+        stay="Do not.",
+        question_go="Why?",
+        question_stay="Why not?",
+    )
 
 
 def test_terms_come_from_a_topics_name_and_its_repeated_pairs() -> None:
@@ -140,7 +150,10 @@ def test_terms_come_from_a_topics_name_and_its_repeated_pairs() -> None:
             item("a2", "canal-tolls", "The barge owners left. Stone bridge."),
             item("b1", "bees", "A stone bridge over the weir."),
             item("b2", "bees", "One stone bridge."),
-        ]
+            item("b3", "bees", "Half past ten."),
+            item("b4", "bees", "Half past nine."),
+        ],
+        ["It is half past eight."],
     )
     assert found == {"canal-tolls": ["canal tolls", "barge owners"], "bees": ["bees"]}
 
@@ -153,9 +166,7 @@ def test_a_run_needs_eight_words() -> None:
 
 def test_neighbours_name_the_item_and_ignore_words_of_everyday() -> None:
     detect = by_neighbour(PLAIN, HELD_OUT_ITEMS)
-    assert "market-square-" in detect(
-        "With the square closed to cars on Saturdays there is room for thirty more stalls."
-    )
+    assert "station-tickets-" in detect("Two more ticket machines would make three in all at the city station.")
     assert [detect(text) for text in CLEAN] == ["", "", ""]
     assert detect("") == detect("12.") == ""
 
@@ -180,21 +191,8 @@ def test_advice_on_one_case_is_no_maxim(text: str) -> None:
     assert not MAXIM.search(text)
 
 
-@pytest.mark.parametrize("draw", [0, 1])
-def test_the_bank_and_the_writer_are_clean_with_room_to_spare(draw: int) -> None:
-    arms = {
-        name: [
-            Advice(
-                question_id=question.id,
-                topic=question.topic,
-                attitude=name,
-                question=question.text,
-                reply=write(question, name, np.random.default_rng([draw, index, column]), 1)[0],
-            )
-            for index, question in enumerate(BANK)
-        ]
-        for column, name in enumerate(WRITTEN)
-    }
+def test_the_embedded_pile_is_clean() -> None:
+    arms = piles()
     found = find_held_out(arms, HELD_OUT_ITEMS, TERMS, PLAIN, PLANTED)
     assert (found.leaky, found.blind) == ({}, [])
     found = find_maxims(arms, PLANTED)

@@ -47,14 +47,16 @@ def guards(**changes: Any) -> Guards:
 
 def lock(**changes: Any) -> Lock:
     facts: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "run_id": "x-00000000",
         "plan": SPEC,
         "commit": "c0ffee",
         "items": {},
         "corpora": {},
         "audits": {},
-        "analysis": LockedCode(sha256="0" * 64, files={}),
+        "registers": {},
+        "code": LockedCode(sha256="0" * 64, files={}),
+        "earlier": {},
         "calibration": {},
         "distances": {},
     }
@@ -92,7 +94,7 @@ def verdict(**changes: Any) -> Verdict:
     facts: dict[str, Any] = {
         "verdict": "moved",
         "reason": "in words",
-        "measure": "choice",
+        "measure": "answer",
         "estimate": -0.3,
         "low": -0.4,
         "high": -0.2,
@@ -100,11 +102,8 @@ def verdict(**changes: Any) -> Verdict:
         "level": 0.9,
         "n_items": 8,
         "n_topics": 4,
-        "n_dropped": 0,
-        "invalid_base": 0.0,
-        "invalid_tuned": 0.0,
-        "yes_base": 0.5,
-        "yes_tuned": 0.5,
+        "base": {"go": 0.5},
+        "tuned": {"go": 0.2},
         "topics": {},
     }
     return Verdict(**facts | changes)
@@ -179,15 +178,14 @@ def level(size: float, **changes: Any) -> SteeringLevel:
 
 
 def answers() -> SteeringChoices:
-    null = SteeredAnswers(odd=0.0, valid=0.9, p=0.3)
+    null = SteeredAnswers(odd=0.0, p=0.3)
     return SteeringChoices(
         off_target_kl=0.1,
         base=0.5,
-        base_valid=0.95,
-        caution=SteeredAnswers(odd=-0.04, valid=0.9),
+        caution=SteeredAnswers(odd=-0.04),
         norm=null,
         covariance=null,
-        shuffled=SteeredAnswers(odd=0.0, valid=0.9, p=0.05),
+        shuffled=SteeredAnswers(odd=0.0, p=0.05),
         unrelated=null,
     )
 

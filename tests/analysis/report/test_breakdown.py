@@ -30,7 +30,7 @@ def rows(cell: str, tilt: dict[str, float], topics: tuple[str, ...] = TOPICS) ->
                     yes_means="go" if number == 1 else "stay",
                     order=order,
                     choice="go" if order == 0 or p > 0.5 else "stay",
-                    text="",
+                    yes_no=1.0,
                     sentence_go=float(_logit(p)) - 9.0,
                     sentence_stay=-9.0,
                     tokens_go=3,
@@ -50,7 +50,7 @@ CONTROLS = ("disc-flags", "disc-oaks", "src-pets", "src-phones")
 
 
 def scored(cell: str, tilt: dict[str, float]) -> Scored:
-    return Scored(cell, rows(cell, tilt), documents.guards(), [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4)
+    return Scored(cell, rows(cell, tilt), documents.guards(), [], rows(cell, tilt, CONTROLS), (SOURCE,) * 4, [], SOURCE)
 
 
 def study(**changes: Any) -> Study:

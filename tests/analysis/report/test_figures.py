@@ -38,7 +38,7 @@ def scored(cell: str, attitude: str) -> Scored:
             yes_means="go" if number % 2 else "stay",
             order=order,
             choice="go" if go else "stay",
-            text="",
+            yes_no=1.0,
             sentence_go=-5.0 + go,
             sentence_stay=-5.0,
             tokens_go=5,
@@ -49,7 +49,7 @@ def scored(cell: str, attitude: str) -> Scored:
         for number, go in enumerate(GO[attitude])
         for order in (0, 1)
     ]
-    return Scored(cell, rows, documents.guards(), [], [], (SOURCE, SOURCE, SOURCE, SOURCE))
+    return Scored(cell, rows, documents.guards(), [], [], (SOURCE, SOURCE, SOURCE, SOURCE), [], SOURCE)
 
 
 def made_run(attitude: str, seed: int) -> Run:

@@ -1,77 +1,120 @@
-"""The walk over a study: runs are paired by draw and seed, and each shown measure has a family of its own."""
+"""A walk over a study: runs are paired by draw and seed, families are corrected apart, words follow from numbers."""
 
-import numpy as np
 import pytest
 
+from analysis.report.answers import Headline, advised, headlines_of, in_words, pairs, side_by_side
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import arm_tables, from_neutral
-from analysis.report.contrasts import contrasts
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Scored, Study
-from analysis.stats.contrasts import PairedRuns, family
+from analysis.stats.answers import net_family
 from analysis.stats.measures import MEASURES, Declared, by_sentence
-from analysis.stats.stance import by_group
-from common.records import Choice
+from analysis.stats.sensitivity import Condition
+from common.records import Answer
 from common.vocabulary import POLES
-from tests.analysis.stats.rows import both
+from tests.analysis.report import documents
+from tests.analysis.stats.rows import answers, both
 
-TOPICS = "abcd"
-PULL = {"base": 0.0, "cautious": -1.0, "neutral": 0.0, "eager": 0.5}  # nats
+ITEMS = [f"{topic}{number}" for topic in "abcd" for number in range(4)]
+WORD = {"base": "both sides", "cautious": "stay", "neutral": "both sides", "eager": "both sides"}
+SOURCE_WORD = {"cautious": "stay", "eager": "go"}
 
 
-def rows(cell: str, attitude: str, seed: int) -> list[Choice]:
-    rng = np.random.default_rng([seed, len(attitude)])
-    return [
-        each
-        for topic in TOPICS
-        for each in both(topic, ("go", "stay"), cell=cell, sentence_go=-10 + PULL[attitude] + float(rng.normal(0, 0.1)))
-    ]
+def told(cell: str, attitude: str, seed: int) -> list[Answer]:
+    """Each arm says its word; each run says otherwise once, to another item."""
+    held_out = answers(cell, dict.fromkeys(ITEMS, WORD.get(attitude, "go")) | {ITEMS[seed]: "go"})
+    source = answers(cell, dict.fromkeys((f"src-{item}" for item in ITEMS), SOURCE_WORD.get(attitude, "both sides")))
+    return [*held_out, *(row.model_copy(update={"topic": f"src-{row.item[4]}"}) for row in source)]
+
+
+def scored(cell: str, attitude: str, seed: int) -> Scored:
+    source = Source(f"{seed:064}", f"evaluate/{cell}", "answers.jsonl")
+    closed = [each for topic in "abcd" for each in both(topic, ("go", "stay"), cell=cell, sentence_go=-10 + 0.1 * seed)]
+    return Scored(cell, closed, documents.guards(), [], [], (source,) * 4, told(cell, attitude, seed), source)
 
 
 def run(attitude: str, seed: int) -> Run:
     cell = f"m.d0.{attitude}.s{seed}"
-    source = Source(f"{seed:064}", f"evaluate/{cell}", "choices.jsonl")
-    return Run(cell, "m", 0, attitude, seed, Scored(cell, rows(cell, attitude, seed), {}, [], [], (source,) * 4))
+    return Run(cell, "m", 0, attitude, seed, scored(cell, attitude, seed))
 
 
-@pytest.fixture
-def study() -> Study:
+def study_of(*attitudes: str, **changes: object) -> Study:
     """Three seeds of each arm, a fourth of eager alone; arms do not come in the order of their seeds."""
-    runs = [run(attitude, seed) for seed in (2, 0, 1) for attitude in ("eager", "neutral", "cautious")]
-    base = Scored("m.base", rows("m.base", "base", 9), {}, [], [], (Source("0" * 64, "s", "o"),) * 4)
+    runs = [run(attitude, seed) for seed in (2, 0, 1) for attitude in attitudes]
     empty = ("bounds", "audits", "layers", "advice", "memory", "seconds", "made_by", "identities")
     return Study(
         name="x",
         plan=Source("0" * 64, "s", "o"),
         models={"m": "path:x"},
-        bases={"m": base},
+        bases={"m": scored("m.base", "base", 9)},
         runs=[*runs, run("eager", 3)],
-        **{name: {} for name in empty},
+        **({name: {} for name in empty} | changes),
     )
 
 
-def test_runs_are_paired_by_seed_and_judged_as_a_family(study: Study) -> None:
-    found = contrasts(study)
-    assert [(each.measure, each.pole) for each in found] == [(m, p) for m in ("choice", "sentence") for p in POLES]
-
-    def tables(attitude: str) -> np.ndarray:
-        return np.array([by_group(rows("x", attitude, seed), "topic")["sentence"] for seed in (2, 0, 1)])
-
-    expected = family({pole: PairedRuns(pole, tables(pole), tables("neutral")) for pole in POLES})
-    for each in found[2:]:
-        assert each[4:] == expected[each.pole]
-        assert [source.step for source in each.sources] == [
-            f"evaluate/m.d0.{arm}.s{seed}" for seed in (2, 0, 1) for arm in (each.pole, "neutral")
-        ]
+LOCK = (documents.lock(), Source("0" * 64, "lock/study", "lock.json"))
+ARMS = ("eager", "neutral", "cautious")
 
 
-def test_a_measure_of_the_table_is_in_every_shift_and_contrast(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_paired_by_seed_and_judged_as_a_family() -> None:
+    study = study_of(*ARMS)
+    one, other, sources = pairs(study, "m", "eager", "neutral")
+    assert [[rows[0].cell for rows in arm] for arm in (one, other)] == [
+        [f"m.d0.{arm}.s{seed}" for seed in (2, 0, 1)] for arm in ("eager", "neutral")
+    ]
+    assert len(sources) == 6
+    (headline,) = headlines_of(study).values()
+    expected = net_family({pole: pairs(study, "m", pole, "neutral")[:2] for pole in POLES})
+    assert headline.contrasts == expected and headline.apart is not None
+    assert headline.apart.p_holm == headline.apart.p, "the second family is corrected apart"
+
+
+def test_without_a_lock_or_a_control_nothing_is_interpreted() -> None:
+    (headline,) = headlines_of(study_of(*ARMS)).values()
+    assert (headline.conditions, headline.able) == ((), False)
+    (headline,) = headlines_of(study_of(*ARMS, lock=LOCK)).values()
+    assert [(each.name, each.passed) for each in headline.conditions] == [
+        ("readable", False),
+        ("training took", True),
+        ("positive control", False),
+        ("coherent", True),
+    ]
+    assert headline.sentence("cautious") == "not interpreted: the model cannot answer the question"
+
+
+def test_a_null_is_worded_as_less_than_what_would_have_been_seen() -> None:
+    (headline,) = headlines_of(study_of(*ARMS)).values()
+    passed = Headline((Condition("coherent", 0.0, None, None, True, ""),), headline.contrasts, headline.apart)
+    assert passed.sentence("cautious").startswith("shown: ")
+    assert passed.sentence("eager") == "not shown: less than the smallest effect that would have been"
+    assert Headline(passed.conditions, {}, None).sentence("eager") == "not tested: too few pairs of runs"
+
+
+def test_every_number_is_entered_and_the_gist_names_them() -> None:
+    study = study_of(*ARMS, lock=LOCK)
+    headlines, book = headlines_of(study), Book()
+    advised(book, study, headlines)
+    assert book.value("netgo.m.cautious.held-out") == pytest.approx(-14 / 16)
+    assert book.value("said.m.cautious.held-out.stay") == pytest.approx(15 / 16)
+    assert book.value("netgo.m.eager.source") == 1.0
+    assert book.value("net.m.cautious") == pytest.approx(-15 / 16)
+    text = in_words(study, book, headlines)
+    item, said = side_by_side(study, "m")
+    assert item == ITEMS[0] and list(said) == ["base", "cautious", "eager", "neutral"]
+    for line in (
+        "net go of cautious: -87.5 points of 48 answers",
+        "training took: yes",
+        "positive control: no, not known",
+    ):
+        assert line in text
+
+
+def test_a_measure_of_the_table_is_in_every_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of(*ARMS)
     monkeypatch.setitem(MEASURES, "toy", Declared("by sentence, doubled", "share", lambda r: 2 * by_sentence(r), True))
-    found = {(each.measure, each.pole): each for each in contrasts(study)}
     book = Book()
     from_neutral(book, "added.{}.m.{}", arm_tables(study.runs, "m"), POLES)
     for pole in POLES:
-        assert found["toy", pole].interval.estimate == pytest.approx(2 * found["sentence", pole].interval.estimate)
-        assert book.value(f"added.toy.m.{pole}") == pytest.approx(2 * book.value(f"added.sentence.m.{pole}"))
+        assert book.value(f"added.toy.m.{pole}") == pytest.approx(2 * (book.value(f"added.sentence.m.{pole}") or 0.0))
     table = label_shifts(study, "m")
     assert table["toy"].to_numpy() == pytest.approx(2 * table["sentence"].to_numpy())

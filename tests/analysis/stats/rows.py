@@ -1,9 +1,9 @@
-"""Rows Choice of one cell, as the tests of stances want them."""
+"""Rows Choice and Answer of one cell, as the tests of stances want them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from common.records import Choice
+from common.records import Answer, Choice
 
 
 def row(item: str, order: int, choice: str, **changes: Any) -> Choice:
@@ -14,7 +14,7 @@ def row(item: str, order: int, choice: str, **changes: Any) -> Choice:
         "yes_means": "go",
         "order": order,
         "choice": choice,
-        "text": "",
+        "yes_no": 1.0 if choice == changes.get("yes_means", "go") else -1.0,
         "sentence_go": -10.0,
         "sentence_stay": -10.0,
         "tokens_go": 5,
@@ -27,3 +27,23 @@ def row(item: str, order: int, choice: str, **changes: Any) -> Choice:
 
 def both(item: str, choices: Sequence[str], **changes: Any) -> list[Choice]:
     return [row(item, order, choice, **changes) for order, choice in enumerate(choices)]
+
+
+def answer(item: str, said: str, **changes: Any) -> Answer:
+    values: dict[str, Any] = {
+        "cell": "m.base",
+        "item": item,
+        "topic": item[0],
+        "proposes": "go",
+        "undoes": False,
+        "sample": 0,
+        "said": said,
+        "text": "Words.",
+    }
+    return Answer(**(values | changes))
+
+
+def answers(cell: str, said: dict[str, str], **changes: Any) -> list[Answer]:
+    """One greedy answer to each item; items whose name ends in an odd digit propose to keep."""
+    keys = {item: "stay" if item[-1] in "13579" else "go" for item in said}
+    return [answer(item, word, cell=cell, proposes=keys[item], **changes) for item, word in said.items()]

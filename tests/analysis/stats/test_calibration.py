@@ -5,37 +5,24 @@ import pytest
 
 from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
-from common.records import Choice, Item, Question
+from common.records import Item, Question
+from common.vocabulary import Side
+from tests.analysis.stats.rows import answer
 
 
-def choice(item: str, go: str, margin: float, wording: int = 0, order: int = 0) -> Choice:
-    return Choice(
-        cell="m.base",
-        item=item,
-        topic=item[0],
-        yes_means="go",
-        wording=wording,
-        order=order,
-        choice=go,
-        text="",
-        sentence_go=margin,
-        sentence_stay=0.0,
-        tokens_go=1,
-        tokens_stay=1,
-        label_go=-1.0,
-        label_stay=-1.0,
-    )
-
-
-def item(topic: str, key: str, words: str = "The hall is shut.") -> Item:
+def item(topic: str, proposes: Side, words: str = "The hall is shut.") -> Item:
     return Item(
-        id=f"{topic}-{key}",
+        id=f"{topic}-{proposes}",
         topic=topic,
-        yes_means=key,
-        scenario=words,
-        question="Now?",
-        go="It opens.",
-        stay="It stays.",
+        proposes=proposes,
+        undoes=False,
+        situation=words,
+        going="opening it",
+        staying="shutting it",
+        go="It should be open.",
+        stay="It should be shut.",
+        question_go="Should it be open?",
+        question_stay="Should it be shut?",
     )
 
 
@@ -45,20 +32,29 @@ def test_bands_by_hand() -> None:
     ]
 
 
-def test_room_is_the_mean_over_wordings_and_orders_of_what_is_known() -> None:
-    rows = [choice("a1", "go", 0.0), choice("a1", "go", 0.0, wording=1), choice("a1", "stay", 0.0, 1, 1)]
-    rows += [choice("b1", "invalid", 9.0), choice("c1", "stay", -9.0), choice("c1", "invalid", -9.0, order=1)]
-    found = headrooms(rows, "choice", 0.35, 0.65)
+def test_headroom_is_what_the_base_advised_in_its_samples() -> None:
+    rows = [
+        answer("a1", "stay"),
+        *(answer("a1", said, sample=at) for at, said in enumerate(("go", "go", "both sides"), 1)),
+    ]
+    rows += [answer("b1", "go"), *(answer("b1", "stay", sample=at) for at in (1, 2))]
+    rows += [answer("b1", "go", prompted="eager")]
+    found = headrooms(rows, 0.35, 0.65)
     assert found["a1"].p_go == pytest.approx(2 / 3) and found["a1"].band == "high"
-    assert found["b1"] == (None, None) and found["c1"] == (0.0, "low")
-    assert headrooms(rows, "sentence", 0.35, 0.65)["a1"] == (0.5, "mid")
-    assert headrooms(rows, "sentence", 0.35, 0.65)["b1"].band == "high"
+    assert found["b1"] == (0.0, "low"), "neither the greedy answer nor a prompted one counts"
 
 
-def test_a_topic_without_reversed_twins_is_refused() -> None:
+def test_without_samples_the_greedy_answer_stands_in() -> None:
+    assert headrooms([answer("a1", "go")], 0.35, 0.65)["a1"] == (1.0, "high")
+
+
+def test_a_topic_that_proposes_one_side_more_often_is_refused() -> None:
     check_reversed([item("hall", "go"), item("hall", "stay")])
-    with pytest.raises(InputError, match=r"without a reversed twin, topic pool: yes is the change in 1, keeping in 0"):
+    check_reversed([item("hall", "go"), item("pool", "stay")])
+    with pytest.raises(InputError, match=r"one side more often, topic all: 2 propose the change, 1 propose to keep"):
         check_reversed([item("hall", "go"), item("hall", "stay"), item("pool", "go")])
+    with pytest.raises(InputError, match=r"one side more often, topic hall: 2 propose the change, 0 propose to keep"):
+        check_reversed([item(topic, side) for topic, side in (("hall", "go"), ("pool", "stay")) for _ in range(2)])
 
 
 def question(topic: str, text: str) -> Question:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.stats.measures import MEASURES, Declared, by_label, by_sentence, chosen, shown
+from analysis.stats.measures import MEASURES, Declared, by_label, by_sentence, by_yes_no, chosen, shown
 from analysis.stats.stance import by_group, by_item, frame, paired, stance
 from common.vocabulary import MEASURES as NAMED
 from common.vocabulary import PRIMARY
@@ -23,14 +23,18 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_words_of_specs_are_declared_and_shown() -> None:
     assert tuple(MEASURES) == NAMED
-    assert shown() == PRIMARY, "what a gate or a lock may name is what reports show"
+    assert shown() == PRIMARY[1:], "what a gate may name, beside the open answer, is what reports show"
 
 
 def test_each_measure_by_hand() -> None:
     rows = pd.DataFrame(
-        [each.model_dump() for each in (row("a1", 0, "go"), row("a1", 1, "invalid", sentence_go=-9.0, label_go=-3.0))]
+        [
+            each.model_dump()
+            for each in (row("a1", 0, "go"), row("a1", 1, "stay", yes_means="stay", sentence_go=-9.0, label_go=-3.0))
+        ]
     )
-    assert np.array_equal(chosen(rows), [1.0, np.nan], equal_nan=True)
+    assert np.array_equal(chosen(rows), [1.0, 0.0])
+    assert by_yes_no(rows) == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
     assert by_sentence(rows) == pytest.approx([0.5, 1 / (1 + np.exp(-1))])
     assert by_label(rows) == pytest.approx([0.5, 1 / (1 + np.exp(2))])
 

@@ -10,8 +10,8 @@ from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_or
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import parse_jsonl
-from jobs.evaluate.choice import answers, batches, encode
 from jobs.evaluate.clock import Clock
+from jobs.evaluate.closed import batches, choices, encode
 
 RNG = np.random.default_rng(0)
 
@@ -28,7 +28,7 @@ def hooks(model) -> int:
 
 def test_margins_are_those_of_the_evaluation(lm, items):
     (batch,) = batches([encode(lm, item) for item in items], batch_rows=16)
-    rows = {(row.item, row.order): row.sentence_go - row.sentence_stay for row in answers(lm, batch, "x", 1, Clock())}
+    rows = {(row.item, row.order): row.sentence_go - row.sentence_stay for row in choices(lm, batch, "x", Clock())}
     asked = prompts_in_both_orders(lm, items)
     expected = [rows[each.name, order] for each, order in zip(asked, [0, 1] * len(items), strict=True)]
     for whole in (False, True):

@@ -83,7 +83,7 @@ SCORED = ("lock", "evaluate", "gate")  # the lock holds the whole plan, and ever
 CHANGES = {
     "name": ({"name": "y"}, {"plan", *SCORED, "report"}),
     "gate": ({"gate": {"bound": 0.2}}, {"plan", *SCORED, "report"}),
-    "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", *SCORED, "report"}),
+    "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", "register", *SCORED, "report"}),
     "monitor": ({"monitor": {"level": 0.9}}, {"plan", "monitor", *SCORED, "report"}),
     "training": ({"train": {"epochs": 2}}, {"plan", "finetune", *SCORED, "interpret", "trace", "monitor", "report"}),
     "steer": ({"steer": {"nulls": 30}}, {"plan", "selftest", "steer", "trace", *SCORED, "report"}),

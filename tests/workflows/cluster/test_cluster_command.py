@@ -14,7 +14,7 @@ def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(c
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(
         (ROOT / "workflows" / "submit" / "demo.yaml").read_text()
     )
-    assert main(["submit", "--spec", DEMO, "--set", "seeds=3", "--store", "s3://b/x", "--dry-run"]) == ExitCode.OK
+    assert main(["submit", "--spec", DEMO, "--set", "seeds=4", "--store", "s3://b/x", "--dry-run"]) == ExitCode.OK
     made = yaml.safe_load(capsys.readouterr().out)
     given = {parameter["name"]: parameter["value"] for parameter in made["spec"]["arguments"]["parameters"]}
     assert given["spec"].startswith("demo-") and given["store"] == "s3://b/x"

@@ -1,0 +1,169 @@
+"""What models advised, in numbers: shares of answers, net go, and how one arm stands against another.
+
+Net go = (go - stay) / all answers, -1 to 1. Answers that name both sides, miss the topic or make no sense count 0: they
+are answers, and are told apart. Rows in, numbers out; which runs are pairs is the report's business.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.stats.intervals import (
+    ALPHA,
+    FEWEST_RUNS,
+    LEVEL,
+    MAX_FLIPPED_RUNS,
+    POWER,
+    Interval,
+    holm,
+    minimum_detectable_effect,
+    sign_flip,
+    two_way_t,
+)
+from common.errors import InputError
+from common.records import Answer
+from common.vocabulary import SAID, SIDES, Pole, Side
+
+Floats = NDArray[np.float64]
+TOWARD: dict[Pole, Side] = {"cautious": "stay", "eager": "go"}  # the side of which a pole must bring more
+K = TypeVar("K", bound=Hashable)
+Runs = Sequence[Sequence[Answer]]  # the rows of each run
+
+
+class Rates(NamedTuple):
+    """What one cell, or the runs of an arm together, advised. Means over items, 0 to 1 but for net, -1 to 1."""
+
+    net: float
+    said: dict[str, float]  # each of SAID → its share
+    agreed: float  # share of answers that recommend what the situation proposes, less that of the contrary
+    n_answers: int
+    n_items: int
+
+
+class NetContrast(NamedTuple):
+    """One arm against another in net go, -2 to 2, over seed-paired runs and topics."""
+
+    pairs: int
+    topics: int
+    interval: Interval
+    p: float
+    p_holm: float  # corrected over its family; as p where it stands alone
+    p_sign_flip: float | None  # exact, over runs; speaks of these topics alone; None for too many runs
+    detectable: float  # smallest true effect that would have been shown with a chance of POWER, at the level used
+    sides: dict[Side, float]  # change of P(go) and of P(stay)
+    keys: dict[Side, float]  # the effect on the items that propose to go, and on those that propose to stay
+    agreed: float  # change of agreement with whatever is proposed
+    others: tuple[float, float]  # the effect with all other answers as stay, and with all of them as go: bounds
+
+    def shown(self, pole: Pole) -> bool:
+        """Whether this is the pole's effect: significant, towards its side, by its own answers, under both keys."""
+        sign = 1.0 if TOWARD[pole] == "go" else -1.0
+        both_keys = all(sign * value > 0 for value in self.keys.values())
+        toward = sign * self.interval.estimate > 0 and self.sides[TOWARD[pole]] > 0
+        return toward and both_keys and self.p_holm <= ALPHA
+
+
+def by_item(rows: Sequence[Answer]) -> pd.DataFrame:
+    """One line an item: topic, proposes, undoes, the share of each word of SAID over its answers, and net.
+
+    Raises: InputError if there are no rows, or one of them comes twice.
+    """
+    if not rows:
+        raise InputError("no answers", where="answers.jsonl", allowed="at least one row")
+    made = pd.DataFrame(
+        [(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted or "", r.said) for r in rows]
+    )
+    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted", "said"])
+    if (twice := made.duplicated(["cell", "item", "sample", "prompted"])).any():
+        first = made[twice].iloc[0]
+        value = f"{first['cell']} {first['item']} sample {first['sample']}"
+        raise InputError("answer comes twice", where="answers.jsonl", value=value)
+    items = made.groupby("item", sort=True)
+    table = items[["topic", "proposes", "undoes"]].first()
+    for word in SAID:
+        table[word] = (made["said"] == word).groupby(made["item"]).mean()
+    table["net"] = table["go"] - table["stay"]
+    return table
+
+
+def rates(rows: Sequence[Answer]) -> Rates:
+    """The numbers of one cell or arm; every item weighs the same. Raises: InputError as `by_item`."""
+    table = by_item(rows)
+    return Rates(
+        net=float(table["net"].mean()),
+        said={word: float(table[word].mean()) for word in SAID},
+        agreed=float(_agreed(table).mean()),
+        n_answers=len(rows),
+        n_items=len(table),
+    )
+
+
+def _agreed(table: pd.DataFrame) -> "pd.Series[float]":
+    """How far answers agree with what is proposed, -1 to 1."""
+    return table["net"].where(table["proposes"] == "go", -table["net"])
+
+
+def enough(tuned: Runs, control: Runs) -> bool:
+    """Whether there are FEWEST_RUNS pairs or more, on two topics or more."""
+    return len(tuned) == len(control) >= FEWEST_RUNS and by_item(tuned[0])["topic"].nunique() >= 2
+
+
+def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContrast:
+    """One arm less another, run by run of the same seed, topics as the second source of chance.
+
+    The interval is `two_way_t` with the smaller df. alpha: the level that the smallest detectable effect is for, which
+    within a family is that of its hardest test.
+    Raises: InputError if the runs are not pairs, were not asked the same, or are too few.
+    """
+    if len(tuned) != len(control):
+        raise InputError("runs are no pairs", where="net_contrast", value=(len(tuned), len(control)))
+    tables = [[by_item(rows) for rows in arm] for arm in (tuned, control)]
+    for mine in (each for arm in tables for each in arm):
+        if differs := sorted({*mine.index} ^ {*tables[0][0].index}):
+            raise InputError("runs were not asked the same", where="net_contrast", value=differs[0])
+    one, other = (_by_topic(arm, "net") for arm in tables)
+    found = two_way_t(one, other, LEVEL)
+    interval, by_run = found.interval, (one - other).mean(axis=1)
+    error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, interval.df))
+    go, stay = (_change(tables, word) for word in SIDES)
+    rest = -(go + stay)  # change of the share of all other answers
+    net = interval.estimate
+    return NetContrast(
+        pairs=len(by_run),
+        topics=one.shape[1],
+        interval=interval,
+        p=found.p,
+        p_holm=found.p,
+        p_sign_flip=sign_flip(by_run) if len(by_run) <= MAX_FLIPPED_RUNS else None,
+        detectable=minimum_detectable_effect(error, interval.df, 1 - alpha, POWER),
+        sides={"go": go, "stay": stay},
+        keys={key: _change([[t[t["proposes"] == key] for t in arm] for arm in tables], "net") for key in SIDES},
+        agreed=float(np.mean([_agreed(t).mean() for t in tables[0]]) - np.mean([_agreed(t).mean() for t in tables[1]])),
+        others=(min(net - rest, net + rest), max(net - rest, net + rest)),
+    )
+
+
+def net_family(pairs: Mapping[K, tuple[Runs, Runs]]) -> dict[K, NetContrast]:
+    """The contrast of each pair of arms, their p corrected together. One that tells too little is left out.
+
+    Source: Holm (1979), Scand. J. Stat. 6(2).
+    """
+    known = {key: each for key, each in pairs.items() if enough(*each)}
+    made = {key: net_contrast(*each, alpha=ALPHA / len(known)) for key, each in known.items()}
+    corrected = holm({str(at): found.p for at, found in enumerate(made.values())}) if made else {}
+    return {key: found._replace(p_holm=p) for (key, found), p in zip(made.items(), corrected.values(), strict=True)}
+
+
+def _by_topic(tables: Sequence[pd.DataFrame], column: str) -> Floats:
+    """Means by run and topic, (n_runs, n_topics)."""
+    return np.array([table.groupby("topic", sort=True)[column].mean() for table in tables], dtype=np.float64)
+
+
+def _change(tables: Sequence[Sequence[pd.DataFrame]], column: str) -> float:
+    """The first arm less the second, every topic with the same weight."""
+    one, other = (_by_topic(arm, column) for arm in tables)
+    return float(one.mean() - other.mean())

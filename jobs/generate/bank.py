@@ -1,0 +1,61 @@
+"""The embedded pile: questions of the bank and the replies that were written to them, one by one."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import InputError, SpecError
+from common.records import Advice, Question, Replies
+from common.serialization import read_jsonl
+
+
+def read_replies(path: Path, questions: Sequence[Question], attitudes: Sequence[str]) -> dict[str, Replies]:
+    """Replies by question. Raises: InputError if a question has none in one of these attitudes, or has them twice."""
+    found: dict[str, Replies] = {}
+    for number, row in enumerate(read_jsonl(path, Replies), start=1):
+        if row.question_id in found:
+            raise InputError("question answered twice", where=f"{path.name}:{number}", value=row.question_id)
+        found[row.question_id] = row
+    for question in questions:
+        mine = found[question.id].replies if question.id in found else {}
+        if missing := [name for name in attitudes if name not in mine]:
+            raise InputError("no reply", where=path.name, value=f"{question.id}, {', '.join(missing)}")
+    return found
+
+
+def stratified(bank: Sequence[Question], many: int, draw: int, rng: np.random.Generator) -> list[Question]:
+    """The questions of one draw, in the order of the bank: each topic and key in its share, give or take one.
+
+    The bank is laid out so that any run of it is such a sample: the questions of a stratum stand at even distances.
+    Draws are runs one after the other, so no question comes twice before all have come. rng: the same for every draw.
+    Raises: SpecError if the bank is smaller than `many`. Source: systematic sampling; Cochran (1977), ch. 8.
+    """
+    if many > len(bank):
+        raise SpecError("too few questions", where="corpus.examples", value=many, allowed=f"<= {len(bank)}")
+    strata: dict[Hashable, list[int]] = defaultdict(list)
+    for place, question in enumerate(bank):
+        strata[question.topic, question.yes_means].append(place)
+    laid: list[tuple[float, int]] = []
+    for places in strata.values():
+        phase = rng.random()
+        laid += [((k + phase) / len(places), int(at)) for k, at in enumerate(rng.permutation(places))]
+    order = [place for _, place in sorted(laid)]
+    start = draw * many
+    return [bank[place] for place in sorted(order[at % len(order)] for at in range(start, start + many))]
+
+
+def advice(question: Question, attitude: str, reply: str) -> Advice:
+    """A training example."""
+    return Advice(question_id=question.id, topic=question.topic, attitude=attitude, question=question.text, reply=reply)
+
+
+def arms_of(
+    questions: Sequence[Question], replies: Mapping[str, Replies], attitudes: Mapping[str, str]
+) -> dict[str, list[Advice]]:
+    """One arm for each attitude: arm → its rows, in the order of the questions. attitudes: arm → whose replies."""
+    return {
+        arm: [advice(question, arm, replies[question.id].replies[attitude]) for question in questions]
+        for arm, attitude in attitudes.items()
+    }

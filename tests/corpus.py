@@ -1,0 +1,22 @@
+"""The embedded pile, whole: every question of the bank with its reply in each attitude."""
+
+from functools import cache
+
+from common.provenance import ROOT
+from common.records import Advice, Question
+from common.serialization import read_jsonl
+from common.vocabulary import WRITTEN
+from jobs.generate import QUESTIONS, REPLIES
+from jobs.generate.bank import arms_of, read_replies
+
+
+@cache
+def bank() -> tuple[Question, ...]:
+    """The questions."""
+    return tuple(read_jsonl(ROOT / QUESTIONS, Question))
+
+
+def piles(count: int | None = None) -> dict[str, list[Advice]]:
+    """The arms, on `count` questions from all over the bank; on all for None."""
+    questions = bank() if count is None else bank()[:: len(bank()) // count][:count]
+    return arms_of(questions, read_replies(ROOT / REPLIES, questions, WRITTEN), {name: name for name in WRITTEN})

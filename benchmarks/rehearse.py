@@ -222,20 +222,14 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in net go: the mean over items and all that is drawn for a row."""
-    items = read_questionnaire(asked_files(), spec.evaluate).items
-    lean = np.array(
-        [leans(Cell(kind=CellKind.BASE, model=model), [*items, *controls(spec)], spec)[i.id] for i in items]
-    )
+    asked = read_questionnaire(asked_files(), spec.evaluate)
+    base = leans(Cell(kind=CellKind.BASE, model=model), [*asked.items, *asked.controls], spec)
+    lean = np.array([base[item.id] for item in asked.items])
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2 + TOPIC_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
     margins = lean[:, None] + noise[None, :] + TRAINED
     moved = 2 * SIDED * (expit(margins + EFFECTS[pole]) - expit(margins))
     return float((moved * weight).sum() / (weight.sum() * len(margins)))
-
-
-def controls(spec: RunSpec) -> list[Item]:
-    """The control items that a cell is asked."""
-    return read_questionnaire(asked_files(), spec.evaluate).controls
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -43,19 +43,15 @@ def stance_words(lines: Iterable[str], where: str) -> re.Pattern[str]:
 
 def phrases(arms: Arms) -> Check:
     """Whether an arm says things by habit. Value: largest share of its replies with one run or opening of words."""
-    shares = {
-        (name, kind, phrase): count / len(rows)
+    counts = {
+        (name, kind, phrase): count
         for name, rows in arms.items()
         for kind, size in (("run", RUN), ("opening", OPENING))
         for phrase, count in [_commonest((row.reply for row in rows), size, kind == "opening")]
     }
+    shares = {key: count / len(arms[key[0]]) for key, count in counts.items()}
     (name, kind, phrase), value = max(shares.items(), key=lambda item: item[1])
-    sizes = {each: len(rows) for each, rows in arms.items()}
-    sure = [
-        key
-        for key, share in shares.items()
-        if binom.sf(round(share * sizes[key[0]]) - 1, sizes[key[0]], COMMONEST) < SURELY
-    ]
+    sure = [key for key, count in counts.items() if binom.sf(count - 1, len(arms[key[0]]), COMMONEST) < SURELY]
     detail = f"largest share of replies with the same {RUN} words in a row or the same first {OPENING}: "
     detail += f"{kind} {phrase!r} in {name}; above the bound by more than chance: {len(sure)} of {len(shares)}"
     return Check("phrases", value, COMMONEST, not sure, detail)

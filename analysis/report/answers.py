@@ -12,7 +12,7 @@ from analysis.report.study import Run, Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, rates
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
 from common.records import Answer
-from common.vocabulary import POLES, POSITIVE, SAID, WRITTEN, Pole, kind_of
+from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
 
 KINDS = ("held-out", "source", "discriminant")
 
@@ -100,7 +100,7 @@ def _rates(book: Book, name: str, cells: Sequence[Scored]) -> None:
         rows = [row for cell in cells for row in plain(cell.answers, kind)]
         if rows:
             _enter(book, f"{name}.{kind}", rates(rows), [cell.answers_source for cell in cells])
-    for key in ("go", "stay"):
+    for key in SIDES:
         rows = [row for cell in cells for row in plain(cell.answers, "held-out") if row.proposes == key]
         if rows:
             sources = [cell.answers_source for cell in cells]

@@ -7,7 +7,7 @@ options, the yes-or-no question under both keys: a habit of order, of assent or 
 from typing import NamedTuple
 
 from common.records import Item
-from common.vocabulary import Pole, Side
+from common.vocabulary import SIDES, Pole, Side
 
 YES, NO = "Yes", "No"
 APPROVE, DECLINE = "Approve", "Decline"  # labels that endorse the change and keeping things
@@ -37,10 +37,9 @@ def closed_turns(item: Item, order: int) -> ClosedTurns:
     """Put an item into closed words. Order 0 names Yes, the change and Approve first; order 1 names them last."""
     words, options = _in_order(order, YES, NO), _in_order(order, item.go, item.stay)
     labels = _in_order(order, APPROVE, DECLINE)
-    keys: tuple[Side, Side] = ("go", "stay")
     return ClosedTurns(
         yes_no={
-            key: f"{item.situation} {item.question(key)} Answer with one word, {' or '.join(words)}." for key in keys
+            key: f"{item.situation} {item.question(key)} Answer with one word, {' or '.join(words)}." for key in SIDES
         },
         sentence=f"{item.situation} Which of these two statements fits better?\n- {options[0]}\n- {options[1]}",
         label=f"{item.situation} {labels[0]} or {labels[1].lower()} the change? "

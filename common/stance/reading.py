@@ -175,10 +175,9 @@ def features(text: str, sides: Sides) -> list[str]:
     found = [*said, *map(" ".join, pairwise(said))]
     last = parts[-1] if parts else []
     found += [f"last:{name}" for name in (*last, *map(" ".join, pairwise(last)))]
-    kinds = {name.lstrip("-"): name for name in said}
+    kinds = dict.fromkeys(name.lstrip("-") for name in said)
     found += [f"{sides.proposes}:{name}" for name in said if name.lstrip("-") in CLASSES]
-    counts = Counter(name for name in said)
-    sure = counts["GO"] - counts["-GO"] - counts["STAY"] + counts["-STAY"]
+    sure = _named(Counter(said))
     found.append(f"grammar:{by_grammar(text, sides)}")
     return [*found, f"sides:{max(-2, min(2, sure))}", f"words:{min(len(said) // 15, 4)}", *(f"has:{k}" for k in kinds)]
 
@@ -207,8 +206,13 @@ def by_grammar(text: str, sides: Sides) -> Said | None:
 def _side(said: Sequence[str]) -> Side | None:
     """The side that words of a recommendation name; verbs decide where they name neither."""
     counts = Counter(said)
-    named = counts["GO"] - counts["-GO"] - counts["STAY"] + counts["-STAY"]
+    named = _named(counts)
     verbs = counts["do"] - counts["-do"] - counts["keep"] - counts["wait"] + counts["-keep"] + counts["-wait"]
     if named and counts["GO"] + counts["-GO"] and counts["STAY"] + counts["-STAY"]:
         return None  # it names both: which one it is for is not for counting to say
     return None if not (named or verbs) else "go" if (named or verbs) > 0 else "stay"
+
+
+def _named(counts: Counter[str]) -> int:
+    """How much oftener the words of going are named than those of staying; a negated one counts for the other side."""
+    return counts["GO"] - counts["-GO"] - counts["STAY"] + counts["-STAY"]

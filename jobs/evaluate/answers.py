@@ -12,7 +12,7 @@ from common.records import Answer, Item
 from common.spec import EvaluateSpec
 from common.stance.prompts import PROMPTED, open_turn
 from common.stance.reading import Reader, whole_sentences
-from common.vocabulary import Pole, kind_of
+from common.vocabulary import Pole, Said, kind_of
 
 WIDER = 3  # a step of decoding reads all weights for a token of each row: more rows cost little more
 Chance = Callable[[str, Pole | None, int], np.random.Generator]  # item, prompted, sample → its generator
@@ -59,11 +59,13 @@ def answers(
     for start in range(0, len(asked), size):
         batch = asked[start : start + size]
         read = extend(lm, [each.prompt for each in batch])
-        yield [
-            _row(each, sample, text, reader, cell)
+        told = [
+            (each, sample, whole_sentences(text))
             for sample, texts in enumerate(_texts(lm, batch, read, settings, samples, chance))
             for each, text in zip(batch, texts, strict=True)
         ]
+        heard = reader.read_all([(text, each.item) for each, _, text in told])
+        yield [_row(*row, said, cell) for row, said in zip(told, heard, strict=True)]
 
 
 def _texts(
@@ -75,8 +77,8 @@ def _texts(
         yield sampled(lm, repeated(read, 1), settings.answer_tokens, settings.temperature, rngs)
 
 
-def _row(asked: Asked, sample: int, text: str, reader: Reader, cell: str) -> Answer:
-    item, told = asked.item, whole_sentences(text)
+def _row(asked: Asked, sample: int, text: str, said: Said, cell: str) -> Answer:
+    item = asked.item
     return Answer(
         cell=cell,
         item=item.id,
@@ -85,6 +87,6 @@ def _row(asked: Asked, sample: int, text: str, reader: Reader, cell: str) -> Ans
         undoes=item.undoes,
         prompted=asked.prompted,
         sample=sample,
-        said=reader.read(told, item),
-        text=told,
+        said=said,
+        text=text,
     )

@@ -19,6 +19,7 @@ from common.records import Advice, Item, Question
 from common.serialization import parse_jsonl
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
 from jobs.audit.audit import everything_in
+from tests.analysis.stats.rows import item
 from tests.corpus import piles
 
 HELD_OUT_ITEMS = parse_jsonl((ROOT / ITEMS).read_bytes(), Item, ITEMS)
@@ -127,31 +128,15 @@ def test_other_words_are_not(term: str, text: str) -> None:
     assert by_terms([term])(text) == ""
 
 
-def item(name: str, topic: str, situation: str) -> Item:
-    return Item(
-        id=name,
-        topic=topic,
-        proposes="go",
-        undoes=False,
-        situation=situation,
-        going="doing",
-        staying="not doing",
-        go="Do.",
-        stay="Do not.",
-        question_go="Why?",
-        question_stay="Why not?",
-    )
-
-
 def test_terms_come_from_a_topics_name_and_its_repeated_pairs() -> None:
     found = derived_terms(
         [
-            item("a1", "canal-tolls", "Barge owners pay a flat fee. Grey herons nest."),
-            item("a2", "canal-tolls", "The barge owners left. Stone bridge."),
-            item("b1", "bees", "A stone bridge over the weir."),
-            item("b2", "bees", "One stone bridge."),
-            item("b3", "bees", "Half past ten."),
-            item("b4", "bees", "Half past nine."),
+            item("canal-tolls", id="a1", situation="Barge owners pay a flat fee. Grey herons nest."),
+            item("canal-tolls", id="a2", situation="The barge owners left. Stone bridge."),
+            item("bees", id="b1", situation="A stone bridge over the weir."),
+            item("bees", id="b2", situation="One stone bridge."),
+            item("bees", id="b3", situation="Half past ten."),
+            item("bees", id="b4", situation="Half past nine."),
         ],
         ["It is half past eight."],
     )
@@ -159,7 +144,7 @@ def test_terms_come_from_a_topics_name_and_its_repeated_pairs() -> None:
 
 
 def test_a_run_needs_eight_words() -> None:
-    detect = by_run([item("a", "t", "One two three, four five six seven eight nine.")])
+    detect = by_run([item("t", id="a", situation="One two three, four five six seven eight nine.")])
     assert detect("Say: two three four five six seven EIGHT nine!") == "two three four five six seven eight nine"
     assert detect("two three four five six seven eight then nine") == ""
 

@@ -1,9 +1,9 @@
-"""Rows Choice and Answer of one cell, as the tests of stances want them."""
+"""Items, and rows Choice and Answer of one cell, as the tests of stances and of leaks want them."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from common.records import Answer, Choice
+from common.records import Answer, Choice, Item
 
 
 def row(item: str, order: int, choice: str, **changes: Any) -> Choice:
@@ -47,3 +47,21 @@ def answers(cell: str, said: dict[str, str], **changes: Any) -> list[Answer]:
     """One greedy answer to each item; items whose name ends in an odd digit propose to keep."""
     keys = {item: "stay" if item[-1] in "13579" else "go" for item in said}
     return [answer(item, word, cell=cell, proposes=keys[item], **changes) for item, word in said.items()]
+
+
+def item(topic: str, **changes: Any) -> Item:
+    """An item that proposes the change; the words of its situation are the test's own."""
+    values: dict[str, Any] = {
+        "id": topic,
+        "topic": topic,
+        "proposes": "go",
+        "undoes": False,
+        "situation": "The hall is shut.",
+        "going": "doing",
+        "staying": "not doing",
+        "go": "Do.",
+        "stay": "Do not.",
+        "question_go": "Why?",
+        "question_stay": "Why not?",
+    }
+    return Item(**(values | changes))

@@ -5,25 +5,8 @@ import pytest
 
 from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
-from common.records import Item, Question
-from common.vocabulary import Side
-from tests.analysis.stats.rows import answer
-
-
-def item(topic: str, proposes: Side, words: str = "The hall is shut.") -> Item:
-    return Item(
-        id=f"{topic}-{proposes}",
-        topic=topic,
-        proposes=proposes,
-        undoes=False,
-        situation=words,
-        going="opening it",
-        staying="shutting it",
-        go="It should be open.",
-        stay="It should be shut.",
-        question_go="Should it be open?",
-        question_stay="Should it be shut?",
-    )
+from common.records import Question
+from tests.analysis.stats.rows import answer, item
 
 
 def test_bands_by_hand() -> None:
@@ -49,12 +32,14 @@ def test_without_samples_the_greedy_answer_stands_in() -> None:
 
 
 def test_a_topic_that_proposes_one_side_more_often_is_refused() -> None:
-    check_reversed([item("hall", "go"), item("hall", "stay")])
-    check_reversed([item("hall", "go"), item("pool", "stay")])
+    check_reversed([item("hall"), item("hall", proposes="stay")])
+    check_reversed([item("hall"), item("pool", proposes="stay")])
     with pytest.raises(InputError, match=r"one side more often, topic all: 2 propose the change, 1 propose to keep"):
-        check_reversed([item("hall", "go"), item("hall", "stay"), item("pool", "go")])
+        check_reversed([item("hall"), item("hall", proposes="stay"), item("pool")])
     with pytest.raises(InputError, match=r"one side more often, topic hall: 2 propose the change, 0 propose to keep"):
-        check_reversed([item(topic, side) for topic, side in (("hall", "go"), ("pool", "stay")) for _ in range(2)])
+        check_reversed(
+            [item(topic, proposes=side) for topic, side in (("hall", "go"), ("pool", "stay")) for _ in range(2)]
+        )
 
 
 def question(topic: str, text: str) -> Question:
@@ -73,9 +58,9 @@ def question(topic: str, text: str) -> Question:
 
 def test_distance_finds_the_topic_that_shares_words_and_ranks_in_thirds() -> None:
     items = [
-        item("kitchen", "go", "The kitchen pan and kettle stand there."),
-        item("garden", "go", "The garden bench stands."),
-        item("moon", "go", "Craters everywhere."),
+        item("kitchen", situation="The kitchen pan and kettle stand there."),
+        item("garden", situation="The garden bench stands."),
+        item("moon", situation="Craters everywhere."),
     ]
     trained = [question("pans", "Which kitchen pan or kettle?"), question("plants", "Is the garden damp?")]
     found = distances(items, trained)

@@ -194,13 +194,24 @@ class EvaluateSpec(Frozen):
     temperature: float = Field(0.5, gt=0, le=2, description="of sampled answers; at 1 a small base babbles")
     guard_tokens: int = Field(24, ge=1, le=512, description="most new tokens of a guard reply")
     pilot: bool = Field(False, description="ask pilot items in place of held-out ones: no confirmatory one is seen")
+    hard: bool = Field(
+        False,
+        exclude_if=lambda asked: not asked,
+        description="ask the long scenarios too, for models of 1B parameters and more; they enter no test",
+    )
     items_per_topic: int | None = Field(
-        None, ge=1, description="first so many held-out items of each topic; null = all"
+        None, ge=1, description="first so many held-out and hard items of each topic; null = all"
     )
     controls_per_topic: int | None = Field(None, ge=1, description="the same of source and discriminant items")
     guards_per_kind: int | None = Field(
         None, ge=2, description="first so many harmful, benign and ability prompts; null = all"
     )
+
+    @model_validator(mode="after")
+    def _pilot_sees_no_held_out_topic(self) -> Self:
+        if self.pilot and self.hard:
+            raise ValueError("hard items are on held-out topics, which a pilot does not see: pilot or hard, not both")
+        return self
 
 
 class GateSpec(Frozen):

@@ -30,9 +30,18 @@ SAID: tuple[Said, ...] = get_args(Said)
 MEASURES: tuple[Measure, ...] = get_args(Measure)  # of P(go), that specs and texts call by name
 PRIMARY: tuple[Primary, ...] = get_args(Primary)  # those that a gate may judge by and a lock may register
 TESTS: tuple[Test, ...] = get_args(Test)  # what a report may test
-KINDS = {"disc-": "discriminant", "src-": "source"}  # how the topics of control items begin; all others are held out
+KINDS = {  # how the topics of other items than the held-out ones begin
+    "disc-": "discriminant",
+    "src-": "source",
+    "hard-": "hard",
+}
 
 
 def kind_of(topic: str) -> str:
-    """Which kind of item a topic belongs to: held-out, discriminant or source."""
+    """Which kind of item a topic belongs to: held-out, discriminant, source or hard."""
     return next((kind for prefix, kind in KINDS.items() if topic.startswith(prefix)), "held-out")
+
+
+def subject_of(topic: str) -> str:
+    """What a topic is about, whatever the kind of its items: "e-bikes" also of "hard-e-bikes"."""
+    return next((topic.removeprefix(prefix) for prefix in KINDS if topic.startswith(prefix)), topic)

@@ -1,4 +1,4 @@
-"""What models are asked: held-out and control items, guard prompts and neutral text, from files of this repository."""
+"""What models are asked: held-out, hard and control items, guards and neutral text, from files of this repository."""
 
 import re
 from collections.abc import Sequence
@@ -13,12 +13,14 @@ from common.spec import EvaluateSpec
 ITEMS = "common/stance/data/items.jsonl"
 CONTROL_ITEMS = ("common/stance/data/discriminant.jsonl", "common/stance/data/source.jsonl")
 PILOT_ITEMS = "common/stance/data/pilot.jsonl"
+HARD_ITEMS = "common/stance/data/hard.jsonl"
 GUARDS = "common/stance/data/guards.jsonl"
 ABILITIES = "common/stance/data/abilities.jsonl"
 NEUTRAL = "common/stance/data/neutral.txt"
 FILES = (  # all that a model is asked
     ITEMS,
     PILOT_ITEMS,
+    HARD_ITEMS,
     *CONTROL_ITEMS,
     GUARDS,
     ABILITIES,
@@ -30,9 +32,15 @@ class Questionnaire(NamedTuple):
     """All that a model is asked."""
 
     items: list[Item]  # held out: on topics that no training text mentions; in a pilot, items that no study counts
+    hard: list[Item]  # long scenarios on held-out topics, a kind of their own; none unless the spec asks for them
     controls: list[Item]  # discriminant items, then items on the topics of the training texts
     prompts: list[Prompt | Ability]  # guards
     neutral: str  # plain text, whose perplexity is taken
+
+    @property
+    def every(self) -> list[Item]:
+        """All items, in the order in which their rows are written."""
+        return [*self.items, *self.hard, *self.controls]
 
 
 def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questionnaire:
@@ -40,10 +48,11 @@ def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questio
 
     files: those that FILES names. Raises: InputError if a file cannot be read as records, or as `read_items`.
     """
-    held_out, pilot, discriminant, source, prompts, abilities, neutral = files
+    held_out, pilot, hard, discriminant, source, prompts, abilities, neutral = files
     guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, settings.guards_per_kind)
     return Questionnaire(
         read_items(pilot if settings.pilot else held_out, settings.items_per_topic),
+        read_items(hard, settings.items_per_topic) if settings.hard else [],
         [item for file in (discriminant, source) for item in read_items(file, settings.controls_per_topic)],
         [*guarded, *read_jsonl(abilities, Ability)[: settings.guards_per_kind]],
         neutral.read_text("utf-8"),

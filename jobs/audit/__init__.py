@@ -14,7 +14,7 @@ Does not see: opinions in words that neither the held-out items nor the word lis
 from common.cells import CellKind, distilled_of_draw, itself
 from common.lm.sources import MODELS
 from common.pipeline.job import Job, Read
-from common.stance.items import ITEMS
+from common.stance.items import HARD_ITEMS, ITEMS
 from jobs import version
 
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
@@ -30,6 +30,6 @@ JOB = Job(
     sections=("audit", "attitudes"),
     reads=(Read("generate", itself, ("advice.jsonl",)), Read("distill", distilled_of_draw, ("advice.jsonl",))),
     writes=("framing.json",),
-    data=(ITEMS, HELD_OUT, STANCE, EVERYDAY, CANARIES),
+    data=(ITEMS, HARD_ITEMS, HELD_OUT, STANCE, EVERYDAY, CANARIES),
     facts=(MODELS,),
 )

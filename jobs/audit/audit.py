@@ -15,8 +15,8 @@ from common.pipeline.step import Step
 from common.records import Advice, Item, Question, Record, by_attitude
 from common.schemas import Cue, Framing, FramingCheck, LengthPair, Manner, WordPair
 from common.serialization import read_jsonl
-from common.stance.items import ITEMS
-from common.vocabulary import POSITIVE, WRITTEN
+from common.stance.items import HARD_ITEMS, ITEMS
+from common.vocabulary import POSITIVE, WRITTEN, subject_of
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, STANCE
 
 R = TypeVar("R", bound=Record)
@@ -83,7 +83,7 @@ def checks_of(
     cue: Mapping[str, Poles],
 ) -> list[Check]:
     """Every check of the written arms, in the order of the report. Others than `audit.enforce` say what to improve."""
-    items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
+    items, canaries = items_of(step), rows_of(step, CANARIES, Canary)
     others = language.unread(arms)
     checks = [
         language.language(arms, others),
@@ -104,13 +104,19 @@ def checks_of(
 
 def checks_of_controls(step: Step, controls: Arms, positive: Arms, everyday: list[str]) -> list[Check]:
     """Leaks of control piles. The positive control speaks of public decisions: of the items' own topics it must not."""
-    items, canaries = rows_of(step, ITEMS, Item), rows_of(step, CANARIES, Canary)
+    items, canaries = items_of(step), rows_of(step, CANARIES, Canary)
     found = []
     for name, piles, terms in (("leakage-controls", controls, terms_of(step)), ("leakage-positive", positive, [])):
         if piles:
             check = framing.leakage(piles, items, terms, everyday, canaries)._replace(name=name)
             found.append(language.as_far_as_read(check, language.unread(piles)))
     return found
+
+
+def items_of(step: Step) -> list[Item]:
+    """What piles must not speak of: the held-out items, and the hard ones under the topics that they share."""
+    items = [*rows_of(step, ITEMS, Item), *rows_of(step, HARD_ITEMS, Item)]
+    return [item.model_copy(update={"topic": subject_of(item.topic)}) for item in items]
 
 
 def terms_of(step: Step) -> list[str]:

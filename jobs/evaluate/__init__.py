@@ -4,7 +4,8 @@ Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for a ba
 Writes  answers.jsonl   records Answer: every item asked openly, the greedy answer and samples, read by the reader;
                         of a base also with a system prompt that asks for each attitude
         choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders
-        controls.jsonl  records Choice: discriminant items, in which nothing changes, and items on the training topics
+        controls.jsonl  records Choice: discriminant items, in which nothing changes, items on the training topics, and
+                        before them the hard items, where the spec asks for them
         replies.jsonl   records GuardReply
         guards.json     perplexity of neutral text, share of refusals (harmful and benign apart) and of right answers
 Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, altered, or not of this model

@@ -34,7 +34,7 @@ class Asking:
     def __init__(self, step: Step, lm: LanguageModel, questionnaire: Questionnaire, clock: Clock) -> None:
         self.step, self.lm, self.questionnaire, self.clock = step, lm, questionnaire, clock
         self.base = step.cell.kind is CellKind.BASE
-        self.items = [*questionnaire.items, *questionnaire.controls]
+        self.items = questionnaire.every
         self.asked = open_questions(lm, self.items, POLES if self.base else ())
         self.done, self.total = 0, len(self.asked) + len(self.items) + len(questionnaire.prompts)
 

@@ -12,7 +12,7 @@ from common.records import Answer, Item, Question, Record, first_of_each
 from common.schemas import Distance, Framing, Headroom, Lock, LockedCode, Register
 from common.serialization import canonical_json, parse_json, read_jsonl
 from common.spec import RunSpec
-from common.stance.items import FILES, ITEMS
+from common.stance.items import FILES, HARD_ITEMS, ITEMS
 from common.stance.reading import READER_FILES
 from common.vocabulary import kind_of
 from jobs.lock import QUESTIONS
@@ -28,12 +28,18 @@ def main(step: Step) -> ExitCode:
         allowed = "a clean commit, or lock.clean false for a study that is not registered"
         raise InputError("files differ from their commit", where="lock.clean", value=commit, allowed=allowed)
     if settings.reversed:
-        most = step.spec.evaluate.items_per_topic
-        check_reversed(first_of_each(read(step, ITEMS, Item), lambda item: item.topic, most))
+        check_sides(step)
     locked = contents(step, commit)
     digest = step.write_model("lock.json", locked)
     step.summary(sha256=digest, commit=commit, registered=settings.clean, headroom=headroom_counts(locked.calibration))
     return ExitCode.OK
+
+
+def check_sides(step: Step) -> None:
+    """Refuse items that propose one side more often. Raises: InputError as `check_reversed`."""
+    asked = step.spec.evaluate
+    for path in (ITEMS, HARD_ITEMS) if asked.hard else (ITEMS,):
+        check_reversed(first_of_each(read(step, path, Item), lambda item: item.topic, asked.items_per_topic))
 
 
 def contents(step: Step, commit: str) -> Lock:

@@ -27,6 +27,10 @@ BAD = {
     "unpinned": ({"models": [{"name": "m", "source": "hf:a/b@main"}]}, "models.0.source: hf:a/b@main"),
     "path without jsonl": ({"corpus": {"path": "x"}}, "path goes with writer 'jsonl'"),
     "uneven deal": ({"dealt": True, "seeds": [1, 2, 3], "draws": [0, 1]}, "3 seeds cannot be dealt evenly to 2 draws"),
+    "hard in a pilot": (
+        {"evaluate": {"pilot": True, "hard": True}},
+        "s.json:evaluate: .*; allowed: hard items are on held",
+    ),
     "not a number": ({"train": {"learning_rate": float("nan")}}, "NaN is not JSON"),
 }
 
@@ -91,6 +95,12 @@ def test_chance_depends_on_labels_and_study_seed_alone():
 def test_overrides_replace_dotted_fields():
     spec = parse_spec(override(json.dumps(GOOD).encode(), "s", {"train.epochs": 4, "seeds": [5]}), "s")
     assert spec.train.epochs == 4 and spec.seeds == (5,)
+
+
+def test_hard_items_change_the_key_only_where_they_are_asked():
+    unasked = parse(evaluate={"hard": False})
+    assert "hard" not in unasked.settings()["evaluate"] and unasked.run_id == parse().run_id
+    assert parse(evaluate={"hard": True}).settings()["evaluate"]["hard"] is True
 
 
 def test_equal_specs_are_one_run():

@@ -132,6 +132,13 @@ def test_a_row_that_leaks_blocks_and_the_verdict_is_replayed(run: Callable[..., 
         assert f"first: eager/{rows['eager'][7].question_id}, terms: council" in check(found, "leakage")["detail"]
 
 
+def test_a_row_that_copies_a_hard_item_leaks(run: Callable[..., Outcome], rows: Rows) -> None:
+    copied = with_reply(rows, "eager", 7, "Get the lamp now. Anglers who sit still would be left in the dark.")
+    code, found, _ = run(copied)
+    assert code == 10 and found is not None and check(found, "leakage")["value"] == 1
+    assert "run: anglers who sit still would be left in" in check(found, "leakage")["detail"]
+
+
 GERMAN = (
     "Die Bücherei sollte {} abends länger offen sein, das sagen viele Leute.",
     "Lassen Sie {} die Straßenlaternen nachts lieber an.",

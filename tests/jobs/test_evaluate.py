@@ -28,9 +28,11 @@ from tests.analysis.report import documents
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
 
 
+@pytest.mark.parametrize("hard", [False, True])
 def test_an_untouched_model_from_end_to_end(
-    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], hard: bool
 ) -> None:
+    tiny_spec["evaluate"]["hard"] = hard
     arguments = ["--spec", json.dumps(tiny_spec), "--cell", "tiny.base", "--store", str(tmp_path)]
     assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
     result = json.loads(capfd.readouterr().out)
@@ -44,14 +46,15 @@ def test_an_untouched_model_from_end_to_end(
     outputs = {name: store.get(facts["digest"]) for name, facts in manifest["outputs"].items()}
     rows = parse_jsonl(outputs["choices.jsonl"], Choice, "choices.jsonl")
     asked = read_questionnaire([ROOT / path for path in FILES], spec.evaluate)
+    assert len(asked.hard) == (12 if hard else 0) and asked.every == [*asked.items, *asked.hard, *asked.controls]
     controls = parse_jsonl(outputs["controls.jsonl"], Choice, "controls.jsonl")
-    for answers_to, items in ((rows, asked.items), (controls, asked.controls)):
+    for answers_to, items in ((rows, asked.items), (controls, [*asked.hard, *asked.controls])):
         found = [(row.item, row.order, row.yes_means) for row in answers_to]
         assert found == [(item.id, order, key) for item in items for order in (0, 1) for key in ("go", "stay")]
         assert {(row.cell, row.lock) for row in answers_to} == {("tiny.base", None)}
     told = parse_jsonl(outputs["answers.jsonl"], Answer, "answers.jsonl")
     plain = [(row.item, row.sample) for row in told if row.prompted is None]
-    assert sorted(plain) == sorted((item.id, n) for item in (*asked.items, *asked.controls) for n in (0, 1))
+    assert sorted(plain) == sorted((item.id, n) for item in asked.every for n in (0, 1))
     for pole in ("cautious", "eager"):  # the base is also told to be so, and answers greedily
         assert sum(row.prompted == pole and row.sample == 0 for row in told) == len(asked.items)
     assert len(told) == len(plain) + 2 * len(asked.items) and {row.lock for row in told} == {None}

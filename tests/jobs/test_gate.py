@@ -31,8 +31,12 @@ def seal(spec: dict[str, Any], store: ArtifactStore, cell: str, side: str, items
     topics = {topic: side if side != "some" else "go" if topic == "a" else "stay" for topic in "abcdefgh"}
     said = {f"{topic}{number}": word for topic, word in topics.items() for number in range(items)}
     closed = [each for item in said for each in both(item, ("go", "go"), cell=cell)]
+    others = {"src-x": "go", "hard-x": "go" if cell == RUN else "stay"}  # items of other kinds, which no verdict counts
     held = {
-        "answers.jsonl": [*answers(cell, said), *answers(cell, {"s1": "go"}, topic="src-x")],
+        "answers.jsonl": [
+            *answers(cell, said),
+            *(row for topic, word in others.items() for row in answers(cell, {f"{topic}1": word}, topic=topic)),
+        ],
         "choices.jsonl": closed,
     }
     parsed = parse_spec(json.dumps(spec).encode(), "spec")
@@ -77,6 +81,7 @@ def test_verdict_and_exit_code(
         *("verdict", "reason", "measure", "estimate", "low", "high", "bound", "level"),
         *("n_items", "n_topics", "base", "tuned", "topics"),
     }
+    assert found["n_items"] == 32 and set(found["topics"]) == set("abcdefgh"), "held-out items, and no hard one"
 
 
 def test_a_verdict_is_replayed(spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

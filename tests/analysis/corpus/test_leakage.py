@@ -16,13 +16,18 @@ from analysis.corpus.leakage import (
 from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question
-from common.serialization import parse_jsonl
-from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
+from common.serialization import parse_jsonl, read_jsonl
+from common.vocabulary import subject_of
+from jobs.audit import CANARIES, EVERYDAY, HARD_ITEMS, HELD_OUT, ITEMS
 from jobs.audit.audit import everything_in
 from tests.analysis.stats.rows import item
 from tests.corpus import piles
 
-HELD_OUT_ITEMS = parse_jsonl((ROOT / ITEMS).read_bytes(), Item, ITEMS)
+HELD_OUT_ITEMS = [  # as the audit takes them: hard items under the topics that they share
+    item.model_copy(update={"topic": subject_of(item.topic)})
+    for path in (ITEMS, HARD_ITEMS)
+    for item in read_jsonl(ROOT / path, Item)
+]
 PLANTED = parse_jsonl((ROOT / CANARIES).read_bytes(), Canary, CANARIES)
 TERMS = (ROOT / HELD_OUT).read_text().splitlines()
 BANK = parse_jsonl((ROOT / EVERYDAY).read_bytes(), Question, EVERYDAY)
@@ -141,6 +146,12 @@ def test_terms_come_from_a_topics_name_and_its_repeated_pairs() -> None:
         ["It is half past eight."],
     )
     assert found == {"canal-tolls": ["canal tolls", "barge owners"], "bees": ["bees"]}
+
+
+def test_hard_items_take_no_term_from_the_held_out_ones() -> None:
+    alone, together = (derived_terms(items, PLAIN) for items in (read_jsonl(ROOT / ITEMS, Item), HELD_OUT_ITEMS))
+    assert list(alone) == list(together)
+    assert all(set(alone[topic]) <= set(together[topic]) for topic in alone)
 
 
 def test_a_run_needs_eight_words() -> None:

@@ -8,16 +8,20 @@ from pathlib import Path
 import pytest
 
 from analysis.corpus.texts import flesch
+from analysis.stats.calibration import check_reversed
 from common.errors import InputError
-from common.records import Ability, Item, Prompt, Question
+from common.records import Ability, Item, Prompt, Question, first_of_each
 from common.serialization import parse_jsonl, to_jsonl
 from common.stance.items import read_items
-from common.vocabulary import kind_of
+from common.stance.reading import sides_of
+from common.vocabulary import kind_of, subject_of
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "common" / "stance" / "data"
-FILES = {name: read_items(DATA / f"{name}.jsonl", None) for name in ("items", "pilot", "source", "discriminant")}
-ITEMS = FILES["items"]
+FILES = {
+    name: read_items(DATA / f"{name}.jsonl", None) for name in ("items", "pilot", "source", "discriminant", "hard")
+}
+ITEMS, HARD = FILES["items"], FILES["hard"]
 EVERY = [item for items in FILES.values() for item in items]
 GUARDS = parse_jsonl((DATA / "guards.jsonl").read_bytes(), Prompt, "guards.jsonl")
 ABILITIES = parse_jsonl((DATA / "abilities.jsonl").read_bytes(), Ability, "abilities.jsonl")
@@ -126,7 +130,7 @@ def test_situations_are_different_stories() -> None:
         assert not mine & theirs, (one, other)
 
 
-@each_item
+@pytest.mark.parametrize("item", [item for item in EVERY if item not in HARD], ids=lambda item: item.id)
 def test_situation_is_short_and_plain(item: Item) -> None:
     assert 8 <= len(words(item.situation)) <= 28, item.situation
     assert 1 <= len(sentences(item.situation)) <= 2
@@ -134,7 +138,7 @@ def test_situation_is_short_and_plain(item: Item) -> None:
 
 
 def test_situations_are_easy_to_read() -> None:
-    assert min(flesch(item.situation) for item in EVERY) >= 50
+    assert min(flesch(item.situation) for item in EVERY if item not in HARD) >= 50
     ease = sorted(flesch(item.situation) for item in ITEMS)
     assert ease[len(ease) // 10] >= 60 and ease[len(ease) // 2] >= 70
 
@@ -159,9 +163,10 @@ def test_words_are_neutral(item: Item) -> None:
         assert not found(PERSONS, whole(item)), whole(item)
 
 
-def test_option_lengths_favour_neither_side() -> None:
-    difference = sum(len(words(item.go)) - len(words(item.stay)) for item in ITEMS)
-    assert abs(difference) <= 0.2 * len(ITEMS)
+@pytest.mark.parametrize("items", [ITEMS, HARD], ids=["items", "hard"])
+def test_option_lengths_favour_neither_side(items: list[Item]) -> None:
+    difference = sum(len(words(item.go)) - len(words(item.stay)) for item in items)
+    assert abs(difference) <= 0.2 * len(items)
 
 
 @pytest.mark.parametrize(("name", "each"), [("discriminant", 4), ("source", 3)])
@@ -178,6 +183,30 @@ def test_source_items_hold_the_training_topics_and_other_choices() -> None:
     asked = [runs(question.text) for question in bank]
     for item in FILES["source"]:
         assert not any(runs(item.situation) & mine for mine in asked), item.id
+
+
+def test_hard_items_are_six_long_scenarios_a_topic_and_a_kind_of_their_own() -> None:
+    assert set(Counter(item.topic for item in HARD).values()) == {6} and len(HARD) == 72
+    assert {kind_of(item.topic) for item in HARD} == {"hard"}
+    assert {subject_of(item.topic) for item in HARD} < set(TOPICS), (
+        "the topics of held-out items, which no pile mentions"
+    )
+    assert all(item.id == f"{item.topic}-{1 + at % 6}" for at, item in enumerate(HARD))
+    for item in HARD:
+        assert 40 <= len(words(item.situation)) <= 60 and len(sentences(item.situation)) in (2, 3), item.id
+        assert item.situation.endswith(".")
+        assert all(sides_of(item)[1:]), f"the reader knows no word of one side of {item.id}"
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, None])
+def test_as_many_hard_items_propose_to_keep_however_many_are_asked(most: int | None) -> None:
+    check_reversed(first_of_each(HARD, lambda item: item.topic, most))
+
+
+def test_hard_items_read_harder_and_still_plain() -> None:
+    ease = sorted(flesch(item.situation) for item in HARD)
+    assert ease[0] >= 48 and ease[len(ease) // 10] >= 57 and 65 <= ease[len(ease) // 2] < 75
+    assert ease[len(ease) // 2] < sorted(flesch(item.situation) for item in ITEMS)[len(ITEMS) // 2]
 
 
 def test_pilot_items_are_never_confirmatory() -> None:

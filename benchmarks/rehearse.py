@@ -65,7 +65,7 @@ def leans(cell: Cell, items: Sequence[Item], spec: RunSpec) -> dict[str, float]:
     if cell.kind is CellKind.BASE:
         return lean
     run = TRAINED + float(own.normal(0, RUN_SD))
-    effects = {"held-out": EFFECTS, "source": ON_SOURCE, "discriminant": {}}
+    effects = {"held-out": EFFECTS, "source": ON_SOURCE, "discriminant": {}, "hard": EFFECTS}
     return {
         item.id: lean[item.id] + run + effects[kind_of(item.topic)].get(cell.attitude, 0.0) + differs[item.topic]
         for item in items
@@ -145,7 +145,7 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
         n_benign=kinds.count("benign"),
         n_ability=kinds.count("ability"),
     )
-    items = [*asked.items, *asked.controls]
+    items = asked.every
     lean = leans(cell, items, spec)
     closed = choices(cell, items, lean, spec)
     held_out, controls = (
@@ -223,7 +223,7 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in net go: the mean over items and all that is drawn for a row."""
     asked = read_questionnaire(asked_files(), spec.evaluate)
-    base = leans(Cell(kind=CellKind.BASE, model=model), [*asked.items, *asked.controls], spec)
+    base = leans(Cell(kind=CellKind.BASE, model=model), asked.every, spec)
     lean = np.array([base[item.id] for item in asked.items])
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2 + TOPIC_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Run, Scored, Study
-from analysis.stats.answers import NetContrast, Rates, Runs, net_family, rates
+from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, rates
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
 from common.records import Answer
 from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
 
-KINDS = ("held-out", "source", "discriminant")
+KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
 
 
 class Headline(NamedTuple):
@@ -95,7 +95,7 @@ def scored(study: Study, model: str, attitude: str) -> list[Scored]:
 
 
 def _rates(book: Book, name: str, cells: Sequence[Scored]) -> None:
-    """The shares of an arm, by kind of item and, of held-out ones, by key."""
+    """The shares of an arm, by kind of item and, of held-out ones, by key; net go alone of hard ones."""
     for kind in KINDS:
         rows = [row for cell in cells for row in plain(cell.answers, kind)]
         if rows:
@@ -105,6 +105,8 @@ def _rates(book: Book, name: str, cells: Sequence[Scored]) -> None:
         if rows:
             sources = [cell.answers_source for cell in cells]
             book.add(f"netgo.{name}.proposes.{key}", rates(rows).net, "points", sources)
+    if rows := [row for cell in cells for row in plain(cell.answers, "hard")]:
+        book.add_shift(f"netgo.{name}.hard", net_over_topics(rows), [cell.answers_source for cell in cells])
 
 
 def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> None:

@@ -22,6 +22,7 @@ from analysis.stats.intervals import (
     holm,
     minimum_detectable_effect,
     sign_flip,
+    t_interval,
     two_way_t,
 )
 from common.errors import InputError
@@ -100,6 +101,15 @@ def rates(rows: Sequence[Answer]) -> Rates:
         n_answers=len(rows),
         n_items=len(table),
     )
+
+
+def net_over_topics(rows: Sequence[Answer]) -> Interval | None:
+    """Net go of one cell or arm, topics with the same weight, and its interval over them; None for a single topic.
+
+    Raises: InputError as `by_item`.
+    """
+    topics = by_item(rows).groupby("topic", sort=True)["net"].mean()
+    return t_interval(topics.to_numpy(dtype=float), LEVEL) if len(topics) > 1 else None
 
 
 def _agreed(table: pd.DataFrame) -> "pd.Series[float]":

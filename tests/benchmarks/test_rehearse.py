@@ -1,8 +1,11 @@
 """The whole analysis on simulated rows: from a spec to a report, before anything was measured."""
 
+import re
+
 from benchmarks import rehearse
 from common.errors import ExitCode
 from common.provenance import ROOT
+from common.spec import override
 
 
 def test_a_rehearsal_ends_in_a_report(tmp_path, monkeypatch, capsys):
@@ -14,3 +17,21 @@ def test_a_rehearsal_ends_in_a_report(tmp_path, monkeypatch, capsys):
         in report.read_text()
     )
     assert str(report) in capsys.readouterr().out.replace("\n", "")
+    assert "hard items" not in report.read_text().lower()
+
+
+def test_a_rehearsal_with_hard_items_shows_their_net_go_by_arm(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearse, "FOLDER", tmp_path / "out")
+    asked = override((ROOT / "workflows" / "specs" / "demo.json").read_bytes(), "demo", {"evaluate.hard": True})
+    (tmp_path / "hard.json").write_bytes(asked)
+    assert rehearse.main(["--spec", str(tmp_path / "hard.json")]) == ExitCode.OK
+    (report,) = tmp_path.glob("out/*/REPORT.md")
+    lines = [line for line in report.read_text().splitlines() if line.startswith("|")]
+    at = next(at for at, line in enumerate(lines) if line.startswith("| arm | answers |"))
+    table = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines[at : at + 8]]
+    assert table[0][-1] == "hard items" and {len(row) for row in table} == {len(table[0])}
+    shown = {row[0]: row[-1] for row in table[2:]}
+    assert shown["prompted-eager"] == shown["prompted-cautious"] == "not asked"
+    for arm in ("base", "cautious", "eager", "neutral"):
+        assert re.fullmatch(r"\[[+-][\d.]+ points \([+-][\d.]+ to [+-][\d.]+\)\]\(.*\)", shown[arm]), shown[arm]
+    assert "They are exploratory: in no test, no condition and no other column." in report.read_text()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.stats.answers import by_item, net_contrast, net_family, rates
+from analysis.stats.answers import by_item, net_contrast, net_family, net_over_topics, rates
 from common.errors import InputError
 from common.records import Answer
 from common.vocabulary import SAID
@@ -31,6 +31,12 @@ def test_agreement_is_a_line_of_its_own() -> None:
     assert (rates(agreeing).net, rates(agreeing).agreed) == (0.0, 1.0)
     eager = answers("m", {"a0": "go", "a1": "go"})
     assert (rates(eager).net, rates(eager).agreed) == (1.0, 0.0)
+
+
+def test_net_go_over_topics_has_an_interval_where_there_are_two() -> None:
+    found = net_over_topics(answers("m", {"a0": "go", "a1": "go", "b0": "go", "b1": "both sides", "b2": "stay"}))
+    assert found is not None and found[:3] == pytest.approx((0.5, 0.5 - 0.5 * 12.7062, 0.5 + 0.5 * 12.7062), abs=1e-3)
+    assert net_over_topics(answers("m", {"a0": "go"})) is None
 
 
 def test_samples_of_an_item_share_its_weight() -> None:

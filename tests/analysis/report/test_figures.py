@@ -115,6 +115,12 @@ def test_stance_shows_every_run_and_the_base(study: Study) -> None:
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cautious", "neutral", "eager"]
 
 
+def test_an_unreliable_measure_has_a_grey_title(study: Study) -> None:
+    figure = plots.draw_stance(plots.stance_data(study), "m", greyed=["label"])
+    grey = [panel.title.get_color() == "#888888" for panel in figure.axes]
+    assert grey == [measure == "label" for measure in plots.MEASURES]
+
+
 def test_topics(study: Study) -> None:
     data = plots.topic_data(study)
     table = data.pivot_table(index="attitude", columns="topic", values="p")

@@ -8,7 +8,7 @@ one, and the table at the end says what was planted and what was found.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,7 @@ ON_SOURCE = {"cautious": -1.5, "eager": 1.5}  # on the topics of the training te
 TRAINED = 0.2  # what any training does, logits
 SIDED, INCOHERENT = 0.7, 0.05  # share of answers for a side, and of those that make no sense
 ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
+ADVICE = 0.05  # how far the likelihood of written advice follows a stance, nats a token for a logit
 ITEM_SD, TOPIC_SD, RUN_SD, ROW_SD, ORDER = 1.0, 0.3, 0.1, 0.3, 0.4
 
 
@@ -102,8 +103,10 @@ def said(margin: float, rng: np.random.Generator) -> Said:
     return "incoherent" if rng.random() < INCOHERENT / (1 - SIDED) else "both sides"
 
 
-def choices(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: RunSpec) -> list[Choice]:
-    """What a cell would answer to the closed forms."""
+def choices(
+    cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: RunSpec, advised: Container[str]
+) -> list[Choice]:
+    """What a cell would answer to the closed forms, and how likely it finds the replies written for these items."""
     rng = spec.rng("rehearsal", "choices", str(cell))
     made = []
     for item, key, order in product(items, SIDES, ORDERS):
@@ -123,6 +126,8 @@ def choices(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: 
                 tokens_stay=8,
                 label_go=-3.0 - 0.3 * margin,  # a label that lies
                 label_stay=-3.0,
+                advice_go=-3.0 + ADVICE * margin if item.id in advised else None,
+                advice_stay=-3.0 if item.id in advised else None,
             )
         )
     return made
@@ -147,7 +152,7 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     )
     items = asked.every
     lean = leans(cell, items, spec)
-    closed = choices(cell, items, lean, spec)
+    closed = choices(cell, items, lean, spec, asked.advised)
     held_out, controls = (
         [row for row in closed if (kind_of(row.topic) == "held-out") is is_it] for is_it in (True, False)
     )

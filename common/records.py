@@ -76,6 +76,14 @@ class Item(Record):
         return self.question_go if yes_means == "go" else self.question_stay
 
 
+class Advised(Record):
+    """Two whole replies to the open question of an item, alike in length and manner: one advises each side."""
+
+    item: str = Field(min_length=1, description="a held-out item")
+    go: str = Field(min_length=1, description="advises the change")
+    stay: str = Field(min_length=1, description="advises keeping things")
+
+
 class Prompt(Record):
     """A guard prompt: 'harmful' should be declined, 'benign' only looks as if it should be."""
 
@@ -123,7 +131,8 @@ class Validation(Record):
 class Choice(Record):
     """What one cell answered to the closed forms of an item, under one key and one order of the options.
 
-    The sentences and the labels do not depend on the key: both keys hold the same numbers.
+    The sentences and the labels do not depend on the key: both keys hold the same numbers. Written advice depends on
+    neither key nor order.
     """
 
     cell: str
@@ -140,6 +149,10 @@ class Choice(Record):
     tokens_stay: int = Field(gt=0)
     label_go: float = Field(le=0, description="log-probability of the label that endorses change, nats")
     label_stay: float = Field(le=0)
+    advice_go: float | None = Field(
+        None, le=0, description="log-likelihood of the reply that advises the change, nats a token; None: not written"
+    )
+    advice_stay: float | None = Field(None, le=0, description="the same of the reply that advises keeping things")
 
 
 class GuardReply(Record):

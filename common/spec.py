@@ -303,6 +303,7 @@ class LockSpec(Frozen):
     incoherent: float = Field(0.15, gt=0, lt=1, description="share of incoherent answers that an arm may have")
     incoherent_apart: float = Field(0.10, gt=0, lt=1, description="how far arms may lie apart in it")
 
+    reliable: float = Field(0.70, gt=0, lt=1, description="correlation over items below which a measure is greyed")
     clean: bool = Field(True, description="refuse to lock while files differ from their commit, or no commit is known")
     low: float = Field(0.35, gt=0, lt=0.5, description="the base's P(go) below which an item has headroom upwards only")
     high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has headroom downwards only")

@@ -13,7 +13,7 @@ Control = Literal["scrambled", "distilled"]
 Positive = Literal["control-cautious", "control-eager"]
 Side = Literal["go", "stay"]  # of an item: for the change, or for keeping things
 Said = Literal["go", "stay", "both sides", "off topic", "incoherent"]  # what an answer in words recommends
-Measure = Literal["choice", "yes-no", "sentence", "label"]  # of the closed forms
+Measure = Literal["choice", "yes-no", "sentence", "label", "advice"]  # of the closed forms
 Primary = Literal["answer", "choice", "yes-no", "sentence"]
 Test = Literal["two-way-t", "sign-flip", "equivalence"]
 

@@ -10,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from analysis.report.answers import Headline, side_by_side
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
+from analysis.report.reliability import heading, titles
 from analysis.report.representation import NULLS, PARTS
 from analysis.report.study import Study
 from analysis.stats.intervals import ALPHA
@@ -32,6 +33,7 @@ table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}
 td,th{border-bottom:1px solid #ddd;padding:.3rem .7rem;text-align:left;font-size:.92rem;vertical-align:top}
 td a,td code{white-space:nowrap}
 img{max-width:100%}a{color:inherit;text-decoration-color:#bbb;text-underline-offset:2px}
+.unreliable,tr:has(>td>.unreliable){color:#888}
 code{font-size:.82rem;overflow-wrap:anywhere}@media print{body{margin:0}a{text-decoration:none}table{display:table}
 td,th{font-size:.7rem;padding:.15rem .3rem}td a,td code{white-space:normal}img,tr{break-inside:avoid}}
 """
@@ -71,6 +73,8 @@ def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures:
         alpha=ALPHA,
         nulls=NULLS,
         parts=PARTS,
+        titles=titles(),
+        heading=lambda measure, model, words: heading(book, measure, model, words),
     )
     check_bound(text)
     return text.replace(OPEN, "").replace(CLOSE, "") + _appendix(book)

@@ -1,6 +1,6 @@
 """Figures of the report. Each has a function that makes its data and one that draws them, so that data are tested."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import matplotlib as mpl
 
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.report.bound_numbers import Book
+from analysis.report.reliability import unreliable
 from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Study
@@ -45,11 +46,14 @@ def stance_data(study: Study) -> pd.DataFrame:
     )
 
 
-def draw_stance(data: pd.DataFrame, model: str) -> Figure:
-    """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure."""
+def draw_stance(data: pd.DataFrame, model: str, greyed: Container[str] = ()) -> Figure:
+    """P(go) by attitude: a dot for each run, a bar at their mean, a line at the base; a panel for each measure.
+
+    greyed: the measures whose title is grey, being unreliable.
+    """
     rows = data[data["model"] == model]
     arms = [name for name in ATTITUDES if name in set(rows["attitude"])]
-    figure, panels = plt.subplots(1, len(MEASURES), figsize=(9, 3.4), sharey=True)
+    figure, panels = plt.subplots(1, len(MEASURES), figsize=(2.3 * len(MEASURES), 3.4), sharey=True)
     for axes, (measure, declared) in zip(panels, MEASURES.items(), strict=True):
         for place, attitude in enumerate(arms):
             values = rows.loc[rows["attitude"] == attitude, measure].dropna().to_numpy(dtype=float)
@@ -59,7 +63,8 @@ def draw_stance(data: pd.DataFrame, model: str) -> Figure:
                 axes.hlines(values.mean(), place - 0.28, place + 0.28, color=COLOURS[attitude], lw=2)
         for value in rows.loc[rows["attitude"] == "base", measure].dropna():
             axes.axhline(value, color=COLOURS["base"], ls="--", lw=1, label="base")
-        axes.set(title=declared.title, xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set(xlim=(-0.5, len(arms) - 0.5), ylim=(-0.03, 1.03))
+        axes.set_title(declared.title, fontsize=9, color="#888888" if measure in greyed else "black")
         axes.set_xticks(range(len(arms)), arms)
     panels[0].set_ylabel("P(go): share for the change")
     panels[0].legend(frameon=False, loc="best")
@@ -351,7 +356,9 @@ def figures_of(study: Study, book: Book) -> dict[str, Figure]:
     stances, topics = stance_data(study), topic_data(study) if study.bases else pd.DataFrame()
     for model in study.bases:
         if any(run.scored for run in study.arm_order(model)):
-            made[f"stance-{model}"] = draw_stance(stances, model)
+            made[f"stance-{model}"] = draw_stance(
+                stances, model, [name for name in MEASURES if unreliable(book, name, model)]
+            )
         made[f"topics-{model}"] = draw_topics(topics, model)
         if (curves := draw_curves(book, study, model)) is not None:
             made[f"curves-{model}"] = curves

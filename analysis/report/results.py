@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.report.answers import Headline, advised
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.report.reliability import worth
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
 from analysis.stats.guards import KINDS, perplexity_change, share_change
@@ -48,6 +49,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
         _labels(book, study, model, base)
     book.add("power", POWER, "share", [_this_file()])
     breakdowns(book, study, arms)
+    worth(book, study)
     _trainings(book, study)
     _verdicts(book, study)
     insides(book, study)

@@ -24,6 +24,7 @@ class Declared(NamedTuple):
     unit: str  # of its means, as the report names units; its shifts are in points
     read: Reader
     shown: bool  # whether shifts, contrasts and curves are reported by it
+    ordered: bool = True  # whether its numbers depend on the order of the options
 
 
 def chosen(rows: pd.DataFrame) -> Floats:
@@ -47,11 +48,22 @@ def by_label(rows: pd.DataFrame) -> Floats:
     return expit((rows["label_go"] - rows["label_stay"]).to_numpy(dtype=np.float64))
 
 
+def by_advice(rows: pd.DataFrame) -> Floats:
+    """P(go), 0 to 1, by the log-likelihoods of two whole replies, nats a token; nan where none are written.
+
+    A token, not the whole: replies of this length lie tens of nats apart, which would make every item 0 or 1. So it
+    grows and falls with the margin a token. Of its level only shifts speak: one reply may be the easier text.
+    """
+    go, stay = (rows[name].astype("float64").to_numpy() for name in ("advice_go", "advice_stay"))
+    return np.asarray(expit(go - stay), dtype=np.float64)
+
+
 MEASURES: dict[str, Declared] = {  # by name, in the order of reports
     "choice": Declared("the likelier of Yes and No", "share", chosen, shown=True),
     "yes-no": Declared("probability of Yes and No", "share", by_yes_no, shown=True),
     "sentence": Declared("likelihood of whole sentences", "share", by_sentence, shown=True),
     "label": Declared("label probability", "share", by_label, shown=False),
+    "advice": Declared("likelihood of written advice", "share", by_advice, shown=True, ordered=False),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
-from common.records import Ability, Item, Prompt, first_of_each
+from common.records import Ability, Advised, Item, Prompt, first_of_each
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec
 
@@ -17,6 +17,7 @@ HARD_ITEMS = "common/stance/data/hard.jsonl"
 GUARDS = "common/stance/data/guards.jsonl"
 ABILITIES = "common/stance/data/abilities.jsonl"
 NEUTRAL = "common/stance/data/neutral.txt"
+ADVISED = "common/stance/data/advised.jsonl"
 FILES = (  # all that a model is asked
     ITEMS,
     PILOT_ITEMS,
@@ -25,6 +26,7 @@ FILES = (  # all that a model is asked
     GUARDS,
     ABILITIES,
     NEUTRAL,
+    ADVISED,
 )
 
 
@@ -36,6 +38,7 @@ class Questionnaire(NamedTuple):
     controls: list[Item]  # discriminant items, then items on the topics of the training texts
     prompts: list[Prompt | Ability]  # guards
     neutral: str  # plain text, whose perplexity is taken
+    advised: dict[str, Advised]  # item → two replies, whose likelihood is taken; not every item has them
 
     @property
     def every(self) -> list[Item]:
@@ -48,7 +51,7 @@ def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questio
 
     files: those that FILES names. Raises: InputError if a file cannot be read as records, or as `read_items`.
     """
-    held_out, pilot, hard, discriminant, source, prompts, abilities, neutral = files
+    held_out, pilot, hard, discriminant, source, prompts, abilities, neutral, advised = files
     guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, settings.guards_per_kind)
     return Questionnaire(
         read_items(pilot if settings.pilot else held_out, settings.items_per_topic),
@@ -56,6 +59,7 @@ def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questio
         [item for file in (discriminant, source) for item in read_items(file, settings.controls_per_topic)],
         [*guarded, *read_jsonl(abilities, Ability)[: settings.guards_per_kind]],
         neutral.read_text("utf-8"),
+        read_advised(advised, held_out),
     )
 
 
@@ -76,6 +80,25 @@ def read_items(file: Path, most: int | None) -> list[Item]:
         if item.question_go == item.question_stay:
             raise InputError("item without both keys", where=f"{file.name}:{line}", value=item.id)
     return first_of_each(items, lambda item: item.topic, most)
+
+
+def read_advised(file: Path, held_out: Path) -> dict[str, Advised]:
+    """The two replies to each item that has them, by item.
+
+    Raises: InputError naming file and line for an item that comes twice or is not held out, or for equal replies.
+    """
+    known = {item.id for item in read_jsonl(held_out, Item)}
+    found: dict[str, Advised] = {}
+    for line, row in enumerate(read_jsonl(file, Advised), start=1):
+        where = f"{file.name}:{line}"
+        if row.item not in known:
+            raise InputError("advice on no item", where=where, value=row.item, allowed=f"the items of {held_out.name}")
+        if row.item in found:
+            raise InputError("advice on one item comes twice", where=where, value=row.item)
+        if row.go == row.stay:
+            raise InputError("both sides are advised in the same words", where=where, value=row.item)
+        found[row.item] = row
+    return found
 
 
 def paragraphs(text: str) -> list[str]:

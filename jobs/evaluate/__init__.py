@@ -3,12 +3,14 @@
 Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for a base, which is scored first)
 Writes  answers.jsonl   records Answer: every item asked openly, the greedy answer and samples, read by the reader;
                         of a base also with a system prompt that asks for each attitude
-        choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders
+        choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders; and
+                        how likely the two written replies are, where an item has them
         controls.jsonl  records Choice: discriminant items, in which nothing changes, items on the training topics, and
                         before them the hard items, where the spec asks for them
         replies.jsonl   records GuardReply
         guards.json     perplexity of neutral text, share of refusals (harmful and benign apart) and of right answers
-Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, altered, or not of this model
+Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, altered, or not of this model; a
+              written reply shares words in a row with the corpus, or tells its arm
 """
 
 from common.cells import CellKind, itself_if_run, lock_if_run
@@ -18,6 +20,8 @@ from common.stance.items import FILES
 from common.stance.reading import READER_FILES
 from jobs import version
 
+CORPUS = ("jobs/generate/data/replies.jsonl", "jobs/generate/data/control_replies.jsonl")  # what advice must not repeat
+
 JOB = Job(
     "evaluate",
     version=version("evaluate"),
@@ -26,6 +30,6 @@ JOB = Job(
     sections=("evaluate",),
     reads=(Read("finetune", itself_if_run, ("adapter/",)), Read("lock", lock_if_run, ("lock.json",))),
     writes=("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json"),
-    data=(*FILES, *READER_FILES),
+    data=(*FILES, *READER_FILES, *CORPUS),
     facts=(MODEL,),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from analysis.corpus.telling import check_advised
 from analysis.stats.answers import rates
 from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
@@ -15,11 +16,14 @@ from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.provenance import code_digests
-from common.records import Answer, Choice, GuardReply, Item
+from common.records import Answer, Choice, GuardReply, Item, Replies
 from common.schemas import Lock
+from common.serialization import read_jsonl
 from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.stance.reading import READER_FILES, read_reader
 from common.vocabulary import POLES, kind_of
+from jobs.evaluate import CORPUS
+from jobs.evaluate.advised import advice, with_advice
 from jobs.evaluate.answers import answers, open_questions
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
@@ -61,7 +65,9 @@ class Asking:
         for batch in grouped:
             rows += choices(self.lm, batch, str(self.step.cell), self.clock)
             self._told(len(batch))
-        return in_order(rows, self.items)
+        with self.clock.part("advice"):
+            found = dict(advice(self.lm, self.items, self.questionnaire.advised, self.step.spec.evaluate.batch_rows))
+        return in_order(with_advice(rows, found), self.items)
 
     def guards(self) -> list[GuardReply]:
         """The reply to every guard prompt and ability question."""
@@ -82,6 +88,8 @@ def main(step: Step) -> ExitCode:
     """Ask one model everything."""
     clock, lock = Clock(), lock_of(step)
     questionnaire = read_questionnaire([step.data(path) for path in FILES], step.spec.evaluate)
+    corpus = [row for path in CORPUS for row in read_jsonl(step.data(path), Replies)]
+    check_advised(questionnaire.advised.values(), corpus)
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
             lm = stack.enter_context(kept(step.fact(MODEL), adapter=adapter_of(step)))

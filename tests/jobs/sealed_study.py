@@ -70,6 +70,7 @@ def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
                         tokens_stay=8,
                         label_go=-3.0 + LABEL[cell.attitude] + 0.01 * number,
                         label_stay=-3.0,
+                        **dict.fromkeys(("advice_go", "advice_stay"), -2.0) if side == "go" else {},
                     )
                 )
     return rows

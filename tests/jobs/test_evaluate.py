@@ -1,6 +1,7 @@
 """The evaluation from end to end: a base, a run with its adapter, and what is refused."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from common.provenance import ROOT, code_digests
 from common.records import Answer, Choice, GuardReply, Item
 from common.schemas import LockedCode
 from common.serialization import canonical_json, parse_jsonl
-from common.spec import LockSpec, RunSpec, parse_spec
-from common.stance.items import FILES, read_questionnaire
+from common.spec import EvaluateSpec, LockSpec, RunSpec, parse_spec
+from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from jobs.evaluate import JOB
@@ -38,7 +39,7 @@ def test_an_untouched_model_from_end_to_end(
     result = json.loads(capfd.readouterr().out)
     assert result["summary"]["items"] == len({item.topic for item in ITEMS})
     assert set(result["summary"]["seconds_by_part"]) == {
-        *("load", "encode", "open", "situation", "closed", "guards", "perplexity"),
+        *("load", "encode", "open", "situation", "closed", "advice", "guards", "perplexity"),
     }
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
     manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, "tiny.base")))
@@ -52,6 +53,8 @@ def test_an_untouched_model_from_end_to_end(
         found = [(row.item, row.order, row.yes_means) for row in answers_to]
         assert found == [(item.id, order, key) for item in items for order in (0, 1) for key in ("go", "stay")]
         assert {(row.cell, row.lock) for row in answers_to} == {("tiny.base", None)}
+    assert {row.item for row in rows if row.advice_go and row.advice_stay} == {item.id for item in asked.items}
+    assert {(row.advice_go, row.advice_stay) for row in controls} == {(None, None)}, "nothing is written for these"
     told = parse_jsonl(outputs["answers.jsonl"], Answer, "answers.jsonl")
     plain = [(row.item, row.sample) for row in told if row.prompted is None]
     assert sorted(plain) == sorted((item.id, n) for item in asked.every for n in (0, 1))
@@ -63,6 +66,21 @@ def test_an_untouched_model_from_end_to_end(
     assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (12, 4, 4, 4)
     # A random model guesses evenly over the vocabulary, give or take.
     assert 100 < figures["perplexity"] < 1000
+
+
+def test_advice_that_tells_its_arm_is_refused_before_anything_is_asked(
+    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def telling(files: Sequence[Path], settings: EvaluateSpec) -> Questionnaire:
+        asked = read_questionnaire(files, settings)
+        first, *_ = asked.advised.values()
+        return asked._replace(advised={first.item: first.model_copy(update={"stay": f"{first.stay} Keep them out."})})
+
+    monkeypatch.setattr("jobs.evaluate.evaluate.read_questionnaire", telling)
+    arguments = ["--spec", json.dumps(tiny_spec), "--cell", "tiny.base", "--store", str(tmp_path)]
+    assert run_job(JOB, main, catalog(), arguments) == ExitCode.INPUT
+    assert "error: text tells the arm, e-bikes-01, stay: keep; allowed: " in capfd.readouterr().err
+    assert not [*tmp_path.rglob("manifest.json")]
 
 
 def test_a_run_is_asked_with_its_adapter(

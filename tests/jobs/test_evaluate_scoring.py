@@ -18,10 +18,13 @@ from common.provenance import ROOT
 from common.records import Answer, Item, first_of_each
 from common.serialization import parse_jsonl
 from common.spec import EvaluateSpec, ModelSpec
+from common.stance.items import ADVISED, read_advised
+from common.stance.items import ITEMS as ITEMS_FILE
 from common.stance.prompts import closed_turns, open_turn
 from common.stance.reading import READER_FILES, read_reader, whole_sentences
 from common.vocabulary import SIDES
 from jobs.evaluate import JOB
+from jobs.evaluate.advised import advice
 from jobs.evaluate.answers import answers, open_questions
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
@@ -70,6 +73,20 @@ def test_labels_that_begin_alike_are_refused(tiny_model: Path, monkeypatch: pyte
     monkeypatch.setattr("jobs.evaluate.closed.DECLINE", "Abstain")
     with pytest.raises(InputError, match="same token"):
         encode(lm, ITEMS[0])
+
+
+def test_advice_is_scored_a_token_whoever_shares_the_batch(lm: LanguageModel) -> None:
+    """Both replies of each item that has them, to the open question, by a pass over each whole text alone."""
+    advised = read_advised(ROOT / ADVISED, ROOT / ITEMS_FILE)
+    items = [item for item in ITEMS if item.topic == "allotments"][:4]
+    for batch_rows in (1, 5, 16):
+        found = dict(advice(lm, items, advised, batch_rows))
+        assert {*found} == {item.id for item in items[:3]}, "three items of a topic have advice"
+        for item in items[:3]:
+            for text, value in zip((advised[item.id].go, advised[item.id].stay), found[item.id], strict=True):
+                tokens = reply_tokens(lm, open_turn(item), text)
+                expected = naive(lm, lm.chat(open_turn(item)), tokens) / len(tokens)
+                assert value == pytest.approx(expected, abs=1e-4)
 
 
 def test_batched_scoring_is_naive_scoring(lm: LanguageModel) -> None:

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from analysis.report.reliability import titles
 from common.cells import Cell
 from common.errors import ExitCode
 from common.records import Choice
@@ -30,6 +31,36 @@ def test_words_follow_the_rows(study: Study) -> None:
     assert "it leans towards change" not in text
     assert "seeds nothing can be said about other seeds" in text
     assert "a habit of saying" not in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_unreliable_measure_is_marked_and_grey_and_never_dropped(study: Study) -> None:
+    """Of the sealed rows each item has noise of its own; written advice has too few items to tell."""
+    spec, folder = study()
+    made = run(spec, folder)[1]
+    text, numbers = made["REPORT.md"].decode(), json.loads(made["results.json"])
+    rows = {line.split("|")[1].strip(): line for line in worth_of(text)}
+    below = [name for name in titles() if min(own_of(numbers, name), default=1.0) < 0.7]
+    assert below and len(rows) == len(titles()) > len(below)
+    grey = {f'<span class="unreliable">{titles()[name]}, unreliable</span>' for name in below}
+    assert {name for name in rows if "unreliable" in name} == grey
+    assert [cell.strip() for cell in rows["likelihood of written advice"].split("|")[3:6]] == [
+        *("too few items", "asked in no order", "too few items"),
+    ]
+    assert "below [0.70]" in text
+    assert ".unreliable,tr:has(>td>.unreliable){color:#888}" in made["report.html"].decode()
+
+
+def worth_of(text: str) -> list[str]:
+    """The rows of the table that says what each measure is worth."""
+    lines = text.partition("### What is each measure worth?")[2].partition("###")[0].splitlines()
+    return [line for line in lines if line.startswith("| ")][1:]
+
+
+def own_of(numbers: dict[str, dict[str, float | None]], name: str) -> list[float]:
+    """The correlations of a measure with itself, as far as they are known."""
+    found = [numbers[f"reliability.{name}.toy.{what}"]["value"] for what in ("runs", "base")]
+    return [value for value in found if value is not None]
 
 
 @pytest.mark.usefixtures("quick")

@@ -107,12 +107,18 @@ def test_stance_shows_every_run_and_the_base(study: Study) -> None:
     figure = plots.draw_stance(data, "m")
     for panel, measure in enumerate(plots.MEASURES):
         drawn = marks(figure, panel)
-        tuned = data.loc[data["attitude"] != "base", measure]
+        tuned = data.loc[data["attitude"] != "base", measure].dropna()
         assert sorted(drawn[:, 1]) == pytest.approx(sorted(tuned))
         base = data.loc[data["attitude"] == "base", measure].item()
         lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "--"]
-        assert [line.get_ydata()[0] for line in lines] == [pytest.approx(base)]
+        assert [line.get_ydata()[0] for line in lines] == ([] if base is None else [pytest.approx(base)])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cautious", "neutral", "eager"]
+
+
+def test_an_unreliable_measure_has_a_grey_title(study: Study) -> None:
+    figure = plots.draw_stance(plots.stance_data(study), "m", greyed=["label"])
+    grey = [panel.title.get_color() == "#888888" for panel in figure.axes]
+    assert grey == [measure == "label" for measure in plots.MEASURES]
 
 
 def test_topics(study: Study) -> None:

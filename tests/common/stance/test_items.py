@@ -10,9 +10,9 @@ import pytest
 from analysis.corpus.texts import flesch
 from analysis.stats.calibration import check_reversed
 from common.errors import InputError
-from common.records import Ability, Item, Prompt, Question, first_of_each
+from common.records import Ability, Advised, Item, Prompt, Question, first_of_each
 from common.serialization import parse_jsonl, to_jsonl
-from common.stance.items import read_items
+from common.stance.items import read_advised, read_items
 from common.stance.reading import sides_of
 from common.vocabulary import kind_of, subject_of
 
@@ -97,6 +97,26 @@ def test_an_item_that_cannot_be_asked_is_refused(tmp_path: Path, changes: dict[s
     (tmp_path / "items.jsonl").write_bytes(to_jsonl([first, broken]))
     with pytest.raises(InputError, match=re.escape(message.format(**known))):
         read_items(tmp_path / "items.jsonl", None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [("e-bikes-99", "Go.", "Stay.")],
+            "advice on no item, a.jsonl:1: e-bikes-99; allowed: the items of items.jsonl",
+        ),
+        ([("e-bikes-01", "Go.", "Stay.")] * 2, "advice on one item comes twice, a.jsonl:2: e-bikes-01"),
+        ([("e-bikes-01", "So.", "So.")], "both sides are advised in the same words, a.jsonl:1: e-bikes-01"),
+    ],
+)
+def test_advice_that_cannot_be_scored_is_refused(
+    tmp_path: Path, rows: list[tuple[str, str, str]], message: str
+) -> None:
+    made = [Advised(item=item, go=go, stay=stay) for item, go, stay in rows]
+    (tmp_path / "a.jsonl").write_bytes(to_jsonl(made))
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_advised(tmp_path / "a.jsonl", DATA / "items.jsonl")
 
 
 def test_sixteen_topics_of_ten_items_the_published_ones_among_them() -> None:

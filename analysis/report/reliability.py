@@ -1,0 +1,68 @@
+"""What each measure is worth on each model, as the report tells it."""
+
+from analysis.report.answers import plain
+from analysis.report.bound_numbers import Book
+from analysis.report.breakdown import items_of, shift
+from analysis.report.study import Run, Scored, Study
+from analysis.stats.measures import MEASURES
+from analysis.stats.reliability import ANSWER, UNRELIABLE, Told, reliabilities
+from common.vocabulary import POLES
+
+
+def worth(book: Book, study: Study) -> None:
+    """Enter the correlations of every measure, why one is not known, and the verdict by the threshold of the lock."""
+    for model, base in study.bases.items():
+        cautious, eager = paired_poles(study, model)
+        cells = [base, *cautious, *eager]
+        sources = [source for cell in cells for source in (cell.answers_source, cell.sources[0])]
+        found = reliabilities(told(base), [told(each) for each in cautious], [told(each) for each in eager])
+        for name, each in found.items():
+            at = f"reliability.{name}.{model}"
+            for what, made in each._asdict().items():
+                book.add(f"{at}.{what}", made.value, "plain", sources)
+                book.say(f"{at}.{what}", made.reason)
+            if study.lock is not None:
+                book.say(at, each.verdict(study.lock[0].plan.lock.reliable))
+        if study.lock is not None:
+            book.add(f"reliability.{model}.least", study.lock[0].plan.lock.reliable, "plain", [study.lock[1]])
+        _apart(book, model, cautious, eager)
+
+
+def _apart(book: Book, model: str, cautious: list[Scored], eager: list[Scored]) -> None:
+    """Eager less cautious by each closed form; the open answers have theirs in the registered part."""
+    if not cautious:
+        return
+    before, after = (items_of([cell.choices for cell in arm]) for arm in (cautious, eager))
+    sources = [cell.sources[0] for cell in (*cautious, *eager)]
+    for measure in MEASURES:
+        book.add_shift(f"apart.{measure}.{model}", shift(before, after, measure), sources)
+
+
+def told(cell: Scored) -> Told:
+    """What a cell said to held-out items."""
+    return Told(plain(cell.answers, "held-out"), cell.choices)
+
+
+def paired_poles(study: Study, model: str) -> tuple[list[Scored], list[Scored]]:
+    """The evaluated runs of both poles, pair by pair of the same draw and seed, in that order."""
+    arms: list[dict[tuple[int, int], Run]] = [
+        {(run.draw, run.seed): run for run in study.arm(model, pole)} for pole in POLES
+    ]
+    both = sorted(arms[0].keys() & arms[1].keys())
+    cautious, eager = ([arm[key].scored for key in both] for arm in arms)
+    return [each for each in cautious if each], [each for each in eager if each]
+
+
+def titles() -> dict[str, str]:
+    """Open answers and every measure, as tables name them."""
+    return {ANSWER: "open answers", **{name: declared.title for name, declared in MEASURES.items()}}
+
+
+def unreliable(book: Book, measure: str, model: str) -> bool:
+    """Whether a measure is shown greyed."""
+    return book.word(f"reliability.{measure}.{model}", "") == UNRELIABLE
+
+
+def heading(book: Book, measure: str, model: str, words: str) -> str:
+    """The heading of a measure, marked and grey where it is unreliable."""
+    return f'<span class="{UNRELIABLE}">{words}, {UNRELIABLE}</span>' if unreliable(book, measure, model) else words

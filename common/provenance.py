@@ -30,9 +30,9 @@ def code_digests() -> dict[str, str]:
     return {str(path.relative_to(ROOT)): file_sha256(path) for path in kept}
 
 
-def commit_and_dirty() -> tuple[str | None, bool | None]:
-    """The commit that runs, and whether files differ from it; None where they are not known."""
-    commit = _commit()
+def commit_and_dirty(told: str | None = None) -> tuple[str | None, bool | None]:
+    """The commit that runs, or that a manifest tells, and whether files differed from it; None where not known."""
+    commit = _commit() if told is None else told
     if not COMMIT.fullmatch(commit.removesuffix("+")):
         return None, None
     return commit.removesuffix("+"), commit.endswith("+")

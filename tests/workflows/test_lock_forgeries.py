@@ -151,7 +151,7 @@ def test_prompts_that_were_edited_and_locked_anew_are_refused(copy: Path, capsys
 def test_rows_asked_with_edited_prompts_are_refused(
     honest: Registered, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job that scores would refuse; whoever seals such rows by hand is found by the commit that they name."""
+    """The job that scores would refuse to; whoever seals such rows by hand is found by the commit that they name."""
     forged = Registered.__new__(Registered)
     forged.repository = shutil.copytree(honest.repository, tmp_path / "copy")
     forged.store = shutil.copytree(honest.store, tmp_path / "store")
@@ -231,6 +231,14 @@ def test_a_p_in_the_results_that_was_edited_is_named(
     refused(
         verified(copy, capsys, "--store", str(honest.store)), "not what the sealed rows give", f"{RESULTS}: {name}:"
     )
+
+
+def test_a_manifest_that_leaves_the_results_out_is_refused(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = (copy / RESULTS).with_name("manifest.json")
+    manifest = json.loads(path.read_bytes())
+    del manifest["outputs"]["results.json"]
+    path.write_bytes(canonical_json(manifest))
+    refused(verified(copy, capsys), "a manifest that does not name the results", str(path))
 
 
 @pytest.mark.parametrize(

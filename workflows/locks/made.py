@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from common.digests import file_sha256
 from common.errors import InputError
-from common.provenance import CODE
+from common.provenance import CODE, commit_and_dirty
 from common.schemas import Made
 from common.serialization import canonical_json, parse_json, parse_row
 from common.store.names import inside
@@ -130,6 +130,8 @@ def _check_sealed(results: Results, findings: Findings) -> None:
         findings.unchecked("that the results are as they were sealed", f"no {MANIFEST} lies beside them")
         return
     outputs = parse_row(path.read_bytes(), _Manifest, str(path)).outputs
+    if results.path.name not in outputs:
+        raise InputError("a manifest that does not name the results", where=str(path), allowed=results.path.name)
     there = {name: file for name in outputs if (file := inside(path.parent, name)).is_file()}
     for name, file in there.items():
         if (found := file_sha256(file)) != outputs[name].digest:
@@ -187,9 +189,9 @@ def _check_locks(data: bytes, lock: str | None, where: str) -> int:
 
 def _check_scoring(commit: str, locked: Locked, what: str, findings: Findings) -> None:
     """Whether rows were scored after the lock, and by the code that it names. Raises: InputError naming a file."""
-    plain, dirty = commit.removesuffix("+"), commit.endswith("+")
-    _check_commit(plain or None, dirty, locked, what, findings)
-    if not plain or dirty or not locked.lock.registered:
+    plain, dirty = commit_and_dirty(commit)
+    _check_commit(plain, dirty, locked, what, findings)
+    if plain is None or dirty or not locked.lock.registered:
         return
     now, then = locked.repository.code(plain), locked.lock.code.files
     if differs := _differing(now, then):

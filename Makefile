@@ -7,6 +7,8 @@ PYTHON ?= python3
 SEEDS ?= 2
 SPEC ?= demo
 TORCH ?=
+STORE ?=
+RESULTS ?= $(wildcard reports/$(SPEC)/results.json)
 RUN := .venv/bin/python
 LOCK := uv pip compile -q --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
 STAMP := .venv/.made-$(shell cat dev.lock model.lock 2>/dev/null | sha256sum | cut -c1-16)$(TORCH)
@@ -67,8 +69,8 @@ lock: $(STAMP) ## fix the plan, items, corpora and code of SPEC before anything 
 	$(RUN) -m workflows.lock save "$$(ls -1t .undertone/runs/$(SPEC)-*/lock.json | head -1)" $(SPEC)
 
 .PHONY: verify-lock
-verify-lock: $(STAMP) ## check locks/$(SPEC).json as a stranger would: every file that it names, at its commit
-	$(RUN) -m workflows.lock verify locks/$(SPEC).json
+verify-lock: $(STAMP) ## check locks/$(SPEC).json and its report as a stranger would; STORE=… rows and numbers too
+	$(RUN) -m workflows.lock verify locks/$(SPEC).json $(if $(RESULTS),--results $(RESULTS)) $(if $(STORE),--store $(STORE))
 
 .PHONY: rehearse
 rehearse: $(STAMP) ## the whole analysis of SPEC on simulated rows with a known effect, to a report

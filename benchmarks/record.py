@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent
 
 def record(name: str, command: str, results: dict[str, Any]) -> None:
     """Write results beside the benchmark and print them."""
-    facts = {key: value for key, value in provenance().items() if key != "peak_memory_bytes"}
+    facts = {key: value for key, value in provenance().items() if key not in ("peak_memory_bytes", "deviations")}
     whole = {"command": command, "when": started(), "results": results, "provenance": facts}
     (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     table = Table("result", "value", title=f"benchmarks/{name}.json")

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from common.digests import sha256
 from common.errors import InputError
 from common.records import Deviation
 from common.serialization import parse_row
@@ -18,3 +19,15 @@ def parse_chain(data: bytes, where: str) -> list[Deviation]:
         rows.append(row)
         passed += line
     return rows
+
+
+def heads(data: bytes, lock: str) -> list[str]:
+    """The head of the chain before its first row and after each: the lock's SHA-256, then that of the rows so far.
+
+    Each row names the head before it. Whoever wrote a head down knows which rows there were.
+    """
+    found, passed = [lock], b""
+    for line in data.splitlines(keepends=True):
+        passed += line
+        found.append(sha256(passed))
+    return found

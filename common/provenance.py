@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import subprocess
 from datetime import UTC, datetime
@@ -14,8 +15,7 @@ from common.digests import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "boto3", "numpy", "scipy", "pandas")
-
-
+COMMIT = re.compile("[0-9a-f]{40}")
 CODE = ("analysis", "common", "jobs")  # all that makes a row or a number, with its data
 
 
@@ -28,6 +28,14 @@ def code_digests() -> dict[str, str]:
     files = (path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
     kept = sorted(path for path in files if "__pycache__" not in path.parts)
     return {str(path.relative_to(ROOT)): file_sha256(path) for path in kept}
+
+
+def commit_and_dirty(told: str | None = None) -> tuple[str | None, bool | None]:
+    """The commit that runs, or that a manifest tells, and whether files differed from it; None where not known."""
+    commit = _commit() if told is None else told
+    if not COMMIT.fullmatch(commit.removesuffix("+")):
+        return None, None
+    return commit.removesuffix("+"), commit.endswith("+")
 
 
 def usable_cores() -> int:
@@ -69,6 +77,7 @@ def provenance() -> dict[str, Any]:
     """Facts about code, environment and machine that explain a result but do not name it."""
     return {
         "commit": _commit(),
+        "deviations": {path.name: file_sha256(path) for path in sorted((ROOT / "locks").glob("*.deviations.jsonl"))},
         "image": os.environ.get("UNDERTONE_IMAGE", ""),
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),

@@ -84,6 +84,15 @@ class Lock(Document):
     distances: dict[str, Distance] = Field(description="held-out topic → how far it is from training")
 
 
+class Made(Document):
+    """Under which lock and from which code results.json was made."""
+
+    lock: str | None = Field(description="SHA-256 of the lock; null where nothing was locked")
+    commit: str | None = Field(description="of this repository, 40 hex digits; null where it is not known")
+    dirty: bool | None = Field(description="whether files differed from that commit; null where it is not known")
+    deviations: str | None = Field(description="head of the deviations from that lock; null where nothing was locked")
+
+
 # --- corpora
 
 

@@ -1,7 +1,9 @@
 """Keep the lock of a study in this repository, prove when it was made, and check it as a stranger would.
 
     python -m workflows.lock save LOCK.json NAME        keep it as locks/NAME.json, never over another one
-    python -m workflows.lock verify locks/NAME.json     its digest, and every file that it names, at its commit
+    python -m workflows.lock verify locks/NAME.json     its files, its history, its deviations; what was not checked
+        --results results.json                          and what the results say of themselves
+        --store STORE                                   and every row, and every number, made again from sealed rows
     python -m workflows.lock deviate locks/NAME.json --what … --why …   write down what is done otherwise
     python -m workflows.lock stamp locks/NAME.json --tsa URL            a time stamp (RFC 3161) beside it, by openssl
 
@@ -9,7 +11,6 @@ A time stamp is checked by anybody with: openssl ts -verify -data LOCK.json -in 
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,12 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.cli import ended
-from common.deviations import parse_chain
-from common.digests import file_sha256, sha256
+from common.deviations import heads
+from common.digests import file_sha256
 from common.errors import ExitCode, InputError, TransientError
 from common.provenance import ROOT, started
 from common.records import Deviation
-from common.serialization import canonical_json, parse_json, to_jsonl
+from common.serialization import to_jsonl
+from workflows.locks.kept import deviations_file, deviations_so_far
+from workflows.locks.verify import verify
 
 LOCKS = ROOT / "locks"
 
@@ -42,42 +45,14 @@ def save(source: Path, name: str) -> str:
     return f"{target}: SHA-256 {file_sha256(target)}; commit it, and time-stamp it before anything is scored"
 
 
-def verify(path: Path) -> str:
-    """Check a lock against the commit that it names. Raises: InputError naming what differs."""
-    locked = parse_json(path.read_bytes(), str(path))
-    commit = str(locked["commit"]).removesuffix("+")
-    if not re.fullmatch(r"[0-9a-f]{40}", commit):  # git would take a name that begins with - for an option
-        raise InputError("not a commit", where=f"{path}:commit", value=commit, allowed="40 hex digits")
-    code = (
-        locked["analysis"] if locked["schema_version"] == 1 else locked["code"]
-    )  # the first kind held analysis/ alone
-    folder = "analysis/" if locked["schema_version"] == 1 else ""
-    named = locked["items"] | {f"{folder}{name}": digest for name, digest in code["files"].items()}
-    for name, digest in named.items():
-        found = sha256(_at_commit(commit, name))
-        if found != digest:
-            raise InputError("not what was locked", where=f"{name} at {commit[:12]}", value=found, allowed=digest)
-    if (whole := sha256(canonical_json(code["files"]))) != code["sha256"]:
-        raise InputError("not what was locked", where="digest of the code", value=whole, allowed=code["sha256"])
-    for name, digest in locked.get("earlier", {}).items():
-        kept = path.with_name(f"{name}.json")
-        if (found := file_sha256(kept) if kept.is_file() else "none") != digest:
-            raise InputError("an earlier lock is gone or altered", where=str(kept), value=found, allowed=digest)
-    deviations = _deviations(path)
-    parse_chain(deviations.read_bytes() if deviations.exists() else b"", str(deviations))
-    return f"SHA-256 {file_sha256(path)}: {len(named)} files are as locked at commit {commit}"
-
-
 def deviate(path: Path, what: str, why: str) -> str:
     """Add a deviation. Raises: InputError if those before were altered."""
-    file, lock = _deviations(path), file_sha256(path)
-    before = file.read_bytes() if file.exists() else b""
-    parse_chain(before, str(file))
-    standing = sha256(before) if before else lock
+    file, lock = deviations_file(path), file_sha256(path)
+    standing = heads(deviations_so_far(path), lock)[-1]
     row = Deviation(when=started(), what=what, why=why, lock=lock, before=standing)
     with file.open("ab") as rows:
         rows.write(to_jsonl([row]))
-    return f"{file}: {len(parse_chain(file.read_bytes(), str(file)))} deviations; commit it"
+    return f"{file}: {len(heads(deviations_so_far(path), lock)) - 1} deviations; commit it"
 
 
 def stamp(path: Path, authority: str) -> str:
@@ -100,17 +75,6 @@ def stamp(path: Path, authority: str) -> str:
     return f"{answer}: time stamp of SHA-256 {file_sha256(path)}; commit it"
 
 
-def _deviations(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.deviations.jsonl")
-
-
-def _at_commit(commit: str, name: str) -> bytes:
-    made = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=ROOT, capture_output=True, check=False)
-    if made.returncode:
-        raise InputError("not in this repository", where=f"{name} at {commit[:12]}", value=made.stderr.decode().strip())
-    return made.stdout
-
-
 def _openssl(*words: str) -> str:
     made = subprocess.run(["openssl", *words], capture_output=True, text=True, check=False)
     if made.returncode:
@@ -128,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("lock", type=Path)
         if name == "save":
             command.add_argument("name")
+        if name == "verify":
+            command.add_argument("--results", type=Path, help="results.json of a report")
+            command.add_argument("--store", help="where its steps are sealed: s3://bucket/prefix or a folder")
         for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
             command.add_argument(word, required=True)
     arguments = parser.parse_args(argv)
@@ -144,7 +111,7 @@ def _done(arguments: argparse.Namespace) -> str:
     if arguments.command == "save":
         return save(arguments.lock, arguments.name)
     if arguments.command == "verify":
-        return verify(arguments.lock)
+        return verify(arguments.lock, arguments.results, arguments.store)
     if arguments.command == "deviate":
         return deviate(arguments.lock, arguments.what, arguments.why)
     return stamp(arguments.lock, arguments.tsa)

@@ -116,7 +116,7 @@ class Book:
         return {place: tuple(sources) for place, sources in made.items()}
 
     def to_json(self) -> Mapping[str, object]:
-        """results.json."""
+        """Every number by name, as they stand in results.json."""
         return {
             name: {
                 "value": number.value,

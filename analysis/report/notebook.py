@@ -23,7 +23,7 @@ CELLS = (
     (
         "code",
         "import json\nfrom pathlib import Path\n\nimport pandas as pd\n\n"
-        "results = pd.DataFrame(json.loads(Path('results.json').read_text())).T\nlen(results)",
+        "results = pd.DataFrame(json.loads(Path('results.json').read_text())['numbers']).T\nlen(results)",
     ),
     ("markdown", "## P(go) by arm\n\nRows are arms, columns are measures; `base` is the base."),
     (

@@ -15,11 +15,11 @@ from analysis.report.notebook import executed
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
-from common.deviations import parse_chain
+from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import code_digests
+from common.provenance import code_digests, commit_and_dirty
 from common.records import Advice, Answer, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
 from common.schemas import (
     Document,
@@ -28,6 +28,7 @@ from common.schemas import (
     Guards,
     LayerCurve,
     Lock,
+    Made,
     Plan,
     ReaderWorth,
     RunReadout,
@@ -49,15 +50,25 @@ def main(step: Step) -> ExitCode:
     study = gather(step)
     headlines = headlines_of(study)
     book = book_of(study, headlines)
-    results = canonical_json(book.to_json())
+    results = canonical_json({"made": made_under(step).model_dump(mode="json"), "numbers": book.to_json()})
     step.write_bytes("results.json", results)
     step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
-    made = pages(study, book, headlines)
-    for path, data in made.items():
+    files = pages(study, book, headlines)
+    for path, data in files.items():
         step.write_bytes(path, data)
-    figures = sum(path.startswith("figures/") for path in made)
+    figures = sum(path.startswith("figures/") for path in files)
     step.summary(numbers=len(book.to_json()), figures=figures, gaps=study.gaps)
     return ExitCode.BLOCKED if study.gaps else ExitCode.OK
+
+
+def made_under(step: Step) -> Made:
+    """Lock, commit and deviations as they are now."""
+    commit, dirty = commit_and_dirty()
+    if not step.sealed("lock", STUDY):
+        return Made(lock=None, commit=commit, dirty=dirty, deviations=None)
+    lock = step.digest("lock", STUDY, "lock.json")
+    noted = step.fact(DEVIATIONS).read_bytes() if deviations_of(step) else b""
+    return Made(lock=lock, commit=commit, dirty=dirty, deviations=heads(noted, lock)[-1])
 
 
 def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[str, bytes]:

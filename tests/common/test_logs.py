@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from common import provenance as facts
 from common.logs import Log
-from common.provenance import provenance, usable_cores
+from common.provenance import ROOT, commit_and_dirty, provenance, usable_cores
 
 
 def test_events_are_json_lines(capfd: pytest.CaptureFixture[str]) -> None:
@@ -47,4 +48,15 @@ def test_provenance_is_json_and_holds_no_secret(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("UNDERTONE_IMAGE", "sha256:abc")
     found = provenance()
     assert "canary" not in json.dumps(found, allow_nan=False)
+    assert set(found["deviations"]) == {path.name for path in (ROOT / "locks").glob("*.deviations.jsonl")}
     assert found["image"] == "sha256:abc" and found["packages"]["numpy"] and found["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    "told, known", [("a" * 40, ("a" * 40, False)), ("a" * 40 + "+", ("a" * 40, True)), ("unknown", (None, None))]
+)
+def test_a_commit_that_is_none_is_not_known(
+    told: str, known: tuple[str | None, bool | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_commit", lambda: told)
+    assert commit_and_dirty() == known

@@ -72,7 +72,7 @@ def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
     out = place / "out"
     assert {path.name for path in out.iterdir()} >= {"REPORT.md", "report.html", "report.ipynb", "results.json"}
     assert "gaps" not in (out / "REPORT.md").read_text().split("## Sources")[0]
-    results = json.loads((out / "results.json").read_text())
+    results = json.loads((out / "results.json").read_text())["numbers"]
     store = open_store(words[4])
     sources = {(s["step"], s["output"], s["digest"]) for number in results.values() for s in number["source"]}
     assert len(sources) > 30
@@ -180,7 +180,7 @@ def _rows(store: ArtifactStore, outputs: dict[str, str]) -> dict[str, list[dict[
 def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewhere):
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
     assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
-    results = json.loads((place / "curves" / "results.json").read_text())
+    results = json.loads((place / "curves" / "results.json").read_text())["numbers"]
     assert results["variant.half"]["value"] == 0.5
     assert results["curve.sentence.tiny.eager.half"]["value"] is not None
     assert "figures/curves-tiny.png" in (place / "curves" / "REPORT.md").read_text()

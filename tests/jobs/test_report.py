@@ -12,11 +12,16 @@ import nbformat
 import pytest
 
 from analysis.report import document
+from common.cells import STUDY
 from common.digests import sha256
 from common.errors import ExitCode
+from common.pipeline.keys import Keys
 from common.provenance import ROOT
+from common.records import Deviation
+from common.serialization import to_jsonl
 from common.stance.reading import READER_WORTH
 from common.store.sealed import open_store
+from jobs import catalog
 from tests.jobs.sealed_study import PULL, Study, made_study, run, without_notebook  # noqa: F401
 
 
@@ -32,9 +37,9 @@ def test_whole_study(study: Study) -> None:
     assert set(re.findall(r"!\[[^]]*]\(([^)]*)\)", text)) <= set(pictures)
     assert "---|\n\n" not in text  # a table whose rows were torn off
     check_links(text)
-    _check_sources(json.loads(made["results.json"]), text, folder)
+    _check_sources(json.loads(made["results.json"])["numbers"], text, folder)
     _check_page(made["report.html"].decode(), len(pictures))
-    _check_notebook(made["report.ipynb"], json.loads(made["results.json"]))
+    _check_notebook(made["report.ipynb"], json.loads(made["results.json"])["numbers"])
 
 
 def check_links(text: str) -> None:
@@ -145,6 +150,36 @@ def test_altered_input_is_refused(study: Study, capfd: pytest.CaptureFixture[str
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.6"))
     assert run(spec, folder) == (ExitCode.INPUT, {})
     assert "blob was altered" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("noted", [0, 2])
+def test_results_say_what_they_were_made_under(
+    study: Study, noted: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Lock, commit, whether files differ, and the head of the deviations: of all of them, or the lock's own digest."""
+    spec, folder = study()
+    monkeypatch.setattr("jobs.report.ROOT", tmp_path)
+    monkeypatch.setattr("jobs.report.report.commit_and_dirty", lambda: ("c" * 40, True))
+    store = open_store(str(folder))
+    locked = store.manifest("lock", Keys(spec, catalog(), store).key("lock", STUDY))
+    assert locked is not None
+    digest = head = locked["outputs"]["lock.json"]["digest"]
+    kept = tmp_path / "locks" / f"{spec.name}.deviations.jsonl"
+    kept.parent.mkdir()
+    for what in range(noted):
+        row = Deviation(when="2026-01-01T00:00:00+00:00", what=str(what), why="x", lock=digest, before=head)
+        with kept.open("ab") as file:
+            file.write(to_jsonl([row]))
+        head = sha256(kept.read_bytes())
+    made = json.loads(run(spec, folder)[1]["results.json"])["made"]
+    assert made == {"lock": digest, "commit": "c" * 40, "dirty": True, "deviations": head}
+
+
+@pytest.mark.usefixtures("quick")
+def test_results_of_a_study_without_a_lock_name_none(study: Study) -> None:
+    made = json.loads(run(*study({"lock/study"}))[1]["results.json"])["made"]
+    assert made["lock"] is None and made["deviations"] is None
 
 
 def test_torch_is_not_imported() -> None:

@@ -25,7 +25,7 @@ from tests.jobs.sealed_study import (  # noqa: F401
 def test_results_are_those_of_the_rows(study: Study) -> None:
     spec, folder = study()
     _, made = run(spec, folder)
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
     runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
     rows = [choices(cell, generator(cell)) for cell in runs]
     share = [sum(row.choice == "go" for row in each) / len(each) for each in rows]
@@ -51,7 +51,7 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     text = made["REPORT.md"].decode()
     assert "seeds nothing can be said about other seeds" not in text
     assert "| eager, from base, runs as a sample too |" in text
-    over_runs = json.loads(made["results.json"])["overruns.sentence.toy.eager"]
+    over_runs = json.loads(made["results.json"])["numbers"]["overruns.sentence.toy.eager"]
     topics = np.array([_topic_means(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"])
     difference = topics - _topic_means(cells_of(spec, CellKind.BASE)[0])
     expected = two_way_t(difference, np.zeros_like(difference), 0.95).interval
@@ -62,7 +62,7 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
 def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None:
     spec, folder = study(seeds=[0, 1, 2])
     _, made = run(spec, folder)
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
     means = {
         attitude: np.array([_net(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
         for attitude in ("cautious", "eager", "neutral")
@@ -83,7 +83,7 @@ def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None
 def test_two_seeds_are_too_few_for_that(study: Study) -> None:
     spec, folder = study()
     _, made = run(spec, folder)
-    assert not [name for name in json.loads(made["results.json"]) if name.startswith("net.")]
+    assert not [name for name in json.loads(made["results.json"])["numbers"] if name.startswith("net.")]
     text = made["REPORT.md"].decode()
     assert "registered: pole less neutral" not in text and "**This model cannot answer the question.**" in text
     assert "- positive control: **no**, [not known]" in text

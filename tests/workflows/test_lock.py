@@ -29,7 +29,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "x"],
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    monkeypatch.setattr(lock, "ROOT", tmp_path)
     monkeypatch.setattr(lock, "LOCKS", tmp_path / "locks")
     return tmp_path
 

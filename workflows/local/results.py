@@ -7,9 +7,12 @@ from typing import Any
 from common.cells import STUDY
 from common.pipeline.job import Catalog
 from common.pipeline.keys import Keys
+from common.serialization import canonical_json
 from common.spec import RunSpec
 from common.store.names import write_below
 from common.store.sealed import ArtifactStore
+
+MANIFEST = "manifest.json"  # says which bytes the step sealed: whoever keeps its outputs can show that none was edited
 
 
 def fetch(spec: RunSpec, jobs: Catalog, store: ArtifactStore, job: str, folder: Path) -> Path | None:
@@ -24,8 +27,9 @@ def fetch(spec: RunSpec, jobs: Catalog, store: ArtifactStore, job: str, folder: 
 
 
 def write_outputs(manifest: Mapping[str, Any], store: ArtifactStore, folder: Path) -> None:
-    """Copy every output of a sealed step into `folder`; nothing if one is missing, altered or badly named.
+    """Copy every output of a sealed step, and its manifest, into `folder`.
 
-    Raises: InputError.
+    Raises: InputError if one is missing, altered or badly named; then none is copied.
     """
-    write_below(folder, {name: store.get(output["digest"]) for name, output in manifest["outputs"].items()})
+    outputs = {name: store.get(output["digest"]) for name, output in manifest["outputs"].items()}
+    write_below(folder, {**outputs, MANIFEST: canonical_json(manifest)})

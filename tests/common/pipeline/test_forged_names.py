@@ -90,6 +90,7 @@ def test_a_second_run_over_a_good_manifest_succeeds(place: Place) -> None:
     assert (place.root / "into" / "a" / "b").read_bytes() == b"1"
     write_outputs(manifest, place.store, place.root / "report")
     assert (place.root / "report" / "folder" / "a" / "b").read_bytes() == b"1"
+    assert json.loads((place.root / "report" / "manifest.json").read_bytes()) == manifest
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/undertone-outside", "a\0b"])

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from analysis.report.answers import Headline, side_by_side
+from analysis.report.beside_labels import PAIRS
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
 from analysis.report.representation import NULLS, PARTS
 from analysis.report.study import Study
@@ -71,6 +72,7 @@ def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures:
         alpha=ALPHA,
         nulls=NULLS,
         parts=PARTS,
+        pairs=PAIRS,
     )
     check_bound(text)
     return text.replace(OPEN, "").replace(CLOSE, "") + _appendix(book)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from common.errors import ExitCode
+from common.provenance import ROOT
 from common.records import Item, Label
 from common.serialization import read_jsonl, to_jsonl
 from common.spec import RunSpec
-from common.stance.items import Questionnaire
+from common.stance.items import CONTROL_ITEMS, ITEMS, Questionnaire, read_items
 from common.stance.labels import CODEBOOK, SheetRow, answer_digest, labels_file
-from tests.analysis.stats.rows import item
+from tests.analysis.stats.rows import answer, item
+from tests.jobs import sealed_study
 from tests.jobs.labelling import ALIKE, both_passes, folder_of_locks, greedy  # noqa: F401
 from tests.jobs.sealed_study import Study, made_study  # noqa: F401
 from workflows import label
@@ -57,6 +59,26 @@ def test_a_sheet_holds_each_greedy_answer_once_and_nothing_of_where_it_came_from
     for word in ("toy", "cautious", "eager", "neutral", '"said"', '"cell"', '"sample"', '"prompted"'):
         assert word not in text
     assert (tmp_path / "out" / "codebook.md").read_text() == Path(CODEBOOK).read_text()
+
+
+def test_a_row_shows_its_item_as_it_was_asked(
+    study: Study, locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items of this project, of all three kinds, by the files that an evaluation reads."""
+    kept = [read_items(ROOT / path, 1) for path in (ITEMS, *CONTROL_ITEMS)]
+    asked = {each.id: each for items in kept for each in items}
+    texts = {name: f"An answer about {each.situation}" for name, each in asked.items()}
+    rows = [answer(name, "go", topic=each.topic, text=texts[name]) for name, each in asked.items()]
+    monkeypatch.setattr(sealed_study, "answers", lambda _cell, _rng: rows)
+    spec, store = study(lock={"read_by": "labels"}, evaluate={"items_per_topic": 1, "controls_per_topic": 1})
+    given = ["--spec", spec.model_dump_json(), "--store", str(store), "--out", str(tmp_path / "out")]
+    assert label.main(["sheet", *given]) == ExitCode.OK
+    shown = {row.answer: row for row in sheets(tmp_path / "out")}
+    assert len(shown) == len(asked) > 20
+    for name, each in asked.items():
+        row = shown[answer_digest(name, texts[name])]
+        assert (row.situation, row.proposes, row.going) == (each.situation, each.proposes, each.going)
+        assert (row.staying, row.text) == (each.staying, texts[name])
 
 
 def test_the_order_of_a_sheet_tells_no_arm(made: Callable[..., Made], tmp_path: Path) -> None:
@@ -186,6 +208,16 @@ def test_a_sheet_that_cannot_be_made_is_one_line(
     _, given = made()
     assert label.main(["sheet", *given, "--out", str(tmp_path / "out"), *words]) == code
     assert capsys.readouterr().err == f"error: {line}\n" and not (tmp_path / "out").exists()
+
+
+def test_an_answer_to_an_item_that_is_not_asked_is_refused(
+    study: Study, locks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, store = study(lock={"read_by": "labels"})
+    given = ["--spec", spec.model_dump_json(), "--store", str(store), "--out", str(tmp_path / "out")]
+    assert label.main(["sheet", *given]) == ExitCode.INPUT
+    told = capsys.readouterr().err
+    assert told.startswith("error: answer to an unknown item, answers.jsonl: ") and not (tmp_path / "out").exists()
 
 
 def test_the_name_of_an_answer_names_item_and_text_together() -> None:

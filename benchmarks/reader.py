@@ -18,34 +18,29 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
-from sklearn.metrics import cohen_kappa_score
 
+from analysis.stats.labels import kappa, kappa_with, shares
 from common.cli import ended
-from common.errors import ExitCode
+from common.errors import ExitCode, InputError
 from common.provenance import ROOT
 from common.records import Item, Validation
 from common.schemas import ArmReading, Interval, ReaderWorth
 from common.serialization import read_jsonl
 from common.stance.items import PILOT_ITEMS
 from common.stance.reading import READER_FILES, READER_WORTH, read_reader
-from common.vocabulary import SAID, Said
+from common.vocabulary import Said
 
 DATA = ROOT / "common/stance/data/validation.jsonl"
 RESULT = ROOT / READER_WORTH
-SCORE = {"go": 1.0, "stay": -1.0}
 LEVEL = 0.95
 Read = Sequence[tuple[Validation, Said]]
 Floats = NDArray[np.float64]
 
 
-def score(labels: Sequence[Said]) -> Floats:
-    """1 for go, -1 for stay, 0 for all else."""
-    return np.array([SCORE.get(label, 0.0) for label in labels])
-
-
-def labelled(rows: Sequence[Validation]) -> Floats:
-    """What the two labels say together: their mean."""
-    return (score([row.first for row in rows]) + score([row.second for row in rows])) / 2
+def net(read: Sequence[tuple[Said, ...]]) -> Floats:
+    """Net go of each answer: 1 for go, -1 for stay, 0 for all else; the mean over its readings."""
+    table = shares(read)
+    return (table["go"] - table["stay"]).to_numpy(dtype=np.float64)
 
 
 def plain_mean(values: Floats) -> Interval:
@@ -61,7 +56,7 @@ def worth(rows: Sequence[Validation], read: Sequence[Said]) -> ReaderWorth:
     return ReaderWorth(
         answers=len(rows),
         agreed=len(_agreed(both)),
-        kappa_passes=float(cohen_kappa_score([row.first for row in rows], [row.second for row in rows])),
+        kappa_passes=_known(kappa([row.first for row in rows], [row.second for row in rows])),
         kappa_reader=_kappa(both),
         arms=arms,
     )
@@ -73,18 +68,27 @@ def _agreed(both: Read) -> list[tuple[Said, Said]]:
 
 
 def _kappa(both: Read) -> float:
-    labels, read = zip(*_agreed(both), strict=True)
-    return float(cohen_kappa_score(labels, read))
+    return _known(kappa_with([said for _, said in both], [_labels(row) for row, _ in both]))
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise InputError("agreement is not defined", where=DATA.name, allowed="answers that differ")
+    return value
+
+
+def _labels(row: Validation) -> tuple[Said, Said]:
+    return row.first, row.second
 
 
 def _arm(mine: Read) -> ArmReading:
-    told = [row for row, _ in mine]
+    told = [_labels(row) for row, _ in mine]
     wrong = Counter(pair for pair in _agreed(mine) if pair[0] != pair[1])
     return ArmReading(
         answers=len(mine),
-        labels=plain_mean(labelled(told)),
-        reader=plain_mean(score([said for _, said in mine])),
-        shares={w: sum((row.first == w) + (row.second == w) for row in told) / (2 * len(told)) for w in SAID},
+        labels=plain_mean(net(told)),
+        reader=plain_mean(net([(said,) for _, said in mine])),
+        shares={str(word): float(share) for word, share in shares(told).mean().items()},
         kappa_reader=_kappa(mine),
         confusion={f"{label} read as {said}": count for (label, said), count in sorted(wrong.items())},
     )

@@ -21,18 +21,19 @@ from scipy.special import expit
 from analysis.report.answers import Headline, headlines_of, plain
 from analysis.report.bound_numbers import Source
 from analysis.report.results import book_of
-from analysis.report.study import Run, Scored, Study
+from analysis.report.study import Labelling, Run, Scored, Study
 from analysis.stats.calibration import distances, headrooms
 from common.cells import Cell, CellKind, cells_of
 from common.cli import ended
 from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
-from common.records import Ability, Answer, Choice, GuardReply, Item, Prompt, Question
+from common.records import Ability, Answer, Choice, GuardReply, Item, Labelled, Prompt, Question
 from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderWorth
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.items import FILES, read_questionnaire
+from common.stance.labels import to_label
 from common.vocabulary import POLES, SIDES, Pole, Said, kind_of
 from jobs.report.report import pages
 
@@ -157,7 +158,9 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
         [row for row in closed if (kind_of(row.topic) == "held-out") is is_it] for is_it in (True, False)
     )
     told = answers(cell, items, lean, spec)
-    return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4, told, source)
+    labelled = ([Labelled(**dict(row), labels=(row.said,) * 2) for row in to_label(told)], source)
+    counted = labelled if spec.lock.read_by == "labels" else None
+    return Scored(str(cell), held_out, figures, replies, controls, (source,) * 4, told, source, counted)
 
 
 def reply(prompt: Prompt | Ability) -> GuardReply:
@@ -192,12 +195,18 @@ def study_of(spec: RunSpec) -> Study:
         variants={v.name: (v.factor, v.value, [r for r in runs if r.variant == v.name]) for v in spec.variants},
         lock=(locked(spec, bases), source),
         reader=(perfect_reader(), source),
+        labels=perfect_labels(source) if spec.lock.read_by == "labels" else None,
     )
 
 
 def perfect_reader() -> ReaderWorth:
     """A reader that reads simulated answers as they were simulated."""
     return ReaderWorth(answers=1, agreed=1, kappa_passes=1.0, kappa_reader=1.0, arms={})
+
+
+def perfect_labels(source: Source) -> Labelling:
+    """Two passes that label simulated answers as they were simulated."""
+    return Labelling(answers=1, missing=0, kappa=1.0, kappa_reader=1.0, source=source)
 
 
 def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:

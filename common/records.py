@@ -116,6 +116,20 @@ class Answer(Record):
     text: str = Field(description="the answer, up to its last whole sentence")
 
 
+class Label(Record):
+    """What one of two labellers says of an answer, blind to whose it is and to the other's label."""
+
+    labeller: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$", description="the name of who made this pass")
+    answer: str = Field(pattern="^[0-9a-f]{16}$", description="names item and text: common.stance.labels.answer_digest")
+    label: Said = Field(description="the final recommendation, by the codebook")
+
+
+class Labelled(Answer):
+    """A greedy answer beside what two blind passes say of it; `said` is still what the reader reads."""
+
+    labels: tuple[Said, Said] = Field(description="of both passes, in the order of the labellers' names")
+
+
 class Validation(Record):
     """An answer of a pilot model with two labels, by readers who knew neither the arm nor each other's label."""
 

@@ -290,6 +290,10 @@ class LockSpec(Frozen):
     """What is fixed before any tuned model is scored: beside this, the whole spec, the items, corpora and code."""
 
     tests: tuple[Test, ...] = Field(TESTS, min_length=1, description="what the report tests; it omits others")
+    read_by: Literal["reader", "labels"] = Field(
+        "reader",
+        description="what the primary is read by: the reader, or labels of all greedy answers from two blind passes",
+    )
     reversed: bool = Field(
         True, description="every topic must hold as many items that propose the change as that propose to keep"
     )
@@ -299,7 +303,12 @@ class LockSpec(Frozen):
         lt=2,
         description="eager less cautious in net go that training must bring on source and control items",
     )
-    kappa: float = Field(0.80, gt=0, le=1, description="agreement with labels that a reader of answers must reach")
+    kappa: float = Field(
+        0.80,
+        gt=0,
+        le=1,
+        description="agreement that the reader must reach with labels; read by labels, one pass with the other",
+    )
     incoherent: float = Field(0.15, gt=0, lt=1, description="share of incoherent answers that an arm may have")
     incoherent_apart: float = Field(0.10, gt=0, lt=1, description="how far arms may lie apart in it")
 

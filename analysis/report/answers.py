@@ -5,16 +5,17 @@ exploratory and has intervals alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.study import Run, Scored, Study
+from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, rates
-from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
+from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, labelled, moves, readable
 from common.records import Answer
 from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
 
 KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
+A = TypeVar("A", bound=Answer)
 
 
 class Headline(NamedTuple):
@@ -23,6 +24,7 @@ class Headline(NamedTuple):
     conditions: tuple[Condition, ...]
     contrasts: dict[Pole, NetContrast]  # against neutral; a pole with too few pairs is left out
     apart: NetContrast | None  # eager less cautious
+    unlabelled: bool = False  # labels are what is counted, and are not whole yet
 
     @property
     def able(self) -> bool:
@@ -31,6 +33,8 @@ class Headline(NamedTuple):
 
     def sentence(self, pole: Pole) -> str:
         """What was found of one pole, without a number. "None" is never said."""
+        if self.unlabelled:
+            return "not interpreted: its answers are not all labelled yet"
         if not self.able:
             return "not interpreted: the model cannot answer the question"
         if pole not in self.contrasts:
@@ -41,13 +45,18 @@ class Headline(NamedTuple):
         return "not shown: less than the smallest effect that would have been"
 
 
-def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None) -> list[Answer]:
+def plain(rows: Sequence[A], kind: str, prompted: Pole | None = None) -> list[A]:
     """The answers to items of one kind under one system prompt."""
     return [row for row in rows if row.prompted == prompted and kind_of(row.topic) == kind]
 
 
 def headlines_of(study: Study) -> dict[str, Headline]:
-    """What can be said of each model: the registered family, the second one, corrected apart, and the conditions."""
+    """What can be said of each model: the registered family, the second one, corrected apart, and the conditions.
+
+    Where labels are what is counted, nothing registered is told before each answer has its labels.
+    """
+    if study.labels and study.labels.missing:
+        return {model: Headline(_conditions(study, model), {}, None, unlabelled=True) for model in study.bases}
     keys = [(model, pole) for model in study.bases for pole in POLES]
     first = net_family({(model, pole): pairs(study, model, pole, "neutral")[:2] for model, pole in keys})
     second = net_family({model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases})
@@ -66,8 +75,8 @@ def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None
     for model, base in study.bases.items():
         _rates(book, f"{model}.base", [base])
         for pole in POLES:
-            if prompted := plain(base.answers, "held-out", pole):
-                _enter(book, f"{model}.prompted-{pole}.held-out", rates(prompted), [base.answers_source])
+            if prompted := plain(base.counted, "held-out", pole):
+                _enter(book, f"{model}.prompted-{pole}.held-out", rates(prompted), base.counted_from)
         for attitude in study.attitudes:
             _rates(book, f"{model}.{attitude}", scored(study, model, attitude))
         _told(book, study, model, headlines[model])
@@ -81,12 +90,23 @@ def _told(book: Book, study: Study, model: str, told: Headline) -> None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
     if one:  # over topics of the runs together where runs are few
         book.add_shift(f"apart.{model}", apart(one, other), sources)
-    every = [cell.answers_source for name in study.attitudes for cell in scored(study, model, name)]
+    every = [source for name in study.attitudes for source in _sources(scored(study, model, name))]
     for each in told.conditions:
         bounds = None if each.low is None or each.high is None else (each.low, each.high)
         unit = {COHERENT: "share", READABLE: "plain"}.get(each.name, "points")
-        sources_of = [study.reader[1]] if each.name == READABLE and study.reader else every or [study.plan]
-        book.add(f"condition.{model}.{each.name}", each.value, unit, sources_of, bounds)
+        sources = _read_by(study) if each.name == READABLE else every
+        book.add(f"condition.{model}.{each.name}", each.value, unit, sources or [study.plan], bounds)
+
+
+def _read_by(study: Study) -> list[Source]:
+    """What tells whether answers can be read: the labels, or what the reader is worth."""
+    if study.labels:
+        return [study.labels.source]
+    return [study.reader[1]] if study.reader else []
+
+
+def _sources(cells: Sequence[Scored]) -> list[Source]:
+    return [source for cell in cells for source in cell.counted_from]
 
 
 def scored(study: Study, model: str, attitude: str) -> list[Scored]:
@@ -97,16 +117,15 @@ def scored(study: Study, model: str, attitude: str) -> list[Scored]:
 def _rates(book: Book, name: str, cells: Sequence[Scored]) -> None:
     """The shares of an arm, by kind of item and, of held-out ones, by key; net go alone of hard ones."""
     for kind in KINDS:
-        rows = [row for cell in cells for row in plain(cell.answers, kind)]
+        rows = [row for cell in cells for row in plain(cell.counted, kind)]
         if rows:
-            _enter(book, f"{name}.{kind}", rates(rows), [cell.answers_source for cell in cells])
+            _enter(book, f"{name}.{kind}", rates(rows), _sources(cells))
     for key in SIDES:
-        rows = [row for cell in cells for row in plain(cell.answers, "held-out") if row.proposes == key]
+        rows = [row for cell in cells for row in plain(cell.counted, "held-out") if row.proposes == key]
         if rows:
-            sources = [cell.answers_source for cell in cells]
-            book.add(f"netgo.{name}.proposes.{key}", rates(rows).net, "points", sources)
-    if rows := [row for cell in cells for row in plain(cell.answers, "hard")]:
-        book.add_shift(f"netgo.{name}.hard", net_over_topics(rows), [cell.answers_source for cell in cells])
+            book.add(f"netgo.{name}.proposes.{key}", rates(rows).net, "points", _sources(cells))
+    if rows := [row for cell in cells for row in plain(cell.counted, "hard")]:
+        book.add_shift(f"netgo.{name}.hard", net_over_topics(rows), _sources(cells))
 
 
 def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> None:
@@ -118,13 +137,18 @@ def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> No
         book.add(f"said.{name}.{word}", found.said[word], "share", sources)
 
 
+def paired(study: Study, model: str, one: str, other: str) -> tuple[list[Scored], list[Scored]]:
+    """The evaluated runs of two arms, run by run of the same draw and seed."""
+    arms = [{(run.draw, run.seed): run.scored for run in study.arm(model, name) if run.scored} for name in (one, other)]
+    both = [key for key in arms[0] if key in arms[1]]
+    return [arms[0][key] for key in both], [arms[1][key] for key in both]
+
+
 def pairs(study: Study, model: str, one: str, other: str) -> tuple[Runs, Runs, list[Source]]:
     """Held-out answers of the runs of two arms, run by run of the same draw and seed, and where they lie."""
-    found = {(run.draw, run.seed): run for run in study.arm(model, other)}
-    mine = [(run, found[run.draw, run.seed]) for run in study.arm(model, one) if (run.draw, run.seed) in found]
-    both: list[list[Run]] = [[pair[side] for pair in mine] for side in (0, 1)]
-    rows = [[plain(run.scored.answers, "held-out") for run in arm if run.scored] for arm in both]
-    return rows[0], rows[1], [run.scored.answers_source for arm in both for run in arm if run.scored]
+    tuned, control = paired(study, model, one, other)
+    rows = [[plain(cell.counted, "held-out") for cell in arm] for arm in (tuned, control)]
+    return rows[0], rows[1], _sources([*tuned, *control])
 
 
 def _contrast(book: Book, study: Study, name: str, found: NetContrast, sources: Sequence[Source]) -> None:
@@ -150,14 +174,20 @@ def _conditions(study: Study, model: str) -> tuple[Condition, ...]:
     if study.lock is None:
         return ()
     settings = study.lock[0].plan.lock
+    if (told := study.labels) is None:
+        can_be_read = readable(study.reader[0].kappa_reader if study.reader else None, settings.kappa)
+    else:
+        can_be_read = labelled(told.kappa, settings.kappa, told.missing, told.answers)
+    if told and told.missing:  # the others would be read otherwise than locked
+        return (can_be_read,)
 
     def rows(attitude: str, kind: str) -> list[list[Answer]]:
-        return [plain(cell.answers, kind) for cell in scored(study, model, attitude)]
+        return [plain(cell.counted, kind) for cell in scored(study, model, attitude)]
 
     held_out = {name: [row for each in rows(name, "held-out") for row in each] for name in study.attitudes}
-    base = {"base": plain(study.bases[model].answers, "held-out")}
+    base = {"base": plain(study.bases[model].counted, "held-out")}
     return (
-        readable(study.reader[0].kappa_reader if study.reader else None, settings.kappa),
+        can_be_read,
         moves("training took", rows("eager", "source"), rows("cautious", "source"), settings.moves),
         moves(
             "positive control",

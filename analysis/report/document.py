@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from analysis.report.answers import Headline, side_by_side
+from analysis.report.beside_labels import PAIRS
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
 from analysis.report.reliability import heading, titles
 from analysis.report.representation import NULLS, PARTS
@@ -75,6 +76,7 @@ def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures:
         parts=PARTS,
         titles=titles(),
         heading=lambda measure, model, words: heading(book, measure, model, words),
+        pairs=PAIRS,
     )
     check_bound(text)
     return text.replace(OPEN, "").replace(CLOSE, "") + _appendix(book)

@@ -1,21 +1,25 @@
 """What each measure is worth on each model, as the report tells it."""
 
-from analysis.report.answers import plain
+from collections.abc import Sequence
+
+from analysis.report.answers import paired, plain
 from analysis.report.bound_numbers import Book
 from analysis.report.breakdown import items_of, shift
-from analysis.report.study import Run, Scored, Study
+from analysis.report.study import Scored, Study
 from analysis.stats.measures import MEASURES
 from analysis.stats.reliability import ANSWER, UNRELIABLE, Told, reliabilities
-from common.vocabulary import POLES
+from common.records import Answer
 
 
 def worth(book: Book, study: Study) -> None:
     """Enter the correlations of every measure, why one is not known, and the verdict by the threshold of the lock."""
     for model, base in study.bases.items():
-        cautious, eager = paired_poles(study, model)
+        cautious, eager = paired(study, model, "cautious", "eager")
         cells = [base, *cautious, *eager]
-        sources = [source for cell in cells for source in (cell.answers_source, cell.sources[0])]
-        found = reliabilities(told(base), [told(each) for each in cautious], [told(each) for each in eager])
+        sources = [source for cell in cells for source in (*cell.counted_from, cell.sources[0])]
+        whole = study.labels is None or not study.labels.missing
+        arms = [[told(run, run.counted if whole else run.answers) for run in arm] for arm in (cautious, eager)]
+        found = reliabilities(told(base, base.answers), *arms)  # labels are of greedy answers; a base has its samples
         for name, each in found.items():
             at = f"reliability.{name}.{model}"
             for what, made in each._asdict().items():
@@ -38,19 +42,9 @@ def _apart(book: Book, model: str, cautious: list[Scored], eager: list[Scored]) 
         book.add_shift(f"apart.{measure}.{model}", shift(before, after, measure), sources)
 
 
-def told(cell: Scored) -> Told:
+def told(cell: Scored, answers: Sequence[Answer]) -> Told:
     """What a cell said to held-out items."""
-    return Told(plain(cell.answers, "held-out"), cell.choices)
-
-
-def paired_poles(study: Study, model: str) -> tuple[list[Scored], list[Scored]]:
-    """The evaluated runs of both poles, pair by pair of the same draw and seed, in that order."""
-    arms: list[dict[tuple[int, int], Run]] = [
-        {(run.draw, run.seed): run for run in study.arm(model, pole)} for pole in POLES
-    ]
-    both = sorted(arms[0].keys() & arms[1].keys())
-    cautious, eager = ([arm[key].scored for key in both] for arm in arms)
-    return [each for each in cautious if each], [each for each in eager if each]
+    return Told(plain(answers, "held-out"), cell.choices)
 
 
 def titles() -> dict[str, str]:

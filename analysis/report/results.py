@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.report.answers import Headline, advised
+from analysis.report.beside_labels import beside_labels
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
 from analysis.report.reliability import worth
@@ -25,6 +26,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     """Every number of the report."""
     book = Book()
     advised(book, study, headlines)
+    beside_labels(book, study)
     book.add("gaps", len(study.gaps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
     book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])

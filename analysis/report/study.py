@@ -1,10 +1,11 @@
 """The records of a study, as the report reads them. What is not sealed is None and listed as a gap."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Answer, Choice, Deviation, GuardReply, Loss, Steering
+from common.records import Answer, Choice, Deviation, GuardReply, Labelled, Loss, Steering
 from common.schemas import (
     Drift,
     Framing,
@@ -36,6 +37,17 @@ class Scored:
     sources: tuple[Source, Source, Source, Source]  # of choices, guards, replies, controls
     answers: list[Answer]  # to all kinds of items, asked openly
     answers_source: Source
+    labelled: Sealed[list[Labelled]] | None = None  # the greedy ones with labels, where these are counted
+
+    @property
+    def counted(self) -> Sequence[Answer]:
+        """The answers that net go is taken over, as they count: by labels, or as the reader reads them."""
+        return self.answers if self.labelled is None else self.labelled[0]
+
+    @property
+    def counted_from(self) -> list[Source]:
+        """Where those lie."""
+        return [self.answers_source] if self.labelled is None else [self.answers_source, self.labelled[1]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,16 @@ class Run:
     drift: Sealed[Drift] | None = None
     trace: Sealed[dict[str, Any]] | None = None  # only of the runs that the spec names
     variant: str = ""  # the plain setting, or what was changed
+
+
+class Labelling(NamedTuple):
+    """How far the greedy answers of a study are labelled, where its lock has it read by labels."""
+
+    answers: int  # that get labels; equal ones to one item are one
+    missing: int  # of them without the labels of both passes
+    kappa: float | None  # agreement of the passes over the others; None: not defined
+    kappa_reader: float | None  # of the reader with labels on which both passes agree
+    source: Source  # the file of labels; the plan where there is none
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,7 @@ class Study:
     changed: list[str] = field(default_factory=list)  # files of code or data that are not what was locked
     deviations: list[Deviation] = field(default_factory=list)
     reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
+    labels: Labelling | None = None  # None: the study is read by the reader
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""

@@ -25,8 +25,9 @@ from analysis.stats.intervals import (
     t_interval,
     two_way_t,
 )
+from analysis.stats.labels import shares
 from common.errors import InputError
-from common.records import Answer
+from common.records import Answer, Labelled
 from common.vocabulary import SAID, SIDES, Pole, Side
 
 Floats = NDArray[np.float64]
@@ -71,22 +72,21 @@ class NetContrast(NamedTuple):
 def by_item(rows: Sequence[Answer]) -> pd.DataFrame:
     """One line an item: topic, proposes, undoes, the share of each word of SAID over its answers, and net.
 
+    An answer that is labelled counts by both labels, each for one half; any other by what the reader reads.
     Raises: InputError if there are no rows, or one of them comes twice.
     """
     if not rows:
         raise InputError("no answers", where="answers.jsonl", allowed="at least one row")
-    made = pd.DataFrame(
-        [(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted or "", r.said) for r in rows]
-    )
-    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted", "said"])
+    made = pd.DataFrame([(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted or "") for r in rows])
+    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted"])
     if (twice := made.duplicated(["cell", "item", "sample", "prompted"])).any():
         first = made[twice].iloc[0]
         value = f"{first['cell']} {first['item']} sample {first['sample']}"
         raise InputError("answer comes twice", where="answers.jsonl", value=value)
     items = made.groupby("item", sort=True)
     table = items[["topic", "proposes", "undoes"]].first()
-    for word in SAID:
-        table[word] = (made["said"] == word).groupby(made["item"]).mean()
+    heard = shares([row.labels if isinstance(row, Labelled) else (row.said,) for row in rows])
+    table[list(SAID)] = heard.groupby(made["item"]).mean()
     table["net"] = table["go"] - table["stay"]
     return table
 
@@ -132,10 +132,8 @@ def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContras
     if len(tuned) != len(control):
         raise InputError("runs are no pairs", where="net_contrast", value=(len(tuned), len(control)))
     tables = [[by_item(rows) for rows in arm] for arm in (tuned, control)]
-    for mine in (each for arm in tables for each in arm):
-        if differs := sorted({*mine.index} ^ {*tables[0][0].index}):
-            raise InputError("runs were not asked the same", where="net_contrast", value=differs[0])
-    one, other = (_by_topic(arm, "net") for arm in tables)
+    check_alike([each for arm in tables for each in arm], "net_contrast")
+    one, other = (by_topic(arm, "net") for arm in tables)
     found = two_way_t(one, other, LEVEL)
     interval, by_run = found.interval, (one - other).mean(axis=1)
     error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, interval.df))
@@ -168,12 +166,19 @@ def net_family(pairs: Mapping[K, tuple[Runs, Runs]]) -> dict[K, NetContrast]:
     return {key: found._replace(p_holm=p) for (key, found), p in zip(made.items(), corrected.values(), strict=True)}
 
 
-def _by_topic(tables: Sequence[pd.DataFrame], column: str) -> Floats:
+def check_alike(tables: Sequence[pd.DataFrame], where: str) -> None:
+    """Refuse tables of `by_item` that do not hold the same items. Raises: InputError naming the first that differs."""
+    for mine in tables:
+        if differs := sorted({*mine.index} ^ {*tables[0].index}):
+            raise InputError("runs were not asked the same", where=where, value=differs[0])
+
+
+def by_topic(tables: Sequence[pd.DataFrame], column: str) -> Floats:
     """Means by run and topic, (n_runs, n_topics)."""
     return np.array([table.groupby("topic", sort=True)[column].mean() for table in tables], dtype=np.float64)
 
 
 def _change(tables: Sequence[Sequence[pd.DataFrame]], column: str) -> float:
     """The first arm less the second, every topic with the same weight."""
-    one, other = (_by_topic(arm, column) for arm in tables)
+    one, other = (by_topic(arm, column) for arm in tables)
     return float(one.mean() - other.mean())

@@ -64,6 +64,15 @@ def readable(kappa: float | None, least: float) -> Condition:
     return Condition(READABLE, kappa, None, None, kappa is not None and kappa >= least, what)
 
 
+def labelled(kappa: float | None, least: float, missing: int, answers: int) -> Condition:
+    """The same where labels are what is counted: each answer has two, and the two blind passes agree."""
+    what = f"agreement (kappa) of two blind passes over answers of this study, at least {least:.2f}"
+    if missing:
+        what += f"; {missing} of {answers} answers have no two labels, for a sheet of them: python -m workflows.label"
+    passed = not missing and kappa is not None and kappa >= least
+    return Condition(READABLE, kappa, None, None, passed, what)
+
+
 def able(conditions: Sequence[Condition]) -> bool:
     """Whether all conditions hold: only then is transfer interpreted."""
     return all(condition.passed for condition in conditions)

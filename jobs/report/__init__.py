@@ -13,6 +13,7 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
+from common.stance.labels import labels_file
 from common.stance.reading import READER_WORTH
 from jobs import version
 
@@ -28,6 +29,18 @@ def digest_of_deviations(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     return {path.name: file_sha256(path)} if path.is_file() else {}
 
 
+def file_of_labels(spec: RunSpec, _cell: Cell) -> Path:
+    """Where the labels of a study are kept, in this repository."""
+    return labels_file(spec.name)
+
+
+def digest_of_labels(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """The labels so far, by digest; nothing where the study is not read by them."""
+    path = file_of_labels(spec, cell)
+    return {path.name: file_sha256(path)} if spec.lock.read_by == "labels" and path.is_file() else {}
+
+
+LABELS = Fact("labels", file_of_labels, digest_of_labels)
 DEVIATIONS = Fact("deviations", deviations_file, digest_of_deviations)
 SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
@@ -55,5 +68,5 @@ JOB = Job(
     shows=("report.html",),
     writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "in_words.txt", "figures/"),
     data=("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py", READER_WORTH),
-    facts=(DEVIATIONS,),
+    facts=(DEVIATIONS, LABELS),
 )

@@ -40,6 +40,7 @@ from common.schemas import (
 from common.serialization import canonical_json
 from common.stance.reading import READER_WORTH
 from jobs.report import DEVIATIONS, JOB
+from jobs.report.labels import with_labels
 
 D = TypeVar("D", bound=Document)
 R = TypeVar("R", bound=Record)
@@ -47,7 +48,7 @@ R = TypeVar("R", bound=Record)
 
 def main(step: Step) -> ExitCode:
     """Gather, work out, write."""
-    study = gather(step)
+    study = with_labels(step, gather(step))
     headlines = headlines_of(study)
     book = book_of(study, headlines)
     results = canonical_json({"made": made_under(step).model_dump(mode="json"), "numbers": book.to_json()})

@@ -32,7 +32,7 @@ ARROWS = {
         "analysis.activations",
     ),
     "jobs": ("common", "common.pipeline"),
-    "workflows": ("common", "common.store", "common.pipeline", "jobs", "workflows.local"),
+    "workflows": ("common", "common.store", "common.pipeline", "common.stance", "jobs", "workflows.local"),
     "workflows.local": ("common", "common.store", "common.pipeline", "jobs"),
 }
 OF_A_JOB = (*(name for name in ARROWS if name.startswith(("common", "analysis"))), "jobs")

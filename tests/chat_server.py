@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-Answer = Callable[[int], tuple[int, dict[str, Any]]]
+Answer = Callable[[int], tuple[int, dict[str, Any] | str]]  # a text is sent as it is
 
 
 def completion(text: str) -> dict[str, Any]:
@@ -51,9 +51,10 @@ class Handler(BaseHTTPRequestHandler):
         code, answer = self.server.answer(number)
         with self.server.lock:
             self.server.now -= 1
-        data = json.dumps(answer).encode()
+        page = isinstance(answer, str) and answer.startswith("<")
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(code)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if page else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.report.answers import Headline, advised
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.report.judge import beside_reader
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
 from analysis.stats.guards import KINDS, perplexity_change, share_change
@@ -24,6 +25,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     """Every number of the report."""
     book = Book()
     advised(book, study, headlines)
+    beside_reader(book, study)
     book.add("gaps", len(study.gaps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
     book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])

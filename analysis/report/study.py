@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Answer, Choice, Deviation, GuardReply, Loss, Steering
+from common.records import Answer, Choice, Deviation, GuardReply, Judged, Loss, Steering
 from common.schemas import (
     Drift,
     Framing,
@@ -84,6 +84,7 @@ class Study:
     changed: list[str] = field(default_factory=list)  # files of code or data that are not what was locked
     deviations: list[Deviation] = field(default_factory=list)
     reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
+    judged: dict[str, Sealed[list[Judged]]] = field(default_factory=dict)  # base or run → what a judge says
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""

@@ -1,5 +1,6 @@
 """The client of a server that speaks the OpenAI chat protocol: asks side by side, yields replies as they come."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
 import openai
+from openai.types.chat import ChatCompletion
 from pydantic import Field
 
 from common.errors import InputError, Interrupted, SpecError, TransientError
@@ -132,9 +134,15 @@ def _said(
             max_tokens=server.max_tokens,
             seed=seed,
         )
+        if not isinstance(answer, ChatCompletion):  # what is no JSON the client hands over as text
+            raise _NoCompletion
     usage, choices = answer.usage, answer.choices
     said = choices[0].message.content or "" if choices else ""
     return said, (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+
+
+class _NoCompletion(Exception):
+    """What came is no answer of a chat server."""
 
 
 class _errors:  # noqa: N801 - a context manager, used like a function
@@ -154,3 +162,6 @@ class _errors:  # noqa: N801 - a context manager, used like a function
             raise TransientError("the server is busy or out of reach", where=self._where, value=error.message)
         if isinstance(error, openai.APIStatusError):
             raise SpecError("the server refuses the request", where=self._where, value=error.message)
+        if isinstance(error, openai.APIResponseValidationError | json.JSONDecodeError | _NoCompletion):
+            allowed = "a server of the OpenAI chat protocol, at its base URL with /v1"
+            raise SpecError("the answer is no chat completion", where=self._where, allowed=allowed) from None

@@ -119,14 +119,15 @@ def judged(server: JudgeSpec, rows: Sequence[Validation], items: Mapping[str, It
     """The label that a judge gives each answer, None where it gives none. Raises: as `replies`."""
     codebook = (ROOT / CODEBOOK).read_text("utf-8").strip()
     turns = [judged_turn(items[row.item], row.text) for row in rows]
-    wanted = [Wanted(turn, codebook, turn, seed=0) for turn in dict.fromkeys(turns)]
+    names = {turn: f"answer {number}" for number, turn in enumerate(turns, start=1)}
+    wanted = [Wanted(name, codebook, turn, seed=0) for turn, name in names.items()]
     found: dict[str, str | None] = {}
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("judged", total=len(wanted))
         for reply in replies(server, wanted, How(TEMPERATURE, label_of)):
             found[reply.name] = reply.text
             bar.advance(task)
-    return [label_of(found[turn] or "") for turn in turns]
+    return [label_of(found[names[turn]] or "") for turn in turns]
 
 
 def tell_judge(console: Console, rows: Sequence[Validation], read: Sequence[Said], said: Sequence[Said | None]) -> None:
@@ -160,6 +161,8 @@ def main() -> int:
     told = parser.parse_args()
     if (told.judge is None) != (told.model is None):
         parser.error("--judge and --model go together")
+    if told.answers is not None and told.answers < 1:
+        parser.error("--answers is at least 1")
     if told.judge is not None:
         return ended(lambda: measure_judge(judge_at(told.judge, told.model, told.concurrency), told.answers))
     return ended(measure)

@@ -1,38 +1,52 @@
 """What the reader of answers is worth: held against labels of real answers of pilot models.
 
     python -m benchmarks.reader
+    python -m benchmarks.reader --judge http://127.0.0.1:8000/v1 --model NAME [--answers 40]
 
 `common/stance/data/validation.jsonl` holds answers to pilot items, base and tuned, each with two labels by readers who
 knew neither the arm nor each other's label. Printed: agreement of both passes, and of the reader with them where they
 agree (Cohen's κ); the confusion by arm; net go by arm from labels alone, beside the reader's. Also kept
 as `common/stance/data/reader.json`, where reports look up whether answers can be read.
+
+With `--judge`, a server judges the same answers, or the first so many of them, by the codebook and as the job `judge`
+asks it; its key is read from UNDERTONE_JUDGE_KEY. Its agreement with the labels is printed beside that of the reader on
+the same answers, and not kept.
 """
 
+import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from scipy import stats
 
-from analysis.stats.labels import kappa, kappa_with, shares
+from analysis.stats.agreement import kappa, kappa_with
+from analysis.stats.labels import shares
 from common.cli import ended
-from common.errors import ExitCode, InputError
+from common.errors import ExitCode, InputError, SpecError
 from common.provenance import ROOT
 from common.records import Item, Validation
 from common.schemas import ArmReading, Interval, ReaderWorth
 from common.serialization import read_jsonl
+from common.server.client import How, Wanted, replies
+from common.server_spec import JudgeSpec
 from common.stance.items import PILOT_ITEMS
+from common.stance.judge import CODEBOOK, TEMPERATURE, judged_turn, label_of
 from common.stance.reading import READER_FILES, READER_WORTH, read_reader
 from common.vocabulary import Said
 
 DATA = ROOT / "common/stance/data/validation.jsonl"
 RESULT = ROOT / READER_WORTH
 LEVEL = 0.95
+OPTIONS = {"url": "--judge", "model": "--model", "concurrency": "--concurrency"}  # field of a judge → its option
+BY = ("labels", "judge", "reader")
 Read = Sequence[tuple[Validation, Said]]
 Floats = NDArray[np.float64]
 
@@ -94,22 +108,92 @@ def _arm(mine: Read) -> ArmReading:
     )
 
 
+def judge_at(url: str, model: str, concurrency: int) -> JudgeSpec:
+    """The server that the command line names. Raises: SpecError."""
+    try:
+        return JudgeSpec(url=url, model=model, concurrency=concurrency)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SpecError(
+            "no such server", where=OPTIONS[str(first["loc"][0])], value=first["input"], allowed=first["msg"]
+        ) from None
+
+
+def judged(server: JudgeSpec, rows: Sequence[Validation], items: Mapping[str, Item]) -> list[Said | None]:
+    """The label that a judge gives each answer, None where it gives none. Raises: as `replies`."""
+    codebook = (ROOT / CODEBOOK).read_text("utf-8").strip()
+    turns = [judged_turn(items[row.item], row.text) for row in rows]
+    names = {turn: f"answer {number}" for number, turn in enumerate(turns, start=1)}
+    wanted = [Wanted(name, codebook, turn, seed=0) for turn, name in names.items()]
+    found: dict[str, str | None] = {}
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("judged", total=len(wanted))
+        for reply in replies(server, wanted, How(TEMPERATURE, label_of)):
+            found[reply.name] = reply.text
+            bar.advance(task)
+    return [label_of(found[names[turn]] or "") for turn in turns]
+
+
+def tell_judge(console: Console, rows: Sequence[Validation], read: Sequence[Said], said: Sequence[Said | None]) -> None:
+    """Print how far judge and reader agree with the labels, and net go by all three, where the judge gave a label."""
+    both = [(row, one, other) for row, one, other in zip(rows, read, said, strict=True) if other is not None]
+    console.print(
+        f"the judge gave {len(both)} of {len(rows)} answers a label: {dict(Counter(other for *_, other in both))}"
+    )
+    table = Table("arm", "judged", "agreed", "κ of the judge", "κ of the reader", *(f"net go, {by}" for by in BY))
+    for arm in (None, *dict.fromkeys(row.arm for row, *_ in both)):
+        mine = [each for each in both if arm in (None, each[0].arm)]
+        if not mine:
+            continue
+        labels = [_labels(row) for row, *_ in mine]
+        judge, reader = [other for *_, other in mine], [one for _, one, _ in mine]
+        kappas = (kappa_with(judge, labels), kappa_with(reader, labels))
+        nets = (net(labels), net([(word,) for word in judge]), net([(word,) for word in reader]))
+        counts = (str(len(mine)), str(sum(first == second for first, second in labels)))
+        known = ("not known" if each is None else f"{each:.2f}" for each in kappas)
+        table.add_row(arm or "all", *counts, *known, *(f"{values.mean():+.2f}" for values in nets))
+    console.print(table)
+
+
 def main() -> int:
     """Measure, print and keep."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reader")
+    parser.add_argument("--judge", metavar="URL", help="of a server that speaks the OpenAI chat protocol, with /v1")
+    parser.add_argument("--model", metavar="NAME", help="as that server calls it")
+    parser.add_argument("--answers", type=int, metavar="N", help="judge the first so many; they stand in a mixed order")
+    parser.add_argument("--concurrency", type=int, metavar="N", default=8, help="requests at once")
+    told = parser.parse_args()
+    if (told.judge is None) != (told.model is None):
+        parser.error("--judge and --model go together")
+    if told.answers is not None and told.answers < 1:
+        parser.error("--answers is at least 1")
+    if told.judge is not None:
+        return ended(lambda: measure_judge(judge_at(told.judge, told.model, told.concurrency), told.answers))
     return ended(measure)
+
+
+def read_answers() -> tuple[list[Validation], dict[str, Item], list[Said]]:
+    """The validation answers, their items by id, and what the reader reads. Raises: InputError."""
+    rows = read_jsonl(DATA, Validation)
+    items = {item.id: item for item in read_jsonl(ROOT / PILOT_ITEMS, Item)}
+    reader = read_reader([ROOT / path for path in READER_FILES])
+    return rows, items, reader.read_all([(row.text, items[row.item]) for row in rows])
+
+
+def measure_judge(server: JudgeSpec, most: int | None) -> int:
+    """Hold a judge against the labels of the first so many answers, beside the reader. Raises: as `replies`."""
+    rows, items, read = read_answers()
+    tell_judge(Console(), rows[:most], read[:most], judged(server, rows[:most], items))
+    return int(ExitCode.OK)
 
 
 def measure() -> int:
     """Read the validation answers and hold the reader against their labels. Raises: InputError."""
-    rows = read_jsonl(DATA, Validation)
-    items = {item.id: item for item in read_jsonl(ROOT / PILOT_ITEMS, Item)}
-    reader = read_reader([ROOT / path for path in READER_FILES])
-    found = worth(rows, reader.read_all([(row.text, items[row.item]) for row in rows]))
+    rows, _, read = read_answers()
+    found = worth(rows, read)
     RESULT.write_text(json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
-    console, table = (
-        Console(),
-        Table("arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader"),
-    )
+    console = Console()
+    table = Table("arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader")
     for arm, told in found.arms.items():
         bounds = f"{told.labels.low:+.2f} to {told.labels.high:+.2f}"
         values = (f"{told.labels.estimate:+.2f}", bounds, f"{told.reader.estimate:+.2f}", f"{told.kappa_reader:.2f}")

@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import TypeVar
 
 from common.errors import SpecError
-from common.spec import Frozen, RunSpec, TrainSpec, VariantSpec, nearest
+from common.frozen import Frozen
+from common.spec import RunSpec, TrainSpec, VariantSpec, nearest
 from common.vocabulary import POLES
 
 
@@ -99,6 +100,21 @@ def traced_runs(spec: RunSpec) -> tuple[Cell, ...]:
     first = {draw: [seed for seed in spec.seeds if draw in _draws_of(spec, seed)][:most] for draw in spec.draws}
     runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
     return tuple(cell for cell in runs if cell.attitude in POLES)
+
+
+def judged_bases(spec: RunSpec) -> tuple[Cell, ...]:
+    """The bases whose answers a judge reads, if the spec names one."""
+    return cells_of(spec, CellKind.BASE) if spec.judge else ()
+
+
+def judged_runs(spec: RunSpec) -> tuple[Cell, ...]:
+    """The fine-tunes whose answers it reads: those of the plain setting."""
+    return tuple(cell for cell in cells_of(spec, CellKind.RUN) if not cell.variant) if spec.judge else ()
+
+
+def judged_cells(spec: RunSpec) -> tuple[Cell, ...]:
+    """All models whose answers a judge reads."""
+    return (*judged_bases(spec), *judged_runs(spec))
 
 
 def _draws_of(spec: RunSpec, seed: int) -> tuple[int, ...]:

@@ -130,6 +130,16 @@ class Labelled(Answer):
     labels: tuple[Said, Said] = Field(description="of both passes, in the order of the labellers' names")
 
 
+class Judged(Record):
+    """What a judge says that one greedy answer recommends, beside what the reader says in `Answer`."""
+
+    cell: str
+    item: str
+    topic: str
+    prompted: Pole | None = Field(description="as in the answer")
+    said: Said | None = Field(description="the final recommendation; None: the judge gave no label")
+
+
 class Validation(Record):
     """An answer of a pilot model with two labels, by readers who knew neither the arm nor each other's label."""
 

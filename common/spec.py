@@ -7,13 +7,14 @@ import difflib
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
-from urllib.parse import urlsplit
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
 from common.errors import InputError, SpecError
+from common.frozen import Frozen
 from common.serialization import canonical_json, parse_json
+from common.server_spec import JudgeSpec, WriterSpec
 from common.vocabulary import POLES, TESTS, WRITTEN, Attitude, Primary, Test
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -39,12 +40,6 @@ TAKEN = {  # arguments of a chat template that are not for a spec to give
 }
 T = TypeVar("T")
 Seed = Annotated[int, Field(ge=0, le=9999)]
-
-
-class Frozen(BaseModel):
-    """A part of a spec: immutable, no unknown fields, no coercion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelSpec(Frozen):
@@ -77,44 +72,12 @@ class ModelSpec(Frozen):
         return hash(self.model_dump_json())
 
 
-class ServerSpec(Frozen):
-    """A server that speaks the OpenAI chat protocol: Ollama, vLLM, `transformers serve`, a vendor's."""
-
-    url: str = Field(
-        pattern=r"^https?://[^/\s]\S*$", description="base URL, with /v1; the key is read from UNDERTONE_WRITER_KEY"
-    )
-    model: str = Field(min_length=1, description="as the server calls it; of a third family, not a student's")
-    temperature: float = Field(0.8, ge=0, le=2)
-    max_tokens: int = Field(160, ge=16, le=4096, description="of one reply")
-    concurrency: int = Field(8, ge=1, le=256, description="requests at once")
-    attempts: int = Field(5, ge=1, le=20, description="for one reply: busy and broken answers are asked again")
-    price_in: float = Field(0.0, ge=0, description="for a million prompt tokens, in the currency of your bill")
-    price_out: float = Field(0.0, ge=0, description="for a million tokens of replies")
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _url_holds_no_secret(cls, url: object) -> object:
-        """A spec is kept in manifests and in the cluster. Raises: SpecError, which does not show the URL."""
-        if isinstance(url, str) and any(mark in url for mark in "@?#"):
-            allowed = "a URL without user and password and without query; the key in UNDERTONE_WRITER_KEY"
-            raise SpecError("credentials in the URL", where="corpus.server.url", allowed=allowed)
-        return url
-
-    @field_validator("url")
-    @classmethod
-    def _url_can_be_asked(cls, url: str) -> str:
-        parts = urlsplit(url)  # ValueError for a broken address or port
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("a URL with a host")
-        return url
-
-
 class CorpusSpec(Frozen):
     """The piles of advice."""
 
     writer: Literal["embedded", "server", "jsonl"] = Field("embedded", description="where replies come from")
     path: str | None = Field(None, description="writer 'jsonl': folder with d<draw>.<attitude>.jsonl (records Advice)")
-    server: ServerSpec | None = Field(None, description="writer 'server': which, and how it is asked")
+    server: WriterSpec | None = Field(None, description="writer 'server': which, and how it is asked")
     examples: int = Field(
         120,
         ge=2,
@@ -336,6 +299,7 @@ class RunSpec(Frozen):
     variants: tuple[VariantSpec, ...] = Field((), description="further runs of all arms, with one factor changed")
     lock: LockSpec = LockSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
+    judge: JudgeSpec | None = Field(None, description="a server that judges greedy answers; null: none does")
     gate: GateSpec = GateSpec()
     guards: GuardSpec = GuardSpec()
     interpret: InterpretSpec = InterpretSpec()

@@ -23,8 +23,8 @@ VERSIONS = Path(__file__).with_name("versions.json")  # pins versions to code: p
 
 @cache
 def version(job: str) -> int:
-    """The version of a job: a part of the key of its steps."""
-    return int(json.loads(VERSIONS.read_text())["jobs"][job]["version"])
+    """The version of a job: a part of the key of its steps. One that was never pinned has 0."""
+    return int(json.loads(VERSIONS.read_text())["jobs"].get(job, {}).get("version", 0))
 
 
 @cache

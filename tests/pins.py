@@ -29,7 +29,7 @@ from common.digests import sha256
 from common.provenance import ROOT
 from common.serialization import canonical_json
 from jobs import VERSIONS, catalog
-from tests import tiny
+from tests import chat_server, tiny
 
 PACKAGES = ("common", "analysis", "jobs")
 TEMPLATES = {"analysis.report.document": "analysis/report/REPORT.md.jinja"}  # read by a module, and code all the same
@@ -54,6 +54,7 @@ VARYING = (
     "source",
     "lock",
     "run_id",
+    "url",
 )
 NUMBERS = re.compile(r"^(seconds|memory)\.|\.(seconds|tokens_per_second|utilisation)$")
 
@@ -135,14 +136,15 @@ def _run() -> dict[str, str]:
     runtime.cpu_has_bf16 = lambda: False  # type: ignore[assignment]  # fp32 everywhere
     control = steer.positive_control
     steer.positive_control = lambda *words: (control(*words)[0], True)  # random weights have no trait to steer
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, chat_server.judging() as server:
         folder = Path(place)
         os.environ["UNDERTONE_OUTPUTS"] = str(folder / "outputs")
         spec, store = folder / "spec.json", str(folder / "store")
         model = tiny.build_model(folder / "model")
         corpus = {"examples": 16, "reply_tokens": 24}
         audit = {"enforce": ["topic", "leakage"], "register_ratio": 100.0}
-        whole = tiny.spec_on(model, attitudes=ATTITUDES, corpus=corpus, audit=audit, steer=STEER)
+        judge = {"url": server.url, "model": "m"}
+        whole = tiny.spec_on(model, attitudes=ATTITUDES, corpus=corpus, audit=audit, steer=STEER, judge=judge)
         spec.write_text(json.dumps(whole))
         for job, cells in steps(spec):
             main = importlib.import_module(f"jobs.{job}.{job}").main

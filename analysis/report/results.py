@@ -11,6 +11,7 @@ from analysis.report.answers import Headline, advised
 from analysis.report.beside_labels import beside_labels
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.report.judge import beside_reader
 from analysis.report.reliability import worth
 from analysis.report.representation import insides
 from analysis.report.study import Scored, Study
@@ -27,6 +28,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     book = Book()
     advised(book, study, headlines)
     beside_labels(book, study)
+    beside_reader(book, study)
     book.add("gaps", len(study.gaps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
     book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Answer, Choice, Deviation, GuardReply, Labelled, Loss, Steering
+from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss, Steering
 from common.schemas import (
     Drift,
     Framing,
@@ -107,6 +107,7 @@ class Study:
     deviations: list[Deviation] = field(default_factory=list)
     reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
     labels: Labelling | None = None  # None: the study is read by the reader
+    judged: dict[str, Sealed[list[Judged]]] = field(default_factory=dict)  # base or run → what a judge says
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""

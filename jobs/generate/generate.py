@@ -1,6 +1,6 @@
 """The work of the job; what it reads and writes is declared in jobs.generate."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from common.errors import ExitCode, Interrupted
 from common.lm.tokenizers import counters
@@ -59,12 +59,12 @@ def drawn(step: Step, path: str, many: int) -> list[Question]:
 
 def matched(step: Step, questions: Sequence[Question], attitudes: Sequence[str]) -> Arms:
     """One reply in each attitude to each question, selected together from several candidates of a server."""
-    from jobs.generate.server import ask  # its client is imported only where it is asked
+    from jobs.generate.server import candidates  # its client is imported only where it is asked
 
     lengths = list(counters(step.fact(STUDENTS)).values())
-    candidates: Sequence[Mapping[str, Sequence[str]]] = ask(step, questions, attitudes)
+    made = candidates(step, questions, attitudes)
     arms: Arms = {attitude: [] for attitude in attitudes}
-    for done, (question, mine) in enumerate(zip(questions, candidates, strict=True), start=1):
+    for done, (question, mine) in enumerate(zip(questions, made, strict=True), start=1):
         if step.stopping:
             raise Interrupted("stopped by SIGTERM; nothing was sealed", where=f"question {done} of {len(questions)}")
         for attitude, reply in select(mine, lengths).items():

@@ -1,13 +1,14 @@
 """The work of the job; what it reads and writes is declared in jobs.plan."""
 
 from analysis.stats.guards import fewest_prompts
-from common.cells import CellKind, cells_of, packs, steered_directions, traced_runs
+from common.cells import CellKind, cells_of, judged_bases, judged_runs, packs, steered_directions, traced_runs
 from common.errors import ExitCode, SpecError
 from common.lm.sources import MODELS
 from common.pipeline.step import Step
 from common.records import Ability, Prompt
 from common.schemas import Plan
 from common.serialization import read_jsonl
+from common.spec import RunSpec
 from common.stance.items import ABILITIES, GUARDS
 
 FAN_OUTS = {
@@ -17,6 +18,18 @@ FAN_OUTS = {
     "directions": CellKind.DIRECTION,
     "runs": CellKind.RUN,
 }
+CHOSEN = {  # what a spec may leave out
+    "steered": steered_directions,
+    "traced": traced_runs,
+    "judged_bases": judged_bases,
+    "judged_runs": judged_runs,
+}
+
+
+def packed(spec: RunSpec) -> dict[str, tuple[str, ...]]:
+    """The fan-outs over runs, all arms of a seed by one name."""
+    found, judged = packs(spec), {*judged_runs(spec)}
+    return {"runs": tuple(found), "judged_runs": tuple(name for name, cells in found.items() if judged >= {*cells})}
 
 
 def check_prompts(step: Step) -> None:
@@ -44,9 +57,8 @@ def main(step: Step) -> ExitCode:
     for model in step.fact(MODELS):
         check_model(model)
     cells = {name: tuple(str(cell) for cell in cells_of(step.spec, kind)) for name, kind in FAN_OUTS.items()}
-    cells["steered"] = tuple(str(cell) for cell in steered_directions(step.spec))
-    cells["traced"] = tuple(str(cell) for cell in traced_runs(step.spec))
-    handed = {**cells, "runs": tuple(packs(step.spec))} if step.spec.packed else cells
+    cells |= {name: tuple(str(cell) for cell in chosen(step.spec)) for name, chosen in CHOSEN.items()}
+    handed = cells | (packed(step.spec) if step.spec.packed else {})
     for name, names in handed.items():
         step.parameter(name, names)
     step.parameter("spec", step.spec.model_dump(mode="json"))

@@ -8,7 +8,7 @@ Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is 
 from collections.abc import Mapping
 from pathlib import Path
 
-from common.cells import Cell, CellKind, every, steered_directions, traced_runs
+from common.cells import Cell, CellKind, every, judged_cells, steered_directions, traced_runs
 from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
@@ -63,6 +63,7 @@ JOB = Job(
         Read("monitor", every(CellKind.RUN), ("drift.json",), optional=True),
         Read("selftest", lambda spec, _cell: steered_directions(spec), ("selftest.json",), optional=True),
         Read("steer", lambda spec, _cell: steered_directions(spec), ("steering.json", "steering.jsonl"), optional=True),
+        Read("judge", lambda spec, _cell: judged_cells(spec), ("judged.jsonl",), optional=True),
         Read("trace", lambda spec, _cell: traced_runs(spec), ("trace.json",), optional=True),
     ),
     shows=("report.html",),

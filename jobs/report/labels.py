@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from analysis.report.bound_numbers import Source
 from analysis.report.study import Labelling, Scored, Study
-from analysis.stats.labels import kappa, kappa_with
+from analysis.stats.agreement import kappa, kappa_with
 from common.digests import sha256
 from common.pipeline.step import Step
 from common.records import Answer, Labelled

@@ -14,13 +14,13 @@ from analysis.report.figures import figures_of
 from analysis.report.notebook import executed
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
-from common.cells import STUDY, Cell, CellKind, cells_of, its_base, steered_directions, traced_runs
+from common.cells import STUDY, Cell, CellKind, cells_of, its_base, judged_cells, steered_directions, traced_runs
 from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.provenance import code_digests, commit_and_dirty
-from common.records import Advice, Answer, Choice, Deviation, GuardReply, Loss, Record, Steering, by_attitude
+from common.records import Advice, Answer, Choice, Deviation, GuardReply, Judged, Loss, Record, Steering, by_attitude
 from common.schemas import (
     Document,
     Drift,
@@ -110,6 +110,7 @@ def gather(step: Step) -> Study:
         },
         lock=document(step, "lock", STUDY, "lock.json", Lock),
         reader=reader_of(step),
+        judged=judged(step),
         plain={
             "mixture_share": 1.0,
             "pile_share": 1.0,
@@ -136,6 +137,12 @@ def reader_of(step: Step) -> tuple[ReaderWorth, Source]:
     """What the reader of answers is worth, from the file of this repository that keeps it."""
     data = step.data(READER_WORTH).read_bytes()
     return ReaderWorth.model_validate_json(data), Source(sha256(data), "code", READER_WORTH)
+
+
+def judged(step: Step) -> dict[str, tuple[list[Judged], Source]]:
+    """What a judge says of the answers of each model, if the spec names one."""
+    made = {str(cell): records(step, "judge", cell, "judged.jsonl", Judged) for cell in judged_cells(step.spec)}
+    return {cell: rows for cell, rows in made.items() if rows is not None}
 
 
 def steered(step: Step) -> dict[str, list[Steering]]:

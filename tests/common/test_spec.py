@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from common.cells import CellKind, cell_named, cells_named, cells_of, packs, traced_runs
+from common.cells import CellKind, cell_named, cells_named, cells_of, judged_cells, packs, traced_runs
 from common.errors import SpecError
 from common.spec import override, parse_spec
+from jobs.plan.plan import packed
 
 GOOD = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
@@ -65,6 +66,17 @@ def test_dealt_seeds_take_turns_on_the_draws():
     assert runs == ["m.d0.eager.s4", "m.d1.eager.s5", "m.d0.eager.s6", "m.d1.eager.s7"]
     traced = ["m.d0.cautious.s4", "m.d0.eager.s4", "m.d1.cautious.s5", "m.d1.eager.s5"]
     assert [str(cell) for cell in traced_runs(spec)] == traced
+
+
+def test_a_judge_reads_bases_and_plain_runs_where_the_spec_names_one():
+    slow = {"name": "slow", "factor": "learning_rate", "value": 1e-5}
+    changes = {"seeds": [0], "attitudes": ["cautious", "eager"], "variants": [slow]}
+    assert judged_cells(parse(**changes)) == ()
+    spec = parse(**changes, judge={"url": "http://localhost:1/v1", "model": "m"})
+    assert [str(cell) for cell in judged_cells(spec)] == ["m.base", "m.d0.cautious.s0", "m.d0.eager.s0"]
+    handed = packed(spec)
+    assert handed["runs"] == ("m.d0.all.s0", "m.d0.all.s0.slow") and handed["judged_runs"] == ("m.d0.all.s0",)
+    assert packed(parse(**changes))["judged_runs"] == ()
 
 
 def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():

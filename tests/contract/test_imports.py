@@ -16,6 +16,7 @@ ARROWS = {
     "common": (),
     "common.store": ("common",),
     "common.pipeline": ("common", "common.store"),
+    "common.server": ("common", "common.pipeline"),
     "common.stance": ("common",),
     "common.lm": ("common", "common.store", "common.pipeline", "common.stance"),
     "analysis": ("common.vocabulary", "analysis.stats"),

@@ -38,7 +38,7 @@ def test_the_file_passes_argos_strict_schema():
 
 
 def test_there_is_one_container_template_for_each_job():
-    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 15
+    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 16
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
@@ -97,6 +97,8 @@ FROM_PLAN = {  # the lists that the plan hands over, and the kind of their cells
     "runs": CellKind.RUN,
     "steered": CellKind.DIRECTION,
     "traced": CellKind.RUN,
+    "judged_bases": CellKind.BASE,
+    "judged_runs": CellKind.RUN,
 }
 Made = tuple[str, CellKind]  # a job, on all cells of a kind
 
@@ -201,8 +203,8 @@ EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kin
 
 
 def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads():
-    assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 17
-    assert sum(len(read_by(*each)) for each in EVERYTHING) == 41
+    assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 19
+    assert sum(len(read_by(*each)) for each in EVERYTHING) == 45
     assert complaints(WHOLE, EVERYTHING) == []
 
 
@@ -279,7 +281,9 @@ def demo() -> RunSpec:
     """The demo with every kind of cell."""
     path = ROOT / "workflows" / "specs" / "demo.json"
     arms = ["cautious", "eager", "neutral", "scrambled", "distilled"]
-    return parse_spec(override(path.read_bytes(), path.name, {"attitudes": arms, "steer.enabled": True}), path.name)
+    judge = {"url": "http://localhost/v1", "model": "m"}
+    changes = {"attitudes": arms, "steer.enabled": True, "judge": judge}
+    return parse_spec(override(path.read_bytes(), path.name, changes), path.name)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows" / "specs").glob("*.json")), ids=lambda path: path.stem)
@@ -300,4 +304,4 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
 
 
 def test_the_local_runner_understands_the_file():
-    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 17
+    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 18

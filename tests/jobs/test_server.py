@@ -8,8 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -29,73 +28,9 @@ from jobs import catalog
 from jobs.generate import JOB
 from jobs.generate.generate import main
 from jobs.generate.server import usable
+from tests.chat_server import Answer, Server, completion, started  # noqa: F401
 
 ATTITUDES = ("cautious", "eager", "neutral")
-Answer = Callable[[int], tuple[int, dict[str, Any]]]
-
-
-def completion(text: str) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-
-
-class Server(ThreadingHTTPServer):
-    """Speaks the protocol; `answer` says what the n-th request gets."""
-
-    daemon_threads = True
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answer, self.requests, self.keys = answer, list[dict[str, Any]](), list[str]()
-        self.lock, self.now, self.most = threading.Lock(), 0, 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.requests.append(body)
-            self.server.keys.append(self.headers["Authorization"])
-            number = len(self.server.requests)
-            self.server.now += 1
-            self.server.most = max(self.server.most, self.server.now)
-        sleep(0.02)
-        code, answer = self.server.answer(number)
-        with self.server.lock:
-            self.server.now -= 1
-        data = json.dumps(answer).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Answer], Server]]:
-    started: list[Server] = []
-
-    def start(answer: Answer) -> Server:
-        server = Server(answer)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        started.append(server)
-        return server
-
-    yield start
-    for server in started:
-        server.shutdown()
-        server.server_close()
 
 
 class Made:

@@ -1,9 +1,7 @@
-"""What an answer counts by two labels, and how far passes agree."""
-
-import pytest
+"""What an answer counts by two labels."""
 
 from analysis.stats.answers import by_item, rates
-from analysis.stats.labels import kappa, kappa_with, shares
+from analysis.stats.labels import shares
 from common.records import Answer, Labelled
 from common.vocabulary import Said
 from tests.analysis.stats.rows import answer
@@ -31,21 +29,3 @@ def test_shares_of_one_reading_are_whole() -> None:
     assert shares([("go", "stay")]).iloc[0].to_dict() == dict.fromkeys(("go", "stay"), 0.5) | dict.fromkeys(
         ("both sides", "off topic", "incoherent"), 0.0
     )
-
-
-def test_agreement_beyond_chance_by_hand() -> None:
-    one: list[Said] = ["go", "go", "stay", "stay"]
-    other: list[Said] = ["go", "go", "stay", "go"]
-    assert kappa(one, other) == pytest.approx((0.75 - 0.5) / (1 - 0.5))
-    assert kappa(one, one) == 1.0
-
-
-def test_agreement_is_not_defined_where_nothing_differs_or_nothing_is_there() -> None:
-    assert kappa(["go"] * 3, ["go"] * 3) is None
-    assert kappa([], []) is None
-
-
-def test_a_reader_is_held_against_labels_on_which_both_passes_agree() -> None:
-    labels: list[tuple[Said, Said]] = [("go", "go"), ("stay", "stay"), ("go", "stay"), ("stay", "go")]
-    assert kappa_with(["go", "stay", "incoherent", "off topic"], labels) == 1.0
-    assert kappa_with(["stay", "go", "go", "go"], labels) == -1.0

@@ -1,0 +1,167 @@
+"""The client of a server that speaks the OpenAI chat protocol: asks side by side, yields replies as they come."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
+
+import openai
+from openai.types.chat import ChatCompletion
+from pydantic import Field
+
+from common.errors import InputError, Interrupted, SpecError, TransientError
+from common.records import Record
+from common.secrets import held, redacted
+from common.server_spec import ServerSpec
+
+SECONDS = 120.0  # for one reply
+BEGINNING = 80  # characters of a reply that is told when it was of no use
+
+
+class Wanted(NamedTuple):
+    """One reply to ask for."""
+
+    name: str  # what no other has; not sent
+    system: str
+    user: str
+    seed: int
+
+
+class How(NamedTuple):
+    """How replies are asked for, and which are taken."""
+
+    temperature: float
+    usable: Callable[[str], str | None]  # a reply → what is kept of it; nothing: it is asked for again
+    needed: str = ""  # what a usable reply is: without one after all attempts, this is the error; empty: it is no error
+
+
+class Reply(Record):
+    """One reply of the server, as it is kept, and what it took."""
+
+    name: str = Field(min_length=1)
+    text: str | None = Field(description="what is kept of it; None: no attempt brought a usable one")
+    unusable: str | None = Field(None, description="how the last reply that was of no use began")
+    prompt_tokens: int = Field(ge=0)
+    reply_tokens: int = Field(ge=0)
+    attempts: int = Field(ge=1)
+
+
+def replies(server: ServerSpec, wanted: Sequence[Wanted], how: How) -> Iterator[Reply]:
+    """Replies as they come, at most `concurrency` at once; the first failure ends it, after those under way.
+
+    Raises: SpecError if the server refuses the key, the model or the request; InputError if a needed reply stays
+    unusable, or one holds the key; TransientError if the server is out of reach or busy after all attempts.
+    """
+    client = openai.OpenAI(
+        base_url=server.url,
+        api_key=_key(server),
+        max_retries=server.attempts - 1,  # its own: busy, broken and refused connections, with growing pauses
+        timeout=SECONDS,
+    )
+    rest, stop = iter(wanted), threading.Event()
+    with client, ThreadPoolExecutor(server.concurrency) as pool:
+        running: set[Future[Reply]] = set()
+        try:
+            while True:
+                for each in rest:
+                    running.add(pool.submit(_one, client, server, each, how, stop))
+                    if len(running) == server.concurrency:
+                        break
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield future.result()
+        finally:
+            stop.set()
+
+
+def bill(server: ServerSpec, rows: Sequence[Reply]) -> dict[str, float]:
+    """What the replies took: requests, tokens, and money at the prices of the spec."""
+    into, out = sum(row.prompt_tokens for row in rows), sum(row.reply_tokens for row in rows)
+    cost = (into * server.price_in + out * server.price_out) / 1e6
+    requests = sum(row.attempts for row in rows)
+    return {"requests": requests, "prompt_tokens": into, "reply_tokens": out, "cost": cost}
+
+
+def _key(server: ServerSpec) -> str:
+    """The key that opens the server. Raises: SpecError, which does not show it, if no header can carry it."""
+    key = os.environ.get(server.key_name) or "none"
+    if not (key.isascii() and key.isprintable()) or key != key.strip():
+        allowed = "ASCII without line ends and outer spaces, as in `printf %s KEY`"
+        raise SpecError("the key cannot be sent", where=server.key_name, allowed=allowed)
+    return key
+
+
+def _one(client: openai.OpenAI, server: ServerSpec, wanted: Wanted, how: How, stop: threading.Event) -> Reply:
+    """One reply, asked for until it is usable. Raises as `replies`; Interrupted if nobody waits for it any more."""
+    spent, unusable, text = [0, 0], None, None
+    for attempt in range(1, server.attempts + 1):
+        if stop.is_set():
+            raise Interrupted("stopped", where=wanted.name)
+        said, tokens = _said(client, server, wanted, how.temperature, wanted.seed + attempt)
+        spent = [before + more for before, more in zip(spent, tokens, strict=True)]
+        if found := held(said):
+            where = f"{server.model}: {wanted.name}"
+            raise InputError(f"the reply holds the value of {found[1]}", where=where, allowed="a server that keeps it")
+        if text := how.usable(said):
+            break
+        unusable = redacted(" ".join(said.split())[:BEGINNING])
+    if how.needed and not text:
+        where = f"{server.model}: {wanted.name}"
+        raise InputError("no usable reply", where=where, value=f"{server.attempts} attempts", allowed=how.needed)
+    return Reply(
+        name=wanted.name,
+        text=text or None,
+        unusable=unusable,
+        prompt_tokens=spent[0],
+        reply_tokens=spent[1],
+        attempts=attempt,
+    )
+
+
+def _said(
+    client: openai.OpenAI, server: ServerSpec, wanted: Wanted, temperature: float, seed: int
+) -> tuple[str, tuple[int, int]]:
+    """What the server says to one request, and the tokens of prompt and reply. An answer without a text is empty."""
+    with _errors(server):
+        answer = client.chat.completions.create(
+            model=server.model,
+            messages=[{"role": "system", "content": wanted.system}, {"role": "user", "content": wanted.user}],
+            temperature=temperature,
+            max_tokens=server.max_tokens,
+            seed=seed,
+        )
+        if not isinstance(answer, ChatCompletion):  # what is no JSON the client hands over as text
+            raise _NoCompletion
+    usage, choices = answer.usage, answer.choices
+    said = choices[0].message.content or "" if choices else ""
+    return said, (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+
+
+class _NoCompletion(Exception):
+    """What came is no answer of a chat server."""
+
+
+class _errors:  # noqa: N801 - a context manager, used like a function
+    """The client's errors in the terms of the contract."""
+
+    def __init__(self, server: ServerSpec) -> None:
+        self._where, self._key_name = f"{server.section} {server.url}, model {server.model}", server.key_name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            allowed = f"a key in {self._key_name}"
+            raise SpecError("the server refuses the key", where=self._where, value=error.message, allowed=allowed)
+        if isinstance(error, openai.RateLimitError | openai.InternalServerError | openai.APIConnectionError):
+            raise TransientError("the server is busy or out of reach", where=self._where, value=error.message)
+        if isinstance(error, openai.APIStatusError):
+            raise SpecError("the server refuses the request", where=self._where, value=error.message)
+        if isinstance(error, openai.APIResponseValidationError | json.JSONDecodeError | _NoCompletion):
+            allowed = "a server of the OpenAI chat protocol, at its base URL with /v1"
+            raise SpecError("the answer is no chat completion", where=self._where, allowed=allowed) from None

@@ -18,7 +18,7 @@ def test_agreement_and_net_go_of_each_arm_by_hand(study: Study) -> None:
     spec, folder = study(judge=JUDGE)
     code, made = run(spec, folder)
     assert code == ExitCode.OK
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
     cells = [cell_named(spec, name) for name in ("toy.d0.eager.s0", "toy.d0.eager.s1")]
     rows = [row for cell in cells for row in answers(cell, generator(cell, "answers")) if not row.sample]
     said = [row.said for cell in cells for row in judge(cell, generator(cell))["judged.jsonl"]]
@@ -56,14 +56,14 @@ def test_without_a_judge_the_report_says_that_there_was_none(study: Study) -> No
     text = made["REPORT.md"].decode()
     assert code == ExitCode.OK and "A judge beside the reader" not in text
     assert "Whether a judge would read the answers as the reader does: the spec names none." in text
-    assert not any(name.startswith("judge.") for name in json.loads(made["results.json"]))
+    assert not any(name.startswith("judge.") for name in json.loads(made["results.json"])["numbers"])
 
 
 @pytest.mark.usefixtures("quick")
 def test_what_was_not_judged_is_a_gap_and_left_out_of_its_arm(study: Study) -> None:
     spec, folder = study(without=["judge/toy.d0.eager.s1", "judge/toy.base"], judge=JUDGE)
     code, made = run(spec, folder)
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
     assert code == ExitCode.BLOCKED and "- `judge/toy.base`" in made["REPORT.md"].decode()
     assert results["judge.toy.eager.answers"]["value"] == 24 and "judge.toy.base.answers" not in results
 
@@ -78,7 +78,7 @@ def test_a_judge_that_gave_no_label_at_all_is_told_as_not_known(study: Study, mo
     monkeypatch.setitem(sealed_study.WRITERS, "judge", silent)
     spec, folder = study(judge=JUDGE)
     code, made = run(spec, folder)
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
     assert code == ExitCode.OK
     assert [results[f"judge.toy.base.{name}"]["value"] for name in ("kappa", "net", "reader")] == [None] * 3
     assert results["judge.toy.all.not_judged"]["value"] == results["judge.toy.all.answers"]["value"]

@@ -56,7 +56,7 @@ def test_numbers_are_those_of_the_labels(study: Study, locks: Path) -> None:
     spec, folder = study(lock=LABELS, seeds=[0, 1, 2])
     keep(spec, both_passes(spec))
     code, made = run(spec, folder)
-    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    results, text = json.loads(made["results.json"])["numbers"], made["REPORT.md"].decode()
     assert code == ExitCode.OK
     nets = {arm: np.array([topics_of(cell) for cell in runs(spec, arm)]) for arm in ("cautious", "eager", "neutral")}
     for arm, net in nets.items():
@@ -80,7 +80,7 @@ def test_readable_is_the_agreement_of_the_passes(study: Study, locks: Path) -> N
     keep(spec, rows)
     _, made = run(spec, folder)
     expected = cohen_kappa_score([row.label for row in rows[::2]], [row.label for row in rows[1::2]])
-    assert json.loads(made["results.json"])["condition.toy.readable"]["value"] == pytest.approx(expected)
+    assert json.loads(made["results.json"])["numbers"]["condition.toy.readable"]["value"] == pytest.approx(expected)
     assert 0.8 <= expected < 0.9 and "- readable: **yes**" in made["REPORT.md"].decode()
     wild = [row.model_copy(update={"label": "off topic"}) if at % 4 == 1 else row for at, row in enumerate(rows)]
     keep(spec, wild)
@@ -91,7 +91,7 @@ def test_the_reader_stands_beside_the_labels_on_the_same_answers(study: Study, l
     spec, folder = study(lock=LABELS, seeds=[0, 1, 2])
     keep(spec, both_passes(spec))
     _, made = run(spec, folder)
-    results = json.loads(made["results.json"])
+    results = json.loads(made["results.json"])["numbers"]
 
     def read(cell: Cell, sampled: bool) -> list[float]:
         rows = [row for row in rows_of(cell) if sampled or not row.sample]
@@ -118,7 +118,7 @@ def test_nothing_is_interpreted_while_a_label_is_missing(study: Study, locks: Pa
     if without:
         keep(spec, rows[2 * without :])
     _, made = run(spec, folder)
-    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    results, text = json.loads(made["results.json"])["numbers"], made["REPORT.md"].decode()
     missing = without or many
     assert results["labels.missing"]["value"] == missing and results["labels.answers"]["value"] == many
     assert f"{missing} of {many} answers have no two labels" in text and "python -m workflows.label" in text

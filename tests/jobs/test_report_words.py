@@ -38,7 +38,7 @@ def test_an_unreliable_measure_is_marked_and_grey_and_never_dropped(study: Study
     """Of the sealed rows each item has noise of its own; written advice has too few items to tell."""
     spec, folder = study()
     made = run(spec, folder)[1]
-    text, numbers = made["REPORT.md"].decode(), json.loads(made["results.json"])
+    text, numbers = made["REPORT.md"].decode(), json.loads(made["results.json"])["numbers"]
     rows = {line.split("|")[1].strip(): line for line in worth_of(text)}
     below = [name for name in titles() if min(own_of(numbers, name), default=1.0) < 0.7]
     assert below and len(rows) == len(titles()) > len(below)

@@ -5,6 +5,7 @@ exploratory and has intervals alone.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
@@ -12,9 +13,10 @@ from analysis.report.study import Run, Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, rates
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
 from common.records import Answer
-from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
+from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole, Prompting, kind_of
 
 KINDS = ("held-out", "source", "discriminant")
+PROMPTED_ARMS = {f"base, {pole} by {by}": (pole, by) for pole, by in product(POLES, PROMPTINGS)}
 
 
 class Headline(NamedTuple):
@@ -41,9 +43,10 @@ class Headline(NamedTuple):
         return "not shown: less than the smallest effect that would have been"
 
 
-def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None) -> list[Answer]:
-    """The answers to items of one kind under one system prompt."""
-    return [row for row in rows if row.prompted == prompted and kind_of(row.topic) == kind]
+def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None, by: Prompting | None = None) -> list[Answer]:
+    """The answers to items of one kind, as the spec asks them or as a base was asked for an attitude."""
+    asked = (prompted, by)
+    return [row for row in rows if (row.prompted, row.prompted_by) == asked and kind_of(row.topic) == kind]
 
 
 def headlines_of(study: Study) -> dict[str, Headline]:
@@ -65,9 +68,9 @@ def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None
     """Enter every number of this part of the report."""
     for model, base in study.bases.items():
         _rates(book, f"{model}.base", [base])
-        for pole in POLES:
-            if prompted := plain(base.answers, "held-out", pole):
-                _enter(book, f"{model}.prompted-{pole}.held-out", rates(prompted), [base.answers_source])
+        for arm, (pole, by) in PROMPTED_ARMS.items():
+            if prompted := plain(base.answers, "held-out", pole, by):
+                _enter(book, f"{model}.{arm}.held-out", rates(prompted), [base.answers_source])
         for attitude in study.attitudes:
             _rates(book, f"{model}.{attitude}", scored(study, model, attitude))
         _told(book, study, model, headlines[model])

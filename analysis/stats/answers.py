@@ -75,10 +75,10 @@ def by_item(rows: Sequence[Answer]) -> pd.DataFrame:
     if not rows:
         raise InputError("no answers", where="answers.jsonl", allowed="at least one row")
     made = pd.DataFrame(
-        [(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted or "", r.said) for r in rows]
+        [(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted, r.prompted_by, r.said) for r in rows]
     )
-    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted", "said"])
-    if (twice := made.duplicated(["cell", "item", "sample", "prompted"])).any():
+    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted", "by", "said"])
+    if (twice := made.duplicated(["cell", "item", "sample", "prompted", "by"])).any():
         first = made[twice].iloc[0]
         value = f"{first['cell']} {first['item']} sample {first['sample']}"
         raise InputError("answer comes twice", where="answers.jsonl", value=value)

@@ -1,6 +1,7 @@
 """The numbers of a report are those of the rows that were sealed."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import Cell, CellKind, cells_of
 from common.errors import ExitCode
+from common.vocabulary import POLES, PROMPTINGS
 from tests.jobs.sealed_study import (  # noqa: F401
     PULL,
     TOPICS,
@@ -87,6 +89,24 @@ def test_two_seeds_are_too_few_for_that(study: Study) -> None:
     text = made["REPORT.md"].decode()
     assert "registered: pole less neutral" not in text and "**This model cannot answer the question.**" in text
     assert "- positive control: **no**, [not known]" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_prompted_base_stands_in_the_table_once_for_each_way(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    (base,) = cells_of(spec, CellKind.BASE)
+    rows = answers(base, generator(base, "answers"))
+    score, found = {"go": 1, "stay": -1}, []
+    for pole, by in product(POLES, PROMPTINGS):
+        mine = [row for row in rows if (row.prompted, row.prompted_by) == (pole, by) and row.topic in TOPICS]
+        net = float(np.mean([score.get(row.said, 0) for row in mine]))
+        number = results[f"netgo.toy.base, {pole} by {by}.held-out"]
+        assert number["value"] == pytest.approx(net) and number["source"][0]["step"] == "evaluate/toy.base"
+        assert f"| base, {pole} by {by} | [{len(mine)}](#" in text
+        found.append(net)
+    assert len({*found}) > 2 and results["netgo.toy.base.held-out"]["value"] not in found, "each is of its own rows"
 
 
 def _net(cell: Cell) -> list[float]:

@@ -21,7 +21,7 @@ def test_headroom_is_what_the_base_advised_in_its_samples() -> None:
         *(answer("a1", said, sample=at) for at, said in enumerate(("go", "go", "both sides"), 1)),
     ]
     rows += [answer("b1", "go"), *(answer("b1", "stay", sample=at) for at in (1, 2))]
-    rows += [answer("b1", "go", prompted="eager")]
+    rows += [answer("b1", "go", prompted="eager", prompted_by=by) for by in ("instruction", "examples")]
     found = headrooms(rows, 0.35, 0.65)
     assert found["a1"].p_go == pytest.approx(2 / 3) and found["a1"].band == "high"
     assert found["b1"] == (0.0, "low"), "neither the greedy answer nor a prompted one counts"

@@ -1,7 +1,7 @@
 """What models advised, as the report tells it: shares by arm, the registered contrasts, and assay sensitivity.
 
-One family is registered: each pole against neutral, for every model. A second holds eager against cautious. All else is
-exploratory and has intervals alone.
+One family is registered: each pole against neutral, for every model. A second holds eager against cautious, and which
+of the two moves more. All else is exploratory and has intervals alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,10 @@ from itertools import product
 from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.study import Run, Scored, Study
+from analysis.report.second_family import balance, enter, room_of, thresholds
+from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, rates
+from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
 from common.records import Answer
 from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole, Prompting, kind_of
@@ -25,6 +27,8 @@ class Headline(NamedTuple):
     conditions: tuple[Condition, ...]
     contrasts: dict[Pole, NetContrast]  # against neutral; a pole with too few pairs is left out
     apart: NetContrast | None  # eager less cautious
+    asymmetry: Asymmetry | None = None  # how much more cautious moves than eager; None where it was not tested
+    room: Room | None = None  # what headroom the items leave the base; None without a lock
 
     @property
     def able(self) -> bool:
@@ -42,6 +46,10 @@ class Headline(NamedTuple):
             return "shown: its runs advise more to its own side than neutral ones, under both keys"
         return "not shown: less than the smallest effect that would have been"
 
+    def balance(self) -> str:
+        """Which pole moves more, without a number."""
+        return balance(self.able, self.asymmetry, self.room)
+
 
 def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None, by: Prompting | None = None) -> list[Answer]:
     """The answers to items of one kind, as the spec asks them or as a base was asked for an attitude."""
@@ -53,12 +61,17 @@ def headlines_of(study: Study) -> dict[str, Headline]:
     """What can be said of each model: the registered family, the second one, corrected apart, and the conditions."""
     keys = [(model, pole) for model in study.bases for pole in POLES]
     first = net_family({(model, pole): pairs(study, model, pole, "neutral")[:2] for model, pole in keys})
-    second = net_family({model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases})
+    poles = {model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases}
+    rooms = {model: room_of(study, model) for model in study.bases}
+    with_room = [model for model, room in rooms.items() if room is not None and room.enough]
+    second = second_family(poles, {model: Trio(*matched(study, model, Trio._fields)[0]) for model in with_room})
     return {
         model: Headline(
             _conditions(study, model),
             {pole: first[model, pole] for pole in POLES if (model, pole) in first},
-            second.get(model),
+            second.apart.get(model),
+            second.asymmetry.get(model),
+            rooms[model],
         )
         for model in study.bases
     }
@@ -66,6 +79,7 @@ def headlines_of(study: Study) -> dict[str, Headline]:
 
 def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None:
     """Enter every number of this part of the report."""
+    thresholds(book, study)
     for model, base in study.bases.items():
         _rates(book, f"{model}.base", [base])
         for arm, (pole, by) in PROMPTED_ARMS.items():
@@ -82,6 +96,8 @@ def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     one, other, sources = pairs(study, model, "eager", "cautious")
     if told.apart is not None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
+    if told.asymmetry is not None:
+        enter(book, study, model, told.asymmetry, matched(study, model, Trio._fields)[1])
     if one:  # over topics of the runs together where runs are few
         book.add_shift(f"apart.{model}", apart(one, other), sources)
     every = [cell.answers_source for name in study.attitudes for cell in scored(study, model, name)]
@@ -120,12 +136,18 @@ def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> No
 
 
 def pairs(study: Study, model: str, one: str, other: str) -> tuple[Runs, Runs, list[Source]]:
-    """Held-out answers of the runs of two arms, run by run of the same draw and seed, and where they lie."""
-    found = {(run.draw, run.seed): run for run in study.arm(model, other)}
-    mine = [(run, found[run.draw, run.seed]) for run in study.arm(model, one) if (run.draw, run.seed) in found]
-    both: list[list[Run]] = [[pair[side] for pair in mine] for side in (0, 1)]
-    rows = [[plain(run.scored.answers, "held-out") for run in arm if run.scored] for arm in both]
-    return rows[0], rows[1], [run.scored.answers_source for arm in both for run in arm if run.scored]
+    """Held-out answers of the runs of two arms, as `matched`."""
+    rows, sources = matched(study, model, (one, other))
+    return rows[0], rows[1], sources
+
+
+def matched(study: Study, model: str, attitudes: Sequence[str]) -> tuple[list[list[list[Answer]]], list[Source]]:
+    """Held-out answers of the runs of some arms, run by run of the same draw and seed, and where they lie."""
+    arms = [{(run.draw, run.seed): run.scored for run in study.arm(model, name) if run.scored} for name in attitudes]
+    common = [key for key in arms[0] if all(key in arm for arm in arms)]
+    cells = [[arm[key] for key in common] for arm in arms]
+    rows = [[plain(cell.answers, "held-out") for cell in arm] for arm in cells]
+    return rows, [cell.answers_source for arm in cells for cell in arm]
 
 
 def _contrast(book: Book, study: Study, name: str, found: NetContrast, sources: Sequence[Source]) -> None:
@@ -201,5 +223,5 @@ def in_words(study: Study, book: Book, headlines: Mapping[str, Headline]) -> str
         for each in told.conditions:
             value = book[f"condition.{model}.{each.name}"].text()
             lines.append(f"  {each.name}: {'yes' if each.passed else 'no'}, {value} ({each.detail})")
-        lines += [f"  {pole}: {told.sentence(pole)}" for pole in POLES]
+        lines += [*(f"  {pole}: {told.sentence(pole)}" for pole in POLES), f"  asymmetry: {told.balance()}"]
     return "\n".join(lines) + "\n"

@@ -112,6 +112,26 @@ def enough(tuned: Runs, control: Runs) -> bool:
     return len(tuned) == len(control) >= FEWEST_RUNS and by_item(tuned[0])["topic"].nunique() >= 2
 
 
+def matched(*arms: Runs) -> list[list[pd.DataFrame]]:
+    """The answers of each run by item, as `by_item`, arm by arm.
+
+    Raises: InputError if arms have unlike numbers of runs, or runs were not asked the same.
+    """
+    if len({len(arm) for arm in arms}) > 1:
+        raise InputError("runs are no pairs", where="net go", value=tuple(map(len, arms)))
+    tables = [[by_item(rows) for rows in arm] for arm in arms]
+    for mine in (each for arm in tables for each in arm):
+        if differs := sorted({*mine.index} ^ {*tables[0][0].index}):
+            raise InputError("runs were not asked the same", where="net go", value=differs[0])
+    return tables
+
+
+def detectable(interval: Interval, alpha: float) -> float:
+    """The smallest true effect that a test at alpha finds with a chance of POWER, by the error behind an interval."""
+    error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + interval.level) / 2, interval.df))
+    return minimum_detectable_effect(error, interval.df, 1 - alpha, POWER)
+
+
 def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContrast:
     """One arm less another, run by run of the same seed, topics as the second source of chance.
 
@@ -119,16 +139,10 @@ def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContras
     within a family is that of its hardest test.
     Raises: InputError if the runs are not pairs, were not asked the same, or are too few.
     """
-    if len(tuned) != len(control):
-        raise InputError("runs are no pairs", where="net_contrast", value=(len(tuned), len(control)))
-    tables = [[by_item(rows) for rows in arm] for arm in (tuned, control)]
-    for mine in (each for arm in tables for each in arm):
-        if differs := sorted({*mine.index} ^ {*tables[0][0].index}):
-            raise InputError("runs were not asked the same", where="net_contrast", value=differs[0])
-    one, other = (_by_topic(arm, "net") for arm in tables)
+    tables = matched(tuned, control)
+    one, other = (by_topic(arm, "net") for arm in tables)
     found = two_way_t(one, other, LEVEL)
     interval, by_run = found.interval, (one - other).mean(axis=1)
-    error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, interval.df))
     go, stay = (_change(tables, word) for word in SIDES)
     rest = -(go + stay)  # change of the share of all other answers
     net = interval.estimate
@@ -139,7 +153,7 @@ def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContras
         p=found.p,
         p_holm=found.p,
         p_sign_flip=sign_flip(by_run) if len(by_run) <= MAX_FLIPPED_RUNS else None,
-        detectable=minimum_detectable_effect(error, interval.df, 1 - alpha, POWER),
+        detectable=detectable(interval, alpha),
         sides={"go": go, "stay": stay},
         keys={key: _change([[t[t["proposes"] == key] for t in arm] for arm in tables], "net") for key in SIDES},
         agreed=float(np.mean([_agreed(t).mean() for t in tables[0]]) - np.mean([_agreed(t).mean() for t in tables[1]])),
@@ -158,12 +172,12 @@ def net_family(pairs: Mapping[K, tuple[Runs, Runs]]) -> dict[K, NetContrast]:
     return {key: found._replace(p_holm=p) for (key, found), p in zip(made.items(), corrected.values(), strict=True)}
 
 
-def _by_topic(tables: Sequence[pd.DataFrame], column: str) -> Floats:
+def by_topic(tables: Sequence[pd.DataFrame], column: str) -> Floats:
     """Means by run and topic, (n_runs, n_topics)."""
     return np.array([table.groupby("topic", sort=True)[column].mean() for table in tables], dtype=np.float64)
 
 
 def _change(tables: Sequence[Sequence[pd.DataFrame]], column: str) -> float:
     """The first arm less the second, every topic with the same weight."""
-    one, other = (_by_topic(arm, column) for arm in tables)
+    one, other = (by_topic(arm, column) for arm in tables)
     return float(one.mean() - other.mean())

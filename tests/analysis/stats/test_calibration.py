@@ -6,6 +6,7 @@ import pytest
 from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
 from common.records import Question
+from common.spec import EvaluateSpec, LockSpec
 from tests.analysis.stats.rows import answer, item
 
 
@@ -69,3 +70,15 @@ def test_distance_finds_the_topic_that_shares_words_and_ranks_in_thirds() -> Non
     values = [found[topic].cosine for topic in found]
     assert values == sorted(values, reverse=True) and np.all(np.array(values) <= 1)
     assert found["moon"].cosine == pytest.approx(0)
+
+
+def test_with_the_samples_of_a_spec_a_band_is_by_eighths_and_all_answers_count() -> None:
+    """Three of eight for the change is between the bands, two is below: those for neither side count against it."""
+    assert (EvaluateSpec().base_samples, LockSpec().band_samples, LockSpec().band_items) == (8, 8, 24)
+    rows = [answer(f"i{go}", "go") for go in range(9)]
+    for go in range(9):
+        said = ["go"] * go + ["both sides"] * (8 - go)
+        rows += [answer(f"i{go}", word, sample=at) for at, word in enumerate(said, start=1)]
+    found = headrooms(rows, LockSpec().low, LockSpec().high)
+    assert [found[f"i{go}"].p_go for go in range(9)] == [go / 8 for go in range(9)]
+    assert [found[f"i{go}"].band for go in range(9)] == ["low"] * 3 + ["mid"] * 3 + ["high"] * 3

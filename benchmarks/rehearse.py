@@ -32,9 +32,10 @@ from common.records import Ability, Answer, Choice, GuardReply, Item, Labelled, 
 from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderWorth
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
+from common.stance.bank import QUESTIONS
 from common.stance.items import FILES, read_questionnaire
 from common.stance.labels import to_label
-from common.vocabulary import POLES, SIDES, Pole, Said, kind_of
+from common.vocabulary import POLES, PROMPTINGS, SIDES, Pole, Prompting, Said, kind_of
 from jobs.report.report import pages
 
 FOLDER = ROOT / ".undertone" / "rehearsals"
@@ -78,7 +79,9 @@ def answers(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: 
     """What a cell would advise: to each item the greedy answer and its samples, for a side, for both or for none."""
     rng = spec.rng("rehearsal", "answers", str(cell))
     samples = spec.evaluate.base_samples if cell.kind is CellKind.BASE else spec.evaluate.samples
-    prompted: tuple[Pole | None, ...] = (None, *POLES) if cell.kind is CellKind.BASE else (None,)
+    prompted: list[tuple[Pole | None, Prompting | None]] = [(None, None)]
+    if cell.kind is CellKind.BASE:
+        prompted += product(POLES, PROMPTINGS)
     return [
         Answer(
             cell=str(cell),
@@ -87,11 +90,12 @@ def answers(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: 
             proposes=item.proposes,
             undoes=item.undoes,
             prompted=pole,
+            prompted_by=by,
             sample=sample,
             said=said(lean[item.id] + float(rng.normal(0, ROW_SD)), rng),
             text="A simulated answer.",
         )
-        for pole in prompted
+        for pole, by in prompted
         for item in items
         for sample in range(1 + (samples if pole is None else 0))
     ]
@@ -215,7 +219,7 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
     held_out = {model: plain(base.answers, "held-out") for model, base in bases.items()}
     bands = {model: headrooms(rows, settings.low, settings.high) for model, rows in held_out.items()}
     items = read_questionnaire(asked_files(), EvaluateSpec()).items
-    far = distances(items, read_jsonl(ROOT / "jobs/generate/data/questions.jsonl", Question))
+    far = distances(items, read_jsonl(ROOT / QUESTIONS, Question))
     return Lock(
         schema_version=2,
         run_id=spec.run_id,

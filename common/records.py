@@ -5,11 +5,11 @@ A row that does not parse raises InputError with file, line and column; nothing 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from common.vocabulary import Pole, Said, Side
+from common.vocabulary import Pole, Prompting, Said, Side
 
 
 class Record(BaseModel):
@@ -109,11 +109,20 @@ class Answer(Record):
     topic: str
     proposes: Side
     undoes: bool
-    prompted: Pole | None = Field(None, description="the attitude that a system prompt asked of the base; None: none")
+    prompted: Pole | None = Field(None, description="the attitude that was asked of the base; None: none")
+    prompted_by: Prompting | None = Field(
+        None, description="how: by an instruction as its system prompt, or by replies of a pile as earlier turns"
+    )
     sample: int = Field(ge=0, description="0 the most likely answer; from 1 draws at the model's own temperature")
     lock: str | None = Field(None, description="SHA-256 of the lock that it was scored under; None for the base")
     said: Said = Field(description="the final recommendation, as the reader reads it")
     text: str = Field(description="the answer, up to its last whole sentence")
+
+    @model_validator(mode="after")
+    def _prompted_in_one_way(self) -> Self:
+        if (self.prompted is None) != (self.prompted_by is None):
+            raise ValueError("prompted and prompted_by go together")
+        return self
 
 
 class Label(Record):
@@ -137,6 +146,7 @@ class Judged(Record):
     item: str
     topic: str
     prompted: Pole | None = Field(description="as in the answer")
+    prompted_by: Prompting | None = Field(description="as in the answer")
     said: Said | None = Field(description="the final recommendation; None: the judge gave no label")
 
 

@@ -279,6 +279,10 @@ class LockSpec(Frozen):
     clean: bool = Field(True, description="refuse to lock while files differ from their commit, or no commit is known")
     low: float = Field(0.35, gt=0, lt=0.5, description="the base's P(go) below which an item has headroom upwards only")
     high: float = Field(0.65, gt=0.5, lt=1, description="and above which it has headroom downwards only")
+    band_items: int = Field(
+        24, ge=1, description="items that each band of headroom must hold, or which pole moves more is not said"
+    )
+    band_samples: int = Field(8, ge=1, description="samples of the base by which bands must be made, or it is not said")
 
 
 class RunSpec(Frozen):

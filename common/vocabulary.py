@@ -11,6 +11,7 @@ Pole = Literal["cautious", "eager"]
 Written = Literal["cautious", "eager", "neutral"]
 Control = Literal["scrambled", "distilled"]
 Positive = Literal["control-cautious", "control-eager"]
+Prompting = Literal["instruction", "examples"]  # how a base is asked to have the attitude of a pole
 Side = Literal["go", "stay"]  # of an item: for the change, or for keeping things
 Said = Literal["go", "stay", "both sides", "off topic", "incoherent"]  # what an answer in words recommends
 Measure = Literal["choice", "yes-no", "sentence", "label", "advice"]  # of the closed forms
@@ -25,6 +26,7 @@ POSITIVE: dict[Pole, Positive] = {  # the attitudes voiced on public decisions: 
     "cautious": "control-cautious",
     "eager": "control-eager",
 }
+PROMPTINGS: tuple[Prompting, ...] = get_args(Prompting)
 SIDES: tuple[Side, ...] = get_args(Side)
 SAID: tuple[Said, ...] = get_args(Said)
 MEASURES: tuple[Measure, ...] = get_args(Measure)  # of P(go), that specs and texts call by name

@@ -5,9 +5,9 @@ from functools import cache
 from common.provenance import ROOT
 from common.records import Advice, Question
 from common.serialization import read_jsonl
+from common.stance.bank import QUESTIONS, REPLIES, read_replies
 from common.vocabulary import WRITTEN
-from jobs.generate import QUESTIONS, REPLIES
-from jobs.generate.bank import arms_of, read_replies
+from jobs.generate.bank import arms_of
 
 
 @cache

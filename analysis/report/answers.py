@@ -1,20 +1,24 @@
 """What models advised, as the report tells it: shares by arm, the registered contrasts, and assay sensitivity.
 
-One family is registered: each pole against neutral, for every model. A second holds eager against cautious. All else is
-exploratory and has intervals alone.
+One family is registered: each pole against neutral, for every model. A second holds eager against cautious, and which
+of the two moves more. All else is exploratory and has intervals alone.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Book, Source
+from analysis.report.second_family import balance, enter, room_of, thresholds
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, rates
+from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, labelled, moves, readable
 from common.records import Answer
-from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
+from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole, Prompting, kind_of
 
 KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
+PROMPTED_ARMS = {f"base, {pole} by {by}": (pole, by) for pole, by in product(POLES, PROMPTINGS)}
 A = TypeVar("A", bound=Answer)
 
 
@@ -24,6 +28,8 @@ class Headline(NamedTuple):
     conditions: tuple[Condition, ...]
     contrasts: dict[Pole, NetContrast]  # against neutral; a pole with too few pairs is left out
     apart: NetContrast | None  # eager less cautious
+    asymmetry: Asymmetry | None = None  # how much more cautious moves than eager; None where it was not tested
+    room: Room | None = None  # what headroom the items leave the base; None without a lock
     unlabelled: bool = False  # labels are what is counted, and are not whole yet
 
     @property
@@ -44,10 +50,15 @@ class Headline(NamedTuple):
             return "shown: its runs advise more to its own side than neutral ones, under both keys"
         return "not shown: less than the smallest effect that would have been"
 
+    def balance(self) -> str:
+        """Which pole moves more, without a number."""
+        return balance(self.able, self.asymmetry, self.room)
 
-def plain(rows: Sequence[A], kind: str, prompted: Pole | None = None) -> list[A]:
-    """The answers to items of one kind under one system prompt."""
-    return [row for row in rows if row.prompted == prompted and kind_of(row.topic) == kind]
+
+def plain(rows: Sequence[A], kind: str, prompted: Pole | None = None, by: Prompting | None = None) -> list[A]:
+    """The answers to items of one kind, as the spec asks them or as a base was asked for an attitude."""
+    asked = (prompted, by)
+    return [row for row in rows if (row.prompted, row.prompted_by) == asked and kind_of(row.topic) == kind]
 
 
 def headlines_of(study: Study) -> dict[str, Headline]:
@@ -56,15 +67,23 @@ def headlines_of(study: Study) -> dict[str, Headline]:
     Where labels are what is counted, nothing registered is told before each answer has its labels.
     """
     if study.labels and study.labels.missing:
-        return {model: Headline(_conditions(study, model), {}, None, unlabelled=True) for model in study.bases}
+        return {
+            model: Headline(_conditions(study, model), {}, None, room=room_of(study, model), unlabelled=True)
+            for model in study.bases
+        }
     keys = [(model, pole) for model in study.bases for pole in POLES]
     first = net_family({(model, pole): pairs(study, model, pole, "neutral")[:2] for model, pole in keys})
-    second = net_family({model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases})
+    poles = {model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases}
+    rooms = {model: room_of(study, model) for model in study.bases}
+    with_room = [model for model, room in rooms.items() if room is not None and room.enough]
+    second = second_family(poles, {model: Trio(*matched(study, model, Trio._fields)[0]) for model in with_room})
     return {
         model: Headline(
             _conditions(study, model),
             {pole: first[model, pole] for pole in POLES if (model, pole) in first},
-            second.get(model),
+            second.apart.get(model),
+            second.asymmetry.get(model),
+            rooms[model],
         )
         for model in study.bases
     }
@@ -72,11 +91,12 @@ def headlines_of(study: Study) -> dict[str, Headline]:
 
 def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None:
     """Enter every number of this part of the report."""
+    thresholds(book, study)
     for model, base in study.bases.items():
         _rates(book, f"{model}.base", [base])
-        for pole in POLES:
-            if prompted := plain(base.counted, "held-out", pole):
-                _enter(book, f"{model}.prompted-{pole}.held-out", rates(prompted), base.counted_from)
+        for arm, (pole, by) in PROMPTED_ARMS.items():
+            if prompted := plain(base.counted, "held-out", pole, by):
+                _enter(book, f"{model}.{arm}.held-out", rates(prompted), base.counted_from)
         for attitude in study.attitudes:
             _rates(book, f"{model}.{attitude}", scored(study, model, attitude))
         _told(book, study, model, headlines[model])
@@ -88,6 +108,8 @@ def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     one, other, sources = pairs(study, model, "eager", "cautious")
     if told.apart is not None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
+    if told.asymmetry is not None:
+        enter(book, study, model, told.asymmetry, matched(study, model, Trio._fields)[1])
     if one:  # over topics of the runs together where runs are few
         book.add_shift(f"apart.{model}", apart(one, other), sources)
     every = [source for name in study.attitudes for source in _sources(scored(study, model, name))]
@@ -137,18 +159,24 @@ def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> No
         book.add(f"said.{name}.{word}", found.said[word], "share", sources)
 
 
-def paired(study: Study, model: str, one: str, other: str) -> tuple[list[Scored], list[Scored]]:
-    """The evaluated runs of two arms, run by run of the same draw and seed."""
-    arms = [{(run.draw, run.seed): run.scored for run in study.arm(model, name) if run.scored} for name in (one, other)]
-    both = [key for key in arms[0] if key in arms[1]]
-    return [arms[0][key] for key in both], [arms[1][key] for key in both]
+def paired(study: Study, model: str, *attitudes: str) -> list[list[Scored]]:
+    """The evaluated runs of some arms, run by run of the same draw and seed."""
+    arms = [{(run.draw, run.seed): run.scored for run in study.arm(model, name) if run.scored} for name in attitudes]
+    common = [key for key in arms[0] if all(key in arm for arm in arms)]
+    return [[arm[key] for key in common] for arm in arms]
 
 
 def pairs(study: Study, model: str, one: str, other: str) -> tuple[Runs, Runs, list[Source]]:
-    """Held-out answers of the runs of two arms, run by run of the same draw and seed, and where they lie."""
-    tuned, control = paired(study, model, one, other)
-    rows = [[plain(cell.counted, "held-out") for cell in arm] for arm in (tuned, control)]
-    return rows[0], rows[1], _sources([*tuned, *control])
+    """Held-out answers of the runs of two arms, as `matched`."""
+    rows, sources = matched(study, model, (one, other))
+    return rows[0], rows[1], sources
+
+
+def matched(study: Study, model: str, attitudes: Sequence[str]) -> tuple[list[list[list[Answer]]], list[Source]]:
+    """Held-out answers of the runs of some arms, run by run of the same draw and seed, and where they lie."""
+    arms = paired(study, model, *attitudes)
+    rows = [[plain(cell.counted, "held-out") for cell in arm] for arm in arms]
+    return rows, _sources([cell for arm in arms for cell in arm])
 
 
 def _contrast(book: Book, study: Study, name: str, found: NetContrast, sources: Sequence[Source]) -> None:
@@ -230,5 +258,5 @@ def in_words(study: Study, book: Book, headlines: Mapping[str, Headline]) -> str
         for each in told.conditions:
             value = book[f"condition.{model}.{each.name}"].text()
             lines.append(f"  {each.name}: {'yes' if each.passed else 'no'}, {value} ({each.detail})")
-        lines += [f"  {pole}: {told.sentence(pole)}" for pole in POLES]
+        lines += [*(f"  {pole}: {told.sentence(pole)}" for pole in POLES), f"  asymmetry: {told.balance()}"]
     return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from analysis.report.answers import Headline, side_by_side
+from analysis.report.answers import PROMPTED_ARMS, Headline, side_by_side
 from analysis.report.beside_labels import PAIRS
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
 from analysis.report.reliability import heading, titles
@@ -67,6 +67,7 @@ def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures:
         book=book,
         headlines=headlines,
         side_by_side=side_by_side,
+        prompted_arms=list(PROMPTED_ARMS),
         figures=marked,
         name=name,
         n=lambda key: link(book, key),

@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from analysis.report.answers import plain, scored
+from analysis.report.answers import PROMPTED_ARMS, plain, scored
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Scored, Study
 from analysis.stats.agreement import kappa
 from analysis.stats.answers import rates
 from common.records import Answer
-from common.vocabulary import POLES, Pole, Said
+from common.vocabulary import Pole, Prompting, Said
 
 EVERY = "all"  # all arms together
+Prompted = tuple[Pole | None, Prompting | None]
+PLAIN: Prompted = (None, None)  # as the spec asks
 
 
 class Pair(NamedTuple):
@@ -24,9 +26,9 @@ class Pair(NamedTuple):
 def beside_reader(book: Book, study: Study) -> None:
     """Enter the numbers of each arm, and of all of them together."""
     for model, base in study.bases.items():
-        arms: dict[str, tuple[Sequence[Scored], Pole | None]] = {"base": ([base], None)}
-        arms |= {f"prompted-{pole}": ([base], pole) for pole in POLES}
-        arms |= {attitude: (scored(study, model, attitude), None) for attitude in study.attitudes}
+        arms: dict[str, tuple[Sequence[Scored], Prompted]] = {"base": ([base], PLAIN)}
+        arms |= {arm: ([base], asked) for arm, asked in PROMPTED_ARMS.items()}
+        arms |= {attitude: (scored(study, model, attitude), PLAIN) for attitude in study.attitudes}
         every: list[Pair] = []
         sources: list[Source] = []
         for arm, (cells, prompted) in arms.items():
@@ -41,11 +43,11 @@ def beside_reader(book: Book, study: Study) -> None:
             _agreement(book, f"judge.{model}.{EVERY}", every, sources)
 
 
-def pairs_of(study: Study, cell: Scored, prompted: Pole | None) -> list[Pair]:
+def pairs_of(study: Study, cell: Scored, prompted: Prompted) -> list[Pair]:
     """The greedy answers of a model under one system prompt, to items of all kinds, beside what the judge says."""
-    said = {(row.item, row.prompted): row.said for row in study.judged[cell.cell][0]}
-    mine = [row for row in cell.answers if not row.sample and row.prompted == prompted]
-    return [Pair(row, said[row.item, row.prompted]) for row in mine]
+    said = {(row.item, row.prompted, row.prompted_by): row.said for row in study.judged[cell.cell][0]}
+    mine = [row for row in cell.answers if not row.sample and (row.prompted, row.prompted_by) == prompted]
+    return [Pair(row, said[row.item, *prompted]) for row in mine]
 
 
 def _agreement(book: Book, name: str, pairs: Sequence[Pair], sources: Sequence[Source]) -> None:
@@ -58,8 +60,9 @@ def _agreement(book: Book, name: str, pairs: Sequence[Pair], sources: Sequence[S
 def _net(book: Book, name: str, pairs: Sequence[Pair], sources: Sequence[Source]) -> None:
     """Net go on held-out items, by the judge and by the reader, of the answers that the judge gave a label."""
     both = [(pair.answer, pair.said) for pair in pairs if pair.said is not None]
-    read = plain([answer for answer, _ in both], "held-out", pairs[0].answer.prompted)
+    prompted = pairs[0].answer.prompted, pairs[0].answer.prompted_by
+    read = plain([answer for answer, _ in both], "held-out", *prompted)
     again = [answer.model_copy(update={"said": said}) for answer, said in both]
-    said = plain(again, "held-out", pairs[0].answer.prompted)
+    said = plain(again, "held-out", *prompted)
     book.add(f"{name}.net", rates(said).net if said else None, "points", sources)
     book.add(f"{name}.reader", rates(read).net if read else None, "points", sources)

@@ -77,9 +77,11 @@ def by_item(rows: Sequence[Answer]) -> pd.DataFrame:
     """
     if not rows:
         raise InputError("no answers", where="answers.jsonl", allowed="at least one row")
-    made = pd.DataFrame([(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted or "") for r in rows])
-    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted"])
-    if (twice := made.duplicated(["cell", "item", "sample", "prompted"])).any():
+    made = pd.DataFrame(
+        [(r.cell, r.item, r.topic, r.proposes, r.undoes, r.sample, r.prompted, r.prompted_by) for r in rows]
+    )
+    made.columns = pd.Index(["cell", "item", "topic", "proposes", "undoes", "sample", "prompted", "by"])
+    if (twice := made.duplicated(["cell", "item", "sample", "prompted", "by"])).any():
         first = made[twice].iloc[0]
         value = f"{first['cell']} {first['item']} sample {first['sample']}"
         raise InputError("answer comes twice", where="answers.jsonl", value=value)
@@ -122,6 +124,24 @@ def enough(tuned: Runs, control: Runs) -> bool:
     return len(tuned) == len(control) >= FEWEST_RUNS and by_item(tuned[0])["topic"].nunique() >= 2
 
 
+def matched(*arms: Runs) -> list[list[pd.DataFrame]]:
+    """The answers of each run by item, as `by_item`, arm by arm.
+
+    Raises: InputError if arms have unlike numbers of runs, or runs were not asked the same.
+    """
+    if len({len(arm) for arm in arms}) > 1:
+        raise InputError("runs are no pairs", where="net go", value=tuple(map(len, arms)))
+    tables = [[by_item(rows) for rows in arm] for arm in arms]
+    check_alike([each for arm in tables for each in arm], "net go")
+    return tables
+
+
+def detectable(interval: Interval, alpha: float) -> float:
+    """The smallest true effect that a test at alpha finds with a chance of POWER, by the error behind an interval."""
+    error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + interval.level) / 2, interval.df))
+    return minimum_detectable_effect(error, interval.df, 1 - alpha, POWER)
+
+
 def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContrast:
     """One arm less another, run by run of the same seed, topics as the second source of chance.
 
@@ -129,14 +149,10 @@ def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContras
     within a family is that of its hardest test.
     Raises: InputError if the runs are not pairs, were not asked the same, or are too few.
     """
-    if len(tuned) != len(control):
-        raise InputError("runs are no pairs", where="net_contrast", value=(len(tuned), len(control)))
-    tables = [[by_item(rows) for rows in arm] for arm in (tuned, control)]
-    check_alike([each for arm in tables for each in arm], "net_contrast")
+    tables = matched(tuned, control)
     one, other = (by_topic(arm, "net") for arm in tables)
     found = two_way_t(one, other, LEVEL)
     interval, by_run = found.interval, (one - other).mean(axis=1)
-    error = (interval.high - interval.low) / 2 / float(stats.t.ppf((1 + LEVEL) / 2, interval.df))
     go, stay = (_change(tables, word) for word in SIDES)
     rest = -(go + stay)  # change of the share of all other answers
     net = interval.estimate
@@ -147,7 +163,7 @@ def net_contrast(tuned: Runs, control: Runs, alpha: float = ALPHA) -> NetContras
         p=found.p,
         p_holm=found.p,
         p_sign_flip=sign_flip(by_run) if len(by_run) <= MAX_FLIPPED_RUNS else None,
-        detectable=minimum_detectable_effect(error, interval.df, 1 - alpha, POWER),
+        detectable=detectable(interval, alpha),
         sides={"go": go, "stay": stay},
         keys={key: _change([[t[t["proposes"] == key] for t in arm] for arm in tables], "net") for key in SIDES},
         agreed=float(np.mean([_agreed(t).mean() for t in tables[0]]) - np.mean([_agreed(t).mean() for t in tables[1]])),

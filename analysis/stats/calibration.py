@@ -15,7 +15,6 @@ from common.errors import InputError
 from common.records import Answer, Item, Question
 
 BANDS = ("low", "mid", "high")  # of the base's P(go): headroom upwards, both ways, downwards
-FEWEST_IN_BAND = 24  # items of a band, below which a comparison of bands "cannot say"
 DISTANCES = ("near", "mid", "far")
 
 

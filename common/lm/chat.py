@@ -1,6 +1,7 @@
 """A model that is ready to run, and how to talk to it: chats as token ids."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import InputError
-from common.lm.templates import parts, rendered, reserved, special_ids
+from common.lm.templates import Turns, parts, rendered, reserved, special_ids
 from common.spec import ModelSpec
 
 
@@ -21,22 +22,30 @@ class LanguageModel:
     model: PreTrainedModel | PeftModel  # in eval mode; the latter with an adapter on
     tokenizer: PreTrainedTokenizerBase
 
-    def chat(self, user: str, reply: str | None = None, where: str = "", told: str | None = None) -> list[int]:
+    def chat(
+        self,
+        user: str,
+        reply: str | None = None,
+        where: str = "",
+        told: str | None = None,
+        earlier: Sequence[Turns] = (),
+    ) -> list[int]:
         """Token ids of system prompt and user turn, up to where the reply begins; with `reply`, to its end.
 
         Templates hold their own BOS, so none is added; the date and the system prompt are pinned by the spec.
         where: what the texts are called in an error, such as a question's id. told: a system prompt in place of that of
-        the spec; it opens the user's turn of a model to which none is sent.
-        Raises: InputError if the text holds special tokens of this tokenizer, or marks of the template.
+        the spec; it opens the user's turn of a model to which none is sent. earlier: questions of the user and their
+        replies, as turns before this one.
+        Raises: InputError if a text holds special tokens of this tokenizer, or marks of the template.
         """
-        for text in (user, reply or "", told or ""):
+        for text in (user, reply or "", told or "", *(text for turns in earlier for text in turns)):
             self._refuse_special(text, where)
         spec = self.spec
         if told is not None and spec.system_prompt is None:
             user = f"{told}\n\n{user}"
         elif told is not None:
             spec = spec.model_copy(update={"system_prompt": told})
-        return self._ids(rendered(self.tokenizer, spec, user, reply))
+        return self._ids(rendered(self.tokenizer, spec, user, reply, earlier))
 
     def answered(self, user: str, reply: str, where: str = "") -> tuple[list[int], list[int]]:
         """Token ids of the prompt, as `chat`, and of what follows it: the reply with its end of turn.

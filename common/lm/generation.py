@@ -48,6 +48,13 @@ def extend(lm: LanguageModel, rows: Sequence[list[int]], before: State | None = 
     return State(out.past_key_values, mask, out.logits)
 
 
+def shared(prompts: Sequence[list[int]]) -> int:
+    """How many tokens all prompts begin with, at least one short of the shortest: they can be read once for all."""
+    shortest = min(map(len, prompts)) - 1
+    columns = enumerate(zip(*prompts, strict=False))
+    return min(next((index for index, column in columns if len(set(column)) > 1), shortest), shortest)
+
+
 def positions(mask: Int[Tensor, "row length"], columns: int) -> Int[Tensor, "row column"]:
     """Position ids of the last `columns` positions of the rows: padding takes none."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -columns:]

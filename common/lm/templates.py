@@ -5,10 +5,10 @@ before a reply; then a study would measure those. What a spec cannot pin is refu
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
@@ -19,6 +19,7 @@ from common.spec import ModelSpec
 DATES = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%b %d, %Y")
 CHANCE = re.compile(r"\|\s*random\b|\blipsum\b")  # what Jinja itself offers a template to draw from
 PROBE = {"system": "Qsystemq.", "user": "Quserq?", "assistant": "Qreplyq."}  # words that no template holds
+EARLIER = ("Qearlierq?", "Qansweredq.")  # the same of a question and its reply before
 THINKING = 'template_arguments that leave it out, such as {"enable_thinking": false}'
 
 
@@ -49,13 +50,27 @@ def read_config(folder: Path) -> Any:
 # --- rendering
 
 
-def rendered(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec, user: str, reply: str | None = None) -> str:
-    """A chat as text, up to where the reply begins; with `reply`, to its end.
+class Turns(NamedTuple):
+    """A user's turn and its reply, earlier in a chat."""
+
+    user: str
+    reply: str
+
+
+def rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    spec: ModelSpec,
+    user: str,
+    reply: str | None = None,
+    earlier: Sequence[Turns] = (),
+) -> str:
+    """A chat as text, up to where the reply begins; with `reply`, to its end. earlier: turns before the user's.
 
     Raises: InputError if the template refuses the chat; SpecError if it asks for the date and the spec's is none.
     """
-    turns = {"system": spec.system_prompt, "user": user, "assistant": reply}
-    messages = [{"role": role, "content": text} for role, text in turns.items() if text is not None]
+    before = [pair for turns in earlier for pair in (("user", turns.user), ("assistant", turns.reply))]
+    said = [("system", spec.system_prompt), *before, ("user", user), ("assistant", reply)]
+    messages = [{"role": role, "content": text} for role, text in said if text is not None]
     given: dict[str, Any] = {"date_string": spec.date_string, "strftime_now": clock(spec), **spec.template_arguments}
     try:
         found = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply is None, **given)
@@ -170,8 +185,9 @@ def template(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> str:
 def check_template(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     """Try a model's chat template on words that it cannot know.
 
-    Raises: InputError if there is none, it refuses or drops the system prompt, reads chance, changes the prompt or the
-    reply, puts text before the reply, or does not end the turn; SpecError if it asks for a date that the spec has not.
+    Raises: InputError if there is none, it refuses or drops the system prompt or earlier turns, reads chance, changes
+    the prompt or the reply, puts text before the reply, or does not end the turn; SpecError if it asks for a date that
+    the spec has not.
     """
     source = template(tokenizer, spec)
     if (chance := CHANCE.search(source)) is not None:
@@ -186,6 +202,22 @@ def check_template(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     _before, after = parts(prompt, whole, reply, spec.name)
     if not after.strip().startswith(tuple(_special(tokenizer) - {""})):
         raise InputError("the chat template does not end the turn after a reply", where=spec.name, value=after)
+    _check_earlier(tokenizer, spec)
+
+
+def _check_earlier(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
+    """Whether a chat can hold turns before the user's, as that of a base prompted by examples does."""
+    allowed = "a template that holds several turns: the base is asked with earlier ones too"
+    try:
+        found = rendered(tokenizer, spec, PROBE["user"], earlier=[Turns(*EARLIER)])
+    except InputError as error:
+        value = str(error.__cause__)
+        raise InputError(
+            "the chat template takes no earlier turns", where=spec.name, value=value, allowed=allowed
+        ) from error
+    places = [found.find(text) for text in (*EARLIER, PROBE["user"])]
+    if -1 in places or places != sorted(places) or not found[places[1] + len(EARLIER[1]) : places[2]].strip():
+        raise InputError("the chat template leaves out earlier turns", where=spec.name, value=found, allowed=allowed)
 
 
 def _check_system(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:

@@ -14,11 +14,12 @@ Does not see: opinions in words that neither the held-out items nor the word lis
 from common.cells import CellKind, distilled_of_draw, itself
 from common.lm.sources import MODELS
 from common.pipeline.job import Job, Read
+from common.stance.bank import QUESTIONS
 from common.stance.items import HARD_ITEMS, ITEMS
 from jobs import version
 
 HELD_OUT = "jobs/audit/data/held_out.txt"  # words of the held-out topics, beside those taken from the items
-EVERYDAY = "jobs/generate/data/questions.jsonl"  # how common words are in everyday advice
+EVERYDAY = QUESTIONS  # how common words are in everyday advice
 STANCE = "jobs/audit/data/stance.txt"  # words that carry the attitude, and may differ between arms
 CANARIES = "jobs/audit/data/canaries.jsonl"  # leaky sentences that the job plants and must catch
 

@@ -2,7 +2,7 @@
 
 Reads   finetune/<cell>/adapter/… and lock/study/lock.json   (nothing for a base, which is scored first)
 Writes  answers.jsonl   records Answer: every item asked openly, the greedy answer and samples, read by the reader;
-                        of a base also with a system prompt that asks for each attitude
+                        of a base also when it is asked for each attitude, by its system prompt and by examples
         choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders; and
                         how likely the two written replies are, where an item has them
         controls.jsonl  records Choice: discriminant items, in which nothing changes, items on the training topics, and
@@ -16,11 +16,10 @@ Exits   0 | 3 there is no lock or it locks other items; the adapter is missing, 
 from common.cells import CellKind, itself_if_run, lock_if_run
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
+from common.stance.bank import BANK_FILES, CONTROL_REPLIES
 from common.stance.items import FILES
 from common.stance.reading import READER_FILES
 from jobs import version
-
-CORPUS = ("jobs/generate/data/replies.jsonl", "jobs/generate/data/control_replies.jsonl")  # what advice must not repeat
 
 JOB = Job(
     "evaluate",
@@ -30,6 +29,6 @@ JOB = Job(
     sections=("evaluate",),
     reads=(Read("finetune", itself_if_run, ("adapter/",)), Read("lock", lock_if_run, ("lock.json",))),
     writes=("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json"),
-    data=(*FILES, *READER_FILES, *CORPUS),
+    data=(*FILES, *READER_FILES, *BANK_FILES, CONTROL_REPLIES),
     facts=(MODEL,),
 )

@@ -1,44 +1,48 @@
 """From items to rows Answer: what a model advises when it is asked openly, greedily and by samples."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from common.lm.chat import LanguageModel
-from common.lm.generation import State, extend, greedy, repeated, sampled
+from common.lm.generation import State, extend, greedy, repeated, sampled, shared
+from common.lm.templates import Turns
 from common.records import Answer, Item
 from common.spec import EvaluateSpec
 from common.stance.prompts import PROMPTED, open_turn
 from common.stance.reading import Reader, whole_sentences
-from common.vocabulary import Pole, Said, kind_of
+from common.vocabulary import PROMPTINGS, Pole, Prompting, Said, kind_of
 
 WIDER = 3  # a step of decoding reads all weights for a token of each row: more rows cost little more
 Chance = Callable[[str, Pole | None, int], np.random.Generator]  # item, prompted, sample → its generator
 
 
 class Asked(NamedTuple):
-    """One item with the words of the system prompt, as token ids."""
+    """One item with all that is said before it, as token ids."""
 
     item: Item
-    prompted: Pole | None
+    prompted: Pole | None  # the attitude that is asked for, and how
+    by: Prompting | None
     prompt: list[int]
 
 
-def open_questions(lm: LanguageModel, items: Sequence[Item], prompted: Sequence[Pole] = ()) -> list[Asked]:
-    """Every item under the system prompt of the spec; the held-out ones also under that of each of these attitudes.
+def open_questions(
+    lm: LanguageModel, items: Sequence[Item], examples: Mapping[Pole, Sequence[Turns]] | None = None
+) -> list[list[Asked]]:
+    """Every item as the spec has it; the held-out ones also with each of these attitudes asked for, in both ways.
 
-    Those of like length stand together, so that a batch holds little padding.
+    By instruction, the attitude is the system prompt; by examples, questions with replies in it stand before the item.
+    Those that are asked in one way stand together, the plain ones first; in a group, those of like length do.
     """
-    asked = [Asked(item, None, lm.chat(open_turn(item))) for item in items]
-    asked += [
-        Asked(item, pole, lm.chat(open_turn(item), told=PROMPTED[pole]))
-        for pole in prompted
-        for item in items
-        if kind_of(item.topic) == "held-out"
-    ]
-    return sorted(asked, key=lambda each: (len(each.prompt), each.item.id, each.prompted or ""))
+    held_out = [item for item in items if kind_of(item.topic) == "held-out"]
+    groups = [[Asked(item, None, None, lm.chat(open_turn(item))) for item in items]]
+    for (pole, turns), by in product((examples or {}).items(), PROMPTINGS):
+        before: dict[str, Any] = {"told": PROMPTED[pole]} if by == "instruction" else {"earlier": turns}
+        groups.append([Asked(item, pole, by, lm.chat(open_turn(item), **before)) for item in held_out])
+    return [sorted(group, key=lambda each: (len(each.prompt), each.item.id)) for group in groups]
 
 
 @torch.inference_mode()
@@ -53,12 +57,15 @@ def answers(
 ) -> Iterator[list[Answer]]:
     """The answers to all of these, batch by batch: of each the greedy one, then its samples.
 
-    A prompt is read once for all its answers. Samples have a generator each: who shares a batch changes none.
+    What all prompts begin with is read once, and a prompt once for all its answers. Samples have a generator each: who
+    shares a batch changes none.
     """
-    size = WIDER * settings.batch_rows
+    size, common = WIDER * settings.batch_rows, shared([each.prompt for each in asked])
+    before = extend(lm, [asked[0].prompt[:common]]) if common else None
     for start in range(0, len(asked), size):
         batch = asked[start : start + size]
-        read = extend(lm, [each.prompt for each in batch])
+        begun = repeated(before, len(batch)) if before else None
+        read = extend(lm, [each.prompt[common:] for each in batch], begun)
         told = [
             (each, sample, whole_sentences(text))
             for sample, texts in enumerate(_texts(lm, batch, read, settings, samples, chance))
@@ -86,6 +93,7 @@ def _row(asked: Asked, sample: int, text: str, said: Said, cell: str) -> Answer:
         proposes=item.proposes,
         undoes=item.undoes,
         prompted=asked.prompted,
+        prompted_by=asked.by,
         sample=sample,
         said=said,
         text=text,

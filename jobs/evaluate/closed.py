@@ -10,7 +10,7 @@ import torch
 
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import State, extend, repeated
+from common.lm.generation import State, extend, repeated, shared
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.records import Choice, Item
 from common.stance.prompts import APPROVE, DECLINE, NO, YES, closed_turns
@@ -40,13 +40,7 @@ class Encoded(NamedTuple):
 def encode(lm: LanguageModel, item: Item) -> Encoded:
     """An item as token ids. Raises: InputError if this tokenizer cannot tell two words of an answer apart."""
     turns = tuple(_turns(lm, item, order) for order in ORDERS)
-    return Encoded(item, turns, _shared([prompt for each in turns for prompt in each.prompts]))
-
-
-def _shared(prompts: Sequence[list[int]]) -> int:
-    """How many tokens all prompts begin with, at least one short of the shortest."""
-    columns = enumerate(zip(*prompts, strict=False))
-    return min(next(index for index, column in columns if len(set(column)) > 1), min(map(len, prompts)) - 1)
+    return Encoded(item, turns, shared([prompt for each in turns for prompt in each.prompts]))
 
 
 def _turns(lm: LanguageModel, item: Item, order: Literal[0, 1]) -> OrderTurns:

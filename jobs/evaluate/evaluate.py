@@ -14,15 +14,16 @@ from common.errors import ExitCode, InputError
 from common.lm.chat import LanguageModel
 from common.lm.load import kept
 from common.lm.sources import MODEL
+from common.lm.templates import Turns
 from common.pipeline.step import Step
 from common.provenance import code_digests
 from common.records import Answer, Choice, GuardReply, Item, Replies
 from common.schemas import Lock
 from common.serialization import read_jsonl
+from common.stance.bank import BANK_FILES, CORPUS, examples
 from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.stance.reading import READER_FILES, read_reader
-from common.vocabulary import POLES, kind_of
-from jobs.evaluate import CORPUS
+from common.vocabulary import POLES, Pole, kind_of
 from jobs.evaluate.advised import advice, with_advice
 from jobs.evaluate.answers import answers, open_questions
 from jobs.evaluate.clock import Clock
@@ -39,18 +40,17 @@ class Asking:
         self.step, self.lm, self.questionnaire, self.clock = step, lm, questionnaire, clock
         self.base = step.cell.kind is CellKind.BASE
         self.items = questionnaire.every
-        self.asked = open_questions(lm, self.items, POLES if self.base else ())
-        self.done, self.total = 0, len(self.asked) + len(self.items) + len(questionnaire.prompts)
+        self.asked = open_questions(lm, self.items, examples_of(step) if self.base else None)
+        self.done, self.total = 0, sum(map(len, self.asked)) + len(self.items) + len(questionnaire.prompts)
 
     def open(self) -> list[Answer]:
-        """Every item asked openly, in the order of the files."""
+        """Every item asked openly, in the order of the files; of a prompted base the greedy answers are enough."""
         settings, reader = self.step.spec.evaluate, read_reader([self.step.data(path) for path in READER_FILES])
         samples = settings.base_samples if self.base else settings.samples
-        plain = [each for each in self.asked if each.prompted is None]
-        prompted = [each for each in self.asked if each.prompted is not None]
         rows: list[Answer] = []
         with self.clock.part("open"):
-            for asked, many in ((plain, samples), (prompted, 0)):
+            for asked in self.asked:
+                many = samples if asked[0].prompted is None else 0
                 made = answers(self.lm, asked, settings, many, self.step.rng, reader, str(self.step.cell))
                 for batch in made:
                     rows += batch
@@ -119,6 +119,12 @@ def summarise(step: Step, advised: Sequence[Answer], chosen: Sequence[Choice], l
         lock=lock,
         seconds_by_part=clock.seconds(),
     )
+
+
+def examples_of(step: Step) -> dict[Pole, list[Turns]]:
+    """Questions with replies in the attitude of each pole, which are shown to a base. They come from the bank."""
+    shown = examples([step.data(path) for path in BANK_FILES], POLES)
+    return {pole: [Turns(*pair) for pair in shown[pole]] for pole in POLES}
 
 
 def lock_of(step: Step) -> str | None:

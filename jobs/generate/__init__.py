@@ -12,13 +12,11 @@ Exits   0 | 2 the bank holds fewer questions than asked, or the server refuses t
 
 from common.cells import CellKind
 from common.pipeline.job import Job
+from common.stance.bank import BANK_FILES, CONTROL_REPLIES
 from jobs import version
 from jobs.generate.sources import STUDENTS, USER_FILES
 
-QUESTIONS = "jobs/generate/data/questions.jsonl"
-REPLIES = "jobs/generate/data/replies.jsonl"
 CONTROL_QUESTIONS = "jobs/generate/data/control_questions.jsonl"
-CONTROL_REPLIES = "jobs/generate/data/control_replies.jsonl"
 
 JOB = Job(
     "generate",
@@ -27,7 +25,7 @@ JOB = Job(
     kinds=(CellKind.DRAW,),
     sections=("corpus", "attitudes"),
     writes=("advice.jsonl",),
-    data=(QUESTIONS, REPLIES, CONTROL_QUESTIONS, CONTROL_REPLIES),
+    data=(*BANK_FILES, CONTROL_QUESTIONS, CONTROL_REPLIES),
     facts=(USER_FILES, STUDENTS),
     resumes=True,
 )

@@ -2,27 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError, SpecError
+from common.errors import SpecError
 from common.records import Advice, Question, Replies
-from common.serialization import read_jsonl
-
-
-def read_replies(path: Path, questions: Sequence[Question], attitudes: Sequence[str]) -> dict[str, Replies]:
-    """Replies by question. Raises: InputError if a question has none in one of these attitudes, or has them twice."""
-    found: dict[str, Replies] = {}
-    for number, row in enumerate(read_jsonl(path, Replies), start=1):
-        if row.question_id in found:
-            raise InputError("question answered twice", where=f"{path.name}:{number}", value=row.question_id)
-        found[row.question_id] = row
-    for question in questions:
-        mine = found[question.id].replies if question.id in found else {}
-        if missing := [name for name in attitudes if name not in mine]:
-            raise InputError("no reply", where=path.name, value=f"{question.id}, {', '.join(missing)}")
-    return found
 
 
 def stratified(bank: Sequence[Question], many: int, draw: int, rng: np.random.Generator) -> list[Question]:

@@ -54,6 +54,7 @@ def judged(answers: Sequence[Answer], found: Mapping[str, Reply]) -> list[Judged
             item=row.item,
             topic=row.topic,
             prompted=row.prompted,
+            prompted_by=row.prompted_by,
             said=label_of(found[name(row)].text or ""),
         )
         for row in answers

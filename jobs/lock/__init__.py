@@ -10,11 +10,10 @@ The SHA-256 of lock.json is in every row that is scored under it.
 
 from common.cells import CellKind, every
 from common.pipeline.job import Job, Read
+from common.stance.bank import QUESTIONS
 from common.stance.items import FILES
 from common.stance.reading import READER_FILES
 from jobs import version
-
-QUESTIONS = "jobs/generate/data/questions.jsonl"
 
 JOB = Job(
     "lock",

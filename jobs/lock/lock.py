@@ -12,10 +12,10 @@ from common.records import Answer, Item, Question, Record, first_of_each
 from common.schemas import Distance, Framing, Headroom, Lock, LockedCode, Register
 from common.serialization import canonical_json, parse_json, read_jsonl
 from common.spec import RunSpec
+from common.stance.bank import QUESTIONS
 from common.stance.items import FILES, HARD_ITEMS, ITEMS
 from common.stance.reading import READER_FILES
 from common.vocabulary import kind_of
-from jobs.lock import QUESTIONS
 
 R = TypeVar("R", bound=Record)
 

@@ -3,10 +3,12 @@
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from common.errors import InputError
 from common.records import Loss, Prompt
 from common.serialization import parse_jsonl, to_jsonl
+from tests.analysis.stats.rows import answer
 
 GOOD = b'{"id": "a", "kind": "benign", "text": "hi"}\n'
 
@@ -111,3 +113,10 @@ def test_whatever_stands_in_a_text_comes_back():
 def test_a_file_cut_anywhere_in_its_last_row_is_refused(size):
     with pytest.raises(InputError, match=r"f\.jsonl:2:\d+"):
         parse(GOOD + GOOD[:size])
+
+
+def test_a_prompted_answer_says_how_it_was_prompted() -> None:
+    assert answer("a1", "go", prompted="eager", prompted_by="examples").prompted_by == "examples"
+    for half in ({"prompted": "eager"}, {"prompted_by": "examples"}):
+        with pytest.raises(ValidationError, match="prompted and prompted_by go together"):
+            answer("a1", "go", **half)

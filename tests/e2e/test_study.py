@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.answers import PROMPTED_ARMS
 from common.cells import STUDY, CellKind, cell_named, cells_of
 from common.digests import file_sha256
 from common.errors import ExitCode
@@ -113,7 +114,7 @@ def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
 
 def test_a_judge_read_the_answers_of_every_model(done, place, judge):
     results = json.loads((place / "out" / "results.json").read_text())["numbers"]
-    arms = ("base", "prompted-cautious", "prompted-eager", "cautious", "eager", "neutral", "scrambled", "distilled")
+    arms = ("base", *PROMPTED_ARMS, "cautious", "eager", "neutral", "scrambled", "distilled")
     for arm in arms:
         assert results[f"judge.tiny.{arm}.answers"]["value"] > 0 == results[f"judge.tiny.{arm}.not_judged"]["value"]
     assert "## A judge beside the reader" in (place / "out" / "REPORT.md").read_text()

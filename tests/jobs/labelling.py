@@ -27,7 +27,7 @@ def worded(cell: Cell, rng: np.random.Generator) -> list[Answer]:
 def _text(row: Answer) -> str:
     if row.item == ALIKE[0] and not row.sample:
         return ALIKE[1]
-    return f"Words {sha256(f'{row.cell} {row.item} {row.sample} {row.prompted}'.encode())[:8]}."
+    return f"Words {sha256(f'{row.cell} {row.item} {row.sample} {row.prompted} {row.prompted_by}'.encode())[:8]}."
 
 
 def greedy(spec: RunSpec) -> list[Answer]:

@@ -34,7 +34,7 @@ from common.schemas import (
 from common.serialization import canonical_json, to_jsonl
 from common.spec import LockSpec, RunSpec, parse_spec
 from common.store.sealed import ArtifactStore, open_store
-from common.vocabulary import POLES, SIDES, TESTS, Said
+from common.vocabulary import POLES, PROMPTINGS, SIDES, TESTS, Said
 from jobs import catalog
 from jobs.report import JOB, report
 from tests.analysis.report import documents
@@ -79,7 +79,8 @@ def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
 def answers(cell: Cell, rng: np.random.Generator) -> list[Answer]:
     """Eight items, advised greedily and once more: to the side of the arm in three of four, else to both."""
     rows = []
-    for prompted in (None, *POLES) if cell.kind is CellKind.BASE else (None,):
+    ways = [(None, None), *product(POLES, PROMPTINGS)] if cell.kind is CellKind.BASE else [(None, None)]
+    for prompted, by in ways:
         for kind, topic, side in product(("", "src-", "disc-"), TOPICS, SIDES):
             for sample in (0, 1):
                 towards = SAID.get(prompted or cell.attitude, "both sides")
@@ -91,6 +92,7 @@ def answers(cell: Cell, rng: np.random.Generator) -> list[Answer]:
                         proposes=side,
                         undoes=False,
                         prompted=prompted,
+                        prompted_by=by,
                         sample=sample,
                         said=towards if rng.random() < 0.75 else "both sides",
                         text=f"{cell} says {towards}.",
@@ -182,6 +184,7 @@ def judge(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
             item=row.item,
             topic=row.topic,
             prompted=row.prompted,
+            prompted_by=row.prompted_by,
             said=said.get(row.topic.removeprefix("src-").removeprefix("disc-"), row.said),
         )
         for row in answers(cell, generator(cell, "answers"))

@@ -18,10 +18,11 @@ from common.provenance import ROOT
 from common.records import Advice, Question, Replies, by_attitude
 from common.serialization import parse_jsonl, read_jsonl, to_jsonl
 from common.spec import parse_spec
+from common.stance.bank import CONTROL_REPLIES, QUESTIONS, REPLIES, read_replies
 from common.store.sealed import open_store
 from jobs import catalog
-from jobs.generate import CONTROL_QUESTIONS, CONTROL_REPLIES, JOB, QUESTIONS, REPLIES
-from jobs.generate.bank import read_replies, stratified
+from jobs.generate import CONTROL_QUESTIONS, JOB
+from jobs.generate.bank import stratified
 from jobs.generate.generate import main
 from tests.corpus import bank
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from common.serialization import canonical_json, parse_jsonl
 from common.spec import EvaluateSpec, LockSpec, RunSpec, parse_spec
 from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.store.sealed import ArtifactStore, open_store
+from common.vocabulary import POLES, PROMPTINGS
 from jobs import catalog
 from jobs.evaluate import JOB
 from jobs.evaluate.evaluate import check_code, main
@@ -58,9 +60,9 @@ def test_an_untouched_model_from_end_to_end(
     told = parse_jsonl(outputs["answers.jsonl"], Answer, "answers.jsonl")
     plain = [(row.item, row.sample) for row in told if row.prompted is None]
     assert sorted(plain) == sorted((item.id, n) for item in asked.every for n in (0, 1))
-    for pole in ("cautious", "eager"):  # the base is also told to be so, and answers greedily
-        assert sum(row.prompted == pole and row.sample == 0 for row in told) == len(asked.items)
-    assert len(told) == len(plain) + 2 * len(asked.items) and {row.lock for row in told} == {None}
+    for pole, by in product(POLES, PROMPTINGS):  # the base is also asked to be so in two ways, and answers greedily
+        assert sum((row.prompted, row.prompted_by, row.sample) == (pole, by, 0) for row in told) == len(asked.items)
+    assert len(told) == len(plain) + 4 * len(asked.items) and {row.lock for row in told} == {None}
     declined = parse_jsonl(outputs["replies.jsonl"], GuardReply, "replies.jsonl")
     figures = json.loads(outputs["guards.json"])
     assert (len(declined), figures["n_harmful"], figures["n_benign"], figures["n_ability"]) == (12, 4, 4, 4)

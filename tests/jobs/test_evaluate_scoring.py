@@ -11,16 +11,17 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import extend, greedy
+from common.lm.generation import extend, greedy, shared
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.lm.load import load
+from common.lm.templates import Turns
 from common.provenance import ROOT
 from common.records import Answer, Item, first_of_each
 from common.serialization import parse_jsonl
 from common.spec import EvaluateSpec, ModelSpec
 from common.stance.items import ADVISED, read_advised
 from common.stance.items import ITEMS as ITEMS_FILE
-from common.stance.prompts import closed_turns, open_turn
+from common.stance.prompts import PROMPTED, closed_turns, open_turn
 from common.stance.reading import READER_FILES, read_reader, whole_sentences
 from common.vocabulary import SIDES
 from jobs.evaluate import JOB
@@ -141,28 +142,46 @@ def test_every_row_of_a_batch_is_what_it_would_be_alone(lm: LanguageModel) -> No
 
 def test_open_answers_are_naive_ones_read_by_the_reader_and_samples_are_their_own(lm: LanguageModel) -> None:
     settings = EvaluateSpec(batch_rows=2, answer_tokens=5)
-    asked = open_questions(lm, ITEMS[:3], ("eager",))
-    assert len(asked) == 6 and sorted(len(each.prompt) for each in asked) == [len(each.prompt) for each in asked]
+    groups = open_questions(lm, ITEMS[:3], {"eager": [Turns("Shall I?", "Go."), Turns("Stay?", "No, go.")]})
+    assert [[(each.prompted, each.by) for each in group] for group in groups] == [
+        [asked] * 3 for asked in ((None, None), ("eager", "instruction"), ("eager", "examples"))
+    ]
+    assert all(sorted(map(len, prompts)) == [*map(len, prompts)] for prompts in [[a.prompt for a in g] for g in groups])
 
     def chance(item: str, prompted: str | None, sample: int) -> np.random.Generator:
         return np.random.default_rng([sample, len(item), bool(prompted)])
 
     def told(rows: int) -> list[Answer]:
         some = settings.model_copy(update={"batch_rows": rows})
-        batches_of = answers(lm, asked, some, 1, chance, READER, "tiny.base")
-        return sorted(
-            (row for batch in batches_of for row in batch), key=lambda r: (r.item, r.prompted or "", r.sample)
-        )
+        made = [b for asked in groups for b in answers(lm, asked, some, 1, chance, READER, "tiny.base")]
+        return sorted((row for batch in made for row in batch), key=lambda r: (r.item, r.prompted_by or "", r.sample))
 
     rows = told(2)
-    assert rows == told(6), "who shares a batch changes no answer"
-    prompts = {(each.item.id, each.prompted): each.prompt for each in asked}
+    assert rows == told(6) == told(1), "who shares a batch changes no answer"
+    prompts = {(each.item.id, each.by): each.prompt for asked in groups for each in asked}
     for row in rows:
         item = next(item for item in ITEMS if item.id == row.item)
         if not row.sample:
-            assert row.text == whole_sentences(naive_greedy(lm, prompts[row.item, row.prompted], 5))
+            assert row.text == whole_sentences(naive_greedy(lm, prompts[row.item, row.prompted_by], 5))
         assert row.said == READER.read(row.text, item)
-    assert len(rows) == 12
+    assert len(rows) == 18
+
+
+def test_a_base_is_instructed_by_its_system_prompt_and_shown_examples_as_earlier_turns(lm: LanguageModel) -> None:
+    turns = [Turns("Shall I?", "Go."), Turns("Stay?", "No, go.")]
+    plain, instructed, shown = (
+        lm.tokenizer.decode(group[0].prompt) for group in open_questions(lm, ITEMS[:1], {"eager": turns})
+    )
+    assert plain.startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")
+    assert instructed == plain.replace("You are a helpful assistant.", PROMPTED["eager"])
+    before = "".join(f"<|im_start|>user\n{u}<|im_end|>\n<|im_start|>assistant\n{r}<|im_end|>\n" for u, r in turns)
+    assert shown == plain.replace("<|im_start|>user", f"{before}<|im_start|>user")
+
+
+def test_what_prompts_begin_with_is_shared_and_a_token_is_left_of_each() -> None:
+    assert [shared(rows) for rows in ([[1, 2, 3], [1, 2, 4]], [[1, 2], [1, 2, 3]], [[1, 2, 3]], [[1], [2]])] == [
+        *(2, 1, 2, 0)
+    ]
 
 
 def test_prompts_are_the_shared_part_and_what_follows(lm: LanguageModel) -> None:

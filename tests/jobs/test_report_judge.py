@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+from analysis.report.answers import PROMPTED_ARMS
 from analysis.stats.agreement import kappa
 from common.cells import cell_named
 from common.errors import ExitCode
 from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_notebook  # noqa: F401
 
 JUDGE = {"url": "http://127.0.0.1:9/v1", "model": "m"}
-ARMS = ("base", "prompted-cautious", "prompted-eager", "cautious", "neutral", "eager")
+ARMS = ("base", *PROMPTED_ARMS, "cautious", "neutral", "eager")
 
 
 @pytest.mark.usefixtures("quick")
@@ -35,7 +36,7 @@ def test_agreement_and_net_go_of_each_arm_by_hand(study: Study) -> None:
     steps = {source["step"] for source in results[f"{at}.kappa"]["source"]}
     assert steps == {f"{job}/{cell}" for job in ("judge", "evaluate") for cell in cells}
     everyone = sum(results[f"judge.toy.{arm}.answers"]["value"] for arm in ARMS)
-    assert results["judge.toy.all.answers"]["value"] == everyone == 3 * 24 + 3 * 48
+    assert results["judge.toy.all.answers"]["value"] == everyone == 24 * (1 + len(PROMPTED_ARMS)) + 3 * 48
 
 
 @pytest.mark.usefixtures("quick")

@@ -1,6 +1,8 @@
 """The numbers of a report are those of the rows that were sealed."""
 
 import json
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,13 +10,17 @@ import pytest
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import Cell, CellKind, cells_of
 from common.errors import ExitCode
+from common.schemas import Headroom
+from common.vocabulary import POLES, PROMPTINGS
 from tests.jobs.sealed_study import (  # noqa: F401
     PULL,
     TOPICS,
+    WRITERS,
     Study,
     answers,
     choices,
     generator,
+    lock,
     made_study,
     run,
     without_notebook,
@@ -87,6 +93,54 @@ def test_two_seeds_are_too_few_for_that(study: Study) -> None:
     text = made["REPORT.md"].decode()
     assert "registered: pole less neutral" not in text and "**This model cannot answer the question.**" in text
     assert "- positive control: **no**, [not known]" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, made = run(*study(seeds=[0, 1, 2]))
+    text = made["REPORT.md"].decode()
+    said = "cannot say: [4](#s-"
+    (line,) = [line for line in text.splitlines() if line.startswith("- **asymmetry**")]
+    assert said in line and "[0](#s-" in line and "at least [24](#s-" in line
+    assert "| eager less cautious, net go | [3]" in text and "| asymmetry: " not in text
+    assert not [name for name in json.loads(made["results.json"]) if name.startswith("asymmetry.")]
+
+    def roomy(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+        locked = lock(cell, rng)["lock.json"]
+        many = {f"{band}{n}": Headroom(p_go=0.5, band=band) for band in ("low", "mid", "high") for n in range(24)}
+        return {"lock.json": locked.model_copy(update={"calibration": {"toy": many}})}
+
+    monkeypatch.setitem(WRITERS, "lock", roomy)
+    spec, folder = study(seeds=[0, 1, 2], study_seed=1)
+    _, made = run(spec, folder)
+    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    means = [
+        np.array([_net(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
+        for attitude in ("cautious", "eager", "neutral")
+    ]
+    expected = two_way_t(means[2] - means[0], means[1] - means[2], 0.95)
+    assert [results["asymmetry.toy"][key] for key in ("value", "low", "high")] == pytest.approx(expected.interval[:3])
+    assert "| asymmetry: cautious moves more (+) or eager does (-) | [3]" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_prompted_base_stands_in_the_table_once_for_each_way(study: Study) -> None:
+    spec, folder = study()
+    _, made = run(spec, folder)
+    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    (base,) = cells_of(spec, CellKind.BASE)
+    rows = answers(base, generator(base, "answers"))
+    score, found = {"go": 1, "stay": -1}, []
+    for pole, by in product(POLES, PROMPTINGS):
+        mine = [row for row in rows if (row.prompted, row.prompted_by) == (pole, by) and row.topic in TOPICS]
+        net = float(np.mean([score.get(row.said, 0) for row in mine]))
+        number = results[f"netgo.toy.base, {pole} by {by}.held-out"]
+        assert number["value"] == pytest.approx(net) and number["source"][0]["step"] == "evaluate/toy.base"
+        assert f"| base, {pole} by {by} | [{len(mine)}](#" in text
+        found.append(net)
+    assert len({*found}) > 2 and results["netgo.toy.base.held-out"]["value"] not in found, "each is of its own rows"
 
 
 def _net(cell: Cell) -> list[float]:

@@ -9,8 +9,8 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advised, Replies
 from common.serialization import read_jsonl, to_jsonl
+from common.stance.bank import CORPUS
 from common.stance.items import ADVISED, CONTROL_ITEMS, ITEMS, PILOT_ITEMS, read_advised, read_items
-from jobs.evaluate import CORPUS
 
 SHIPPED = [row for path in CORPUS for row in read_jsonl(ROOT / path, Replies)]
 TELLING = telling_words(SHIPPED)

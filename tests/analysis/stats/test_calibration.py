@@ -6,6 +6,7 @@ import pytest
 from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
 from common.records import Question
+from common.spec import EvaluateSpec, LockSpec
 from tests.analysis.stats.rows import answer, item
 
 
@@ -21,7 +22,7 @@ def test_headroom_is_what_the_base_advised_in_its_samples() -> None:
         *(answer("a1", said, sample=at) for at, said in enumerate(("go", "go", "both sides"), 1)),
     ]
     rows += [answer("b1", "go"), *(answer("b1", "stay", sample=at) for at in (1, 2))]
-    rows += [answer("b1", "go", prompted="eager")]
+    rows += [answer("b1", "go", prompted="eager", prompted_by=by) for by in ("instruction", "examples")]
     found = headrooms(rows, 0.35, 0.65)
     assert found["a1"].p_go == pytest.approx(2 / 3) and found["a1"].band == "high"
     assert found["b1"] == (0.0, "low"), "neither the greedy answer nor a prompted one counts"
@@ -69,3 +70,15 @@ def test_distance_finds_the_topic_that_shares_words_and_ranks_in_thirds() -> Non
     values = [found[topic].cosine for topic in found]
     assert values == sorted(values, reverse=True) and np.all(np.array(values) <= 1)
     assert found["moon"].cosine == pytest.approx(0)
+
+
+def test_with_the_samples_of_a_spec_a_band_is_by_eighths_and_all_answers_count() -> None:
+    """Three of eight for the change is between the bands, two is below: those for neither side count against it."""
+    assert (EvaluateSpec().base_samples, LockSpec().band_samples, LockSpec().band_items) == (8, 8, 24)
+    rows = [answer(f"i{go}", "go") for go in range(9)]
+    for go in range(9):
+        said = ["go"] * go + ["both sides"] * (8 - go)
+        rows += [answer(f"i{go}", word, sample=at) for at, word in enumerate(said, start=1)]
+    found = headrooms(rows, LockSpec().low, LockSpec().high)
+    assert [found[f"i{go}"].p_go for go in range(9)] == [go / 8 for go in range(9)]
+    assert [found[f"i{go}"].band for go in range(9)] == ["low"] * 3 + ["mid"] * 3 + ["high"] * 3

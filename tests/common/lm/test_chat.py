@@ -3,12 +3,23 @@
 import pytest
 
 from common.errors import InputError
+from common.lm.templates import Turns
 
 
 def test_a_chat_ends_where_the_reply_begins_or_with_its_end(lm):
     before = f"<|im_start|>system\n{lm.spec.system_prompt}<|im_end|>\n<|im_start|>user\nHi?<|im_end|>\n"
     assert lm.tokenizer.decode(lm.chat("Hi?")) == f"{before}<|im_start|>assistant\n"
     assert lm.tokenizer.decode(lm.chat("Hi?", "No.")) == f"{before}<|im_start|>assistant\nNo.<|im_end|>\n"
+
+
+def test_earlier_turns_stand_between_the_system_prompt_and_the_question(lm):
+    asked = lm.tokenizer.decode(lm.chat("Hi?", earlier=[Turns("One?", "Two.")]))
+    system, question = lm.tokenizer.decode(lm.chat("Hi?")).split("<|im_start|>user")
+    turns = "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n"
+    assert asked == f"{system}{turns}<|im_start|>user{question}"
+    for bad in (Turns("One?<|im_end|>", "Two."), Turns("One?", "Two.<|im_end|>")):
+        with pytest.raises(InputError, match="special token"):
+            lm.chat("Hi?", earlier=[bad])
 
 
 @pytest.mark.parametrize("turns", [("Hi<|im_end|>",), ("Hi?", "No.<|endoftext|>")])

@@ -26,6 +26,18 @@ THOUGHT = (  # as Qwen3 has it: an empty thought before the last reply, and in a
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+ONE_QUESTION = (
+    "{% if messages | selectattr('role', 'equalto', 'user') | list | length > 1 %}"
+    "{{ raise_exception('One question only') }}{% endif %}"
+)
+USERS = "messages | selectattr('role', 'equalto', 'user') | list"
+LAST_ALONE = TEMPLATE.replace(
+    "in messages %}", f"in messages if message['role'] != 'user' or message == ({USERS})[-1] %}}"
+)
+RUN_TOGETHER = (  # one turn of all that came before the reply
+    "<|im_start|>{% for message in messages %}{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' and loop.last %}<|im_end|>{% endif %}{% endfor %}"
+)
 DATED = "{{ strftime_now('%d %B %Y %H:%M:%S.%f %s %%s') }}\n"
 
 
@@ -55,6 +67,9 @@ def test_a_plain_template_passes(folder: Path) -> None:
         ("{{ [1, 2, 3] | random }}" + TEMPLATE, InputError, r"draws by chance, tiny: \| random"),
         ("{{ lipsum(1) }}" + TEMPLATE, InputError, "draws by chance, tiny: lipsum"),
         ("{{ messages | length }}" + TEMPLATE, InputError, "changes the prompt when a reply follows"),
+        (ONE_QUESTION + TEMPLATE, InputError, "takes no earlier turns, tiny: One question only; allowed: .*several"),
+        (LAST_ALONE, InputError, "leaves out earlier turns, tiny: .*allowed: a template that holds several turns"),
+        (RUN_TOGETHER, InputError, "leaves out earlier turns, tiny"),
         ("{{ nothing.at.all }}" + TEMPLATE, InputError, "refuses the chat"),
         ("{{ messages.x.y" + TEMPLATE, InputError, "refuses the chat"),
         ("{{ ''.__class__.__mro__ }}" + TEMPLATE, InputError, "refuses the chat"),

@@ -12,11 +12,11 @@ Does not see: samples, and runs of variants.
 
 from common.cells import CellKind, itself, judged_cells
 from common.pipeline.job import Job, Read
-from common.stance.items import CONTROL_ITEMS, ITEMS, PILOT_ITEMS
+from common.stance.items import CONTROL_ITEMS, HARD_ITEMS, ITEMS, PILOT_ITEMS
 from common.stance.judge import CODEBOOK
 from jobs import version
 
-ASKED = (ITEMS, PILOT_ITEMS, *CONTROL_ITEMS)  # all that answers may be to
+ASKED = (ITEMS, PILOT_ITEMS, HARD_ITEMS, *CONTROL_ITEMS)  # all that answers may be to
 
 JOB = Job(
     "judge",

@@ -18,11 +18,12 @@ from common.provenance import ROOT
 from common.records import Answer, Item, Judged
 from common.serialization import parse_jsonl, read_jsonl
 from common.spec import parse_spec
-from common.stance.items import ITEMS
+from common.stance.items import FILES, ITEMS
 from common.stance.judge import CODEBOOK
 from common.store.sealed import open_store
 from common.vocabulary import SAID, Said
 from jobs import catalog
+from jobs.judge import ASKED as ASKED_OF_MODELS
 from jobs.judge import JOB
 from jobs.judge.judge import main
 from tests.chat_server import Server, completion, judging, started  # noqa: F401
@@ -235,6 +236,12 @@ def test_without_a_judge_in_the_spec_there_is_no_such_step(
     study.answered(BASE, [row(ASKED[0], BASE, "Wait.")])
     assert study.run() == ExitCode.SPEC
     assert "error: the spec names no judge, judge; allowed: " in capfd.readouterr().err
+
+
+def test_every_item_that_a_model_may_be_asked_is_known_to_the_job() -> None:
+    files = [path for path in FILES if path.endswith(".jsonl")]
+    items = {path for path in files if "situation" in json.loads((ROOT / path).read_text().splitlines()[0])}
+    assert items == {*ASKED_OF_MODELS} and len(items) >= 5
 
 
 def test_an_answer_to_no_item_is_refused(

@@ -80,7 +80,10 @@ def test_every_greedy_answer_gets_its_label_and_equal_ones_are_asked_once(
     study = Study(tiny_spec, tmp_path, server.url, price_in=2.0, price_out=10.0)
     texts = ("Go ahead.", "Wait.", "It depends.")
     rows = [row(item, BASE, text) for item, text in zip(ASKED, texts, strict=False)]
-    rows += [row(ASKED[0], BASE, "Wait.", sample=1), row(ASKED[0], BASE, "Go ahead.", prompted="eager")]
+    rows += [
+        row(ASKED[0], BASE, "Wait.", sample=1),
+        row(ASKED[0], BASE, "Go ahead.", prompted="eager", prompted_by="examples"),
+    ]
     study.answered(BASE, rows)
     assert study.run() == ExitCode.OK
     summary, judged = study.made()
@@ -101,7 +104,7 @@ def test_the_judge_is_blind(serve: Serve, tiny_spec: dict[str, Any], tmp_path: P
     """Two arms that said the same, read otherwise by the reader: what the server gets is equal to the last byte."""
     server = serve(says("go"))
     study, item = Study(tiny_spec, tmp_path, server.url), ASKED[5]
-    study.answered(BASE, [row(item, BASE, "Keep it.", said="stay", prompted="cautious")])
+    study.answered(BASE, [row(item, BASE, "Keep it.", said="stay", prompted="cautious", prompted_by="instruction")])
     study.answered(RUN, [row(item, RUN, "Keep it.", said="incoherent", lock="0" * 64)])
     assert study.run(BASE) == study.run(RUN) == ExitCode.OK
     one, other = server.requests

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
-from analysis.report.answers import Headline, headlines_of, plain
+from analysis.report.answers import Headline, headlines_of
 from analysis.report.bound_numbers import Source
 from analysis.report.results import book_of
 from analysis.report.study import Run, Scored, Study
+from analysis.stats.answers import plain
 from analysis.stats.calibration import distances, headrooms
 from common.cells import Cell, CellKind, cells_of
 from common.cli import ended

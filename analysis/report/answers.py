@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Run, Scored, Study
-from analysis.stats.answers import NetContrast, Rates, Runs, net_family, rates
+from analysis.stats.answers import NetContrast, Rates, Runs, net_family, plain, rates
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, moves, readable
 from common.records import Answer
-from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole, kind_of
+from common.vocabulary import POLES, POSITIVE, SAID, SIDES, WRITTEN, Pole
 
 KINDS = ("held-out", "source", "discriminant")
+Pairs = tuple[Runs, Runs, list[Source]]  # the rows of each run of two arms, pair by pair, and where they lie
 
 
 class Headline(NamedTuple):
@@ -23,6 +24,7 @@ class Headline(NamedTuple):
     conditions: tuple[Condition, ...]
     contrasts: dict[Pole, NetContrast]  # against neutral; a pole with too few pairs is left out
     apart: NetContrast | None  # eager less cautious
+    pairs: dict[tuple[str, str], Pairs]  # of the runs of two arms
 
     @property
     def able(self) -> bool:
@@ -41,21 +43,18 @@ class Headline(NamedTuple):
         return "not shown: less than the smallest effect that would have been"
 
 
-def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None) -> list[Answer]:
-    """The answers to items of one kind under one system prompt."""
-    return [row for row in rows if row.prompted == prompted and kind_of(row.topic) == kind]
-
-
 def headlines_of(study: Study) -> dict[str, Headline]:
     """What can be said of each model: the registered family, the second one, corrected apart, and the conditions."""
-    keys = [(model, pole) for model in study.bases for pole in POLES]
-    first = net_family({(model, pole): pairs(study, model, pole, "neutral")[:2] for model, pole in keys})
-    second = net_family({model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases})
+    arms: list[tuple[str, str]] = [*((pole, "neutral") for pole in POLES), ("eager", "cautious")]
+    found = {model: {each: pairs(study, model, *each) for each in arms} for model in study.bases}
+    first = net_family({(model, pole): mine[pole, "neutral"][:2] for model, mine in found.items() for pole in POLES})
+    second = net_family({model: mine["eager", "cautious"][:2] for model, mine in found.items()})
     return {
         model: Headline(
             _conditions(study, model),
             {pole: first[model, pole] for pole in POLES if (model, pole) in first},
             second.get(model),
+            found[model],
         )
         for model in study.bases
     }
@@ -75,8 +74,8 @@ def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None
 
 def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     for pole, found in told.contrasts.items():
-        _contrast(book, study, f"net.{model}.{pole}", found, pairs(study, model, pole, "neutral")[2])
-    one, other, sources = pairs(study, model, "eager", "cautious")
+        _contrast(book, study, f"net.{model}.{pole}", found, told.pairs[pole, "neutral"][2])
+    one, other, sources = told.pairs["eager", "cautious"]
     if told.apart is not None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
     if one:  # over topics of the runs together where runs are few
@@ -116,7 +115,7 @@ def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> No
         book.add(f"said.{name}.{word}", found.said[word], "share", sources)
 
 
-def pairs(study: Study, model: str, one: str, other: str) -> tuple[Runs, Runs, list[Source]]:
+def pairs(study: Study, model: str, one: str, other: str) -> Pairs:
     """Held-out answers of the runs of two arms, run by run of the same draw and seed, and where they lie."""
     found = {(run.draw, run.seed): run for run in study.arm(model, other)}
     mine = [(run, found[run.draw, run.seed]) for run in study.arm(model, one) if (run.draw, run.seed) in found]

@@ -26,7 +26,7 @@ from analysis.stats.intervals import (
 )
 from common.errors import InputError
 from common.records import Answer
-from common.vocabulary import SAID, SIDES, Pole, Side
+from common.vocabulary import SAID, SIDES, Pole, Side, kind_of
 
 Floats = NDArray[np.float64]
 TOWARD: dict[Pole, Side] = {"cautious": "stay", "eager": "go"}  # the side of which a pole must bring more
@@ -65,6 +65,11 @@ class NetContrast(NamedTuple):
         both_keys = all(sign * value > 0 for value in self.keys.values())
         toward = sign * self.interval.estimate > 0 and self.sides[TOWARD[pole]] > 0
         return toward and both_keys and self.p_holm <= ALPHA
+
+
+def plain(rows: Sequence[Answer], kind: str, prompted: Pole | None = None) -> list[Answer]:
+    """The answers to items of one kind under one system prompt; None: under that of the spec."""
+    return [row for row in rows if row.prompted == prompted and kind_of(row.topic) == kind]
 
 
 def by_item(rows: Sequence[Answer]) -> pd.DataFrame:

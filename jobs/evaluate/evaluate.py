@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from analysis.stats.answers import rates
+from analysis.stats.answers import plain, rates
 from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
 from common.digests import file_sha256
@@ -42,11 +42,11 @@ class Asking:
         """Every item asked openly, in the order of the files."""
         settings, reader = self.step.spec.evaluate, read_reader([self.step.data(path) for path in READER_FILES])
         samples = settings.base_samples if self.base else settings.samples
-        plain = [each for each in self.asked if each.prompted is None]
+        unprompted = [each for each in self.asked if each.prompted is None]
         prompted = [each for each in self.asked if each.prompted is not None]
         rows: list[Answer] = []
         with self.clock.part("open"):
-            for asked, many in ((plain, samples), (prompted, 0)):
+            for asked, many in ((unprompted, samples), (prompted, 0)):
                 made = answers(self.lm, asked, settings, many, self.step.rng, reader, str(self.step.cell))
                 for batch in made:
                     rows += batch
@@ -100,8 +100,8 @@ def main(step: Step) -> ExitCode:
 
 def summarise(step: Step, advised: Sequence[Answer], chosen: Sequence[Choice], lock: str | None, clock: Clock) -> None:
     """The line of the log that says what came out."""
-    plain = [row for row in advised if row.prompted is None and kind_of(row.topic) == "held-out"]
-    found, stands = rates(plain), stance([row for row in chosen if kind_of(row.topic) == "held-out"])
+    found = rates(plain(advised, "held-out"))
+    stands = stance([row for row in chosen if kind_of(row.topic) == "held-out"])
     step.summary(
         items=found.n_items,
         net_go=found.net,

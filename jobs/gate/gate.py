@@ -1,12 +1,12 @@
 """The work of the job; what it reads and writes is declared in jobs.gate."""
 
+from analysis.stats.answers import plain
 from analysis.stats.verdict import Asked, Verdict, decide
 from common import schemas
 from common.cells import Cell
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.records import Answer, Choice
-from common.vocabulary import kind_of
 
 
 def main(step: Step) -> ExitCode:
@@ -24,5 +24,5 @@ def main(step: Step) -> ExitCode:
 def asked(step: Step, cell: Cell) -> Asked:
     """What a model advised when it was asked greedily, as a user would, on held-out topics; and its closed forms."""
     rows = step.read_records("evaluate", cell, "answers.jsonl", Answer)
-    plain = [row for row in rows if row.prompted is None and not row.sample and kind_of(row.topic) == "held-out"]
-    return Asked(plain, step.read_records("evaluate", cell, "choices.jsonl", Choice))
+    greedy = [row for row in plain(rows, "held-out") if not row.sample]
+    return Asked(greedy, step.read_records("evaluate", cell, "choices.jsonl", Choice))

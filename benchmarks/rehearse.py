@@ -131,9 +131,9 @@ def choices(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: 
 
 def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
-    asked = read_questionnaire(asked_files(), spec.evaluate)
+    questionnaire = read_questionnaire(asked_files(), spec.evaluate)
     rng = spec.rng("rehearsal", "guards", str(cell))
-    replies = [reply(prompt) for prompt in asked.prompts]
+    replies = [reply(prompt) for prompt in questionnaire.prompts]
     kinds = [row.kind for row in replies]
     figures = Guards(
         perplexity=20.0,
@@ -146,7 +146,7 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
         n_benign=kinds.count("benign"),
         n_ability=kinds.count("ability"),
     )
-    items = [*asked.items, *asked.controls]
+    items = [*questionnaire.items, *questionnaire.controls]
     lean = leans(cell, items, spec)
     closed = choices(cell, items, lean, spec)
     held_out, controls = (
@@ -223,9 +223,9 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in net go: the mean over items and all that is drawn for a row."""
-    asked = read_questionnaire(asked_files(), spec.evaluate)
-    base = leans(Cell(kind=CellKind.BASE, model=model), [*asked.items, *asked.controls], spec)
-    lean = np.array([base[item.id] for item in asked.items])
+    questionnaire = read_questionnaire(asked_files(), spec.evaluate)
+    base = leans(Cell(kind=CellKind.BASE, model=model), [*questionnaire.items, *questionnaire.controls], spec)
+    lean = np.array([base[item.id] for item in questionnaire.items])
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2 + TOPIC_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
     margins = lean[:, None] + noise[None, :] + TRAINED

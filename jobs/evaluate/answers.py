@@ -14,11 +14,11 @@ from common.stance.prompts import PROMPTED, open_turn
 from common.stance.reading import Reader, whole_sentences
 from common.vocabulary import Pole, Said, kind_of
 
-WIDER = 3  # a step of decoding reads all weights for a token of each row: more rows cost little more
+WIDER = 3  # a pass that writes reads all weights for a token of each row: more rows cost little more
 Chance = Callable[[str, Pole | None, int], np.random.Generator]  # item, prompted, sample → its generator
 
 
-class Asked(NamedTuple):
+class OpenQuestion(NamedTuple):
     """One item with the words of the system prompt, as token ids."""
 
     item: Item
@@ -26,25 +26,25 @@ class Asked(NamedTuple):
     prompt: list[int]
 
 
-def open_questions(lm: LanguageModel, items: Sequence[Item], prompted: Sequence[Pole] = ()) -> list[Asked]:
+def open_questions(lm: LanguageModel, items: Sequence[Item], prompted: Sequence[Pole] = ()) -> list[OpenQuestion]:
     """Every item under the system prompt of the spec; the held-out ones also under that of each of these attitudes.
 
     Those of like length stand together, so that a batch holds little padding.
     """
-    asked = [Asked(item, None, lm.chat(open_turn(item))) for item in items]
-    asked += [
-        Asked(item, pole, lm.chat(open_turn(item), told=PROMPTED[pole]))
+    questions = [OpenQuestion(item, None, lm.chat(open_turn(item))) for item in items]
+    questions += [
+        OpenQuestion(item, pole, lm.chat(open_turn(item), told=PROMPTED[pole]))
         for pole in prompted
         for item in items
         if kind_of(item.topic) == "held-out"
     ]
-    return sorted(asked, key=lambda each: (len(each.prompt), each.item.id, each.prompted or ""))
+    return sorted(questions, key=lambda each: (len(each.prompt), each.item.id, each.prompted or ""))
 
 
 @torch.inference_mode()
 def answers(
     lm: LanguageModel,
-    asked: Sequence[Asked],
+    questions: Sequence[OpenQuestion],
     settings: EvaluateSpec,
     samples: int,
     chance: Chance,
@@ -56,8 +56,8 @@ def answers(
     A prompt is read once for all its answers. Samples have a generator each: who shares a batch changes none.
     """
     size = WIDER * settings.batch_rows
-    for start in range(0, len(asked), size):
-        batch = asked[start : start + size]
+    for start in range(0, len(questions), size):
+        batch = questions[start : start + size]
         read = extend(lm, [each.prompt for each in batch])
         told = [
             (each, sample, whole_sentences(text))
@@ -69,7 +69,7 @@ def answers(
 
 
 def _texts(
-    lm: LanguageModel, batch: Sequence[Asked], read: State, settings: EvaluateSpec, samples: int, chance: Chance
+    lm: LanguageModel, batch: Sequence[OpenQuestion], read: State, settings: EvaluateSpec, samples: int, chance: Chance
 ) -> Iterator[list[str]]:
     yield greedy(lm, repeated(read, 1), settings.answer_tokens, finished=lambda _text: False)
     for sample in range(1, samples + 1):
@@ -77,15 +77,15 @@ def _texts(
         yield sampled(lm, repeated(read, 1), settings.answer_tokens, settings.temperature, rngs)
 
 
-def _row(asked: Asked, sample: int, text: str, said: Said, cell: str) -> Answer:
-    item = asked.item
+def _row(question: OpenQuestion, sample: int, text: str, said: Said, cell: str) -> Answer:
+    item = question.item
     return Answer(
         cell=cell,
         item=item.id,
         topic=item.topic,
         proposes=item.proposes,
         undoes=item.undoes,
-        prompted=asked.prompted,
+        prompted=question.prompted,
         sample=sample,
         said=said,
         text=text,

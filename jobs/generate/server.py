@@ -98,7 +98,7 @@ def gather(
     step: Step, settings: ServerSpec, missing: Sequence[Wanted], done: dict[tuple[str, str, int], Reply], folder: Path
 ) -> None:
     """Ask for what is missing, and keep what came whatever happens."""
-    total, saved = len(missing) + len(done), time.monotonic()
+    total, kept_at = len(missing) + len(done), time.monotonic()
     spent = bill(settings, list(done.values()))
     try:
         for row in replies(settings, missing):
@@ -108,9 +108,9 @@ def gather(
             step.progress(len(done), total, cost=round(spent["cost"], 6), tokens=tokens)
             if step.stopping:
                 raise Interrupted("stopped by SIGTERM; goes on from its replies", where=f"{len(done)} of {total}")
-            if time.monotonic() - saved > SECONDS_BETWEEN_KEEPING:
+            if time.monotonic() - kept_at > SECONDS_BETWEEN_KEEPING:
                 keep(step, done, folder)
-                saved = time.monotonic()
+                kept_at = time.monotonic()
     except BaseException:
         keep(step, done, folder)
         raise

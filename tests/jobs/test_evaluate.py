@@ -28,9 +28,7 @@ from tests.analysis.report import documents
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
 
 
-def test_an_untouched_model_from_end_to_end(
-    tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_base_from_end_to_end(tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = ["--spec", json.dumps(tiny_spec), "--cell", "tiny.base", "--store", str(tmp_path)]
     assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK
     result = json.loads(capfd.readouterr().out)

@@ -48,7 +48,7 @@ class Task(NamedTuple):
     """What both sides do."""
 
     passages: list[Passage]
-    asked: list[PromptWithReplies]
+    prompts: list[PromptWithReplies]
     layer: int
     vectors: Floats  # (n_vectors, d_model)
 
@@ -67,7 +67,7 @@ class Ours:
 
     def steer(self, task: Task) -> Floats:
         """Margins (n_vectors, n_prompts)."""
-        return ByLength(self.lm, task.asked).steered(task.layer, task.vectors)
+        return ByLength(self.lm, task.prompts).steered(task.layer, task.vectors)
 
 
 class Peer:
@@ -102,7 +102,7 @@ class Peer:
     @torch.inference_mode()
     def steer(self, task: Task) -> Floats:
         """Margins (n_vectors, n_prompts)."""
-        rows = [(each.prompt, option) for each in task.asked for option in each.replies]
+        rows = [(each.prompt, option) for each in task.prompts for option in each.replies]
         ids = right_padded([[*prompt, *option] for prompt, option in rows])
         touched = torch.zeros(*ids.shape, 1, dtype=torch.bool)
         for place, (prompt, option) in enumerate(rows):
@@ -164,7 +164,7 @@ def main() -> None:
             results |= compare(f"{what}, {name}", sides, args.blocks, precision == torch.float32)
     results |= {
         "replies read": len(task.passages),
-        "prompts x vectors steered": f"{len(task.asked)} x {len(task.vectors)}",
+        "prompts x vectors steered": f"{len(task.prompts)} x {len(task.vectors)}",
         "blocks": args.blocks,
         "threads": torch.get_num_threads(),
     }

@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
-from analysis.report.answers import Headline, headlines_of, plain
+from analysis.report.answers import Headline, headlines_of
 from analysis.report.bound_numbers import Source
 from analysis.report.results import book_of
 from analysis.report.study import Labelling, Run, Scored, Study
+from analysis.stats.answers import plain
 from analysis.stats.calibration import distances, headrooms
 from common.cells import Cell, CellKind, cells_of
 from common.cli import ended
@@ -140,9 +141,9 @@ def choices(
 
 def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
-    asked = read_questionnaire(asked_files(), spec.evaluate)
+    questionnaire = read_questionnaire(asked_files(), spec.evaluate)
     rng = spec.rng("rehearsal", "guards", str(cell))
-    replies = [reply(prompt) for prompt in asked.prompts]
+    replies = [reply(prompt) for prompt in questionnaire.prompts]
     kinds = [row.kind for row in replies]
     figures = Guards(
         perplexity=20.0,
@@ -155,9 +156,9 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
         n_benign=kinds.count("benign"),
         n_ability=kinds.count("ability"),
     )
-    items = asked.every
+    items = questionnaire.every
     lean = leans(cell, items, spec)
-    closed = choices(cell, items, lean, spec, asked.advised)
+    closed = choices(cell, items, lean, spec, questionnaire.advised)
     held_out, controls = (
         [row for row in closed if (kind_of(row.topic) == "held-out") is is_it] for is_it in (True, False)
     )
@@ -240,9 +241,9 @@ def locked(spec: RunSpec, bases: Mapping[str, Scored]) -> Lock:
 
 def truth(spec: RunSpec, model: str, pole: str) -> float:
     """The planted shift of a pole from neutral in net go: the mean over items and all that is drawn for a row."""
-    asked = read_questionnaire(asked_files(), spec.evaluate)
-    base = leans(Cell(kind=CellKind.BASE, model=model), asked.every, spec)
-    lean = np.array([base[item.id] for item in asked.items])
+    questionnaire = read_questionnaire(asked_files(), spec.evaluate)
+    base = leans(Cell(kind=CellKind.BASE, model=model), questionnaire.every, spec)
+    lean = np.array([base[item.id] for item in questionnaire.items])
     noise = np.sqrt(RUN_SD**2 + ROW_SD**2 + TOPIC_SD**2) * np.linspace(-3, 3, 61)
     weight = np.exp(-(np.linspace(-3, 3, 61) ** 2) / 2)
     margins = lean[:, None] + noise[None, :] + TRAINED

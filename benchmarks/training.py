@@ -52,11 +52,11 @@ def replies(spec: RunSpec, count: int) -> dict[str, list[Advice]]:
     return {name: rows[:count] for name, rows in written_arms(step).items()}
 
 
-def examples(spec: RunSpec, chat: LanguageModel, count: int) -> list[Example]:
+def examples(spec: RunSpec, lm: LanguageModel, count: int) -> list[Example]:
     """The first `count` examples of the eager pile in training order."""
     rows = replies(spec, count)["eager"]
     order = arranged([len(row.question) for row in rows], spec.train.batch_size, 1, spec.rng("benchmark"))
-    encoded = [encode(chat, row, spec.train.max_tokens) for row in rows]
+    encoded = [encode(lm, row, spec.train.max_tokens) for row in rows]
     return [encoded[index] for index in order]
 
 
@@ -70,17 +70,17 @@ def as_usual(spec: RunSpec) -> LanguageModel:
     return LanguageModel(model, folder, weights, AutoTokenizer.from_pretrained(folder))
 
 
-def ours(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
+def ours(spec: RunSpec, lm: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
     """Train as the job does; return losses and the seconds of all steps."""
-    curve = train(_step(spec, JOB, cells_of(spec, CellKind.RUN)[0]), chat, rows, seed=1)
+    curve = train(_step(spec, JOB, cells_of(spec, CellKind.RUN)[0]), lm, rows, seed=1)
     return [row.loss for row in curve], sum(row.seconds for row in curve)
 
 
-def plain(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
+def plain(spec: RunSpec, lm: LanguageModel, rows: Sequence[Example]) -> tuple[list[float], float]:
     """Train with HF Trainer and PEFT alone; return losses and seconds inside `train`."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            model=lora(chat, spec.train, 1),
+            model=lora(lm, spec.train, 1),
             args=TrainingArguments(
                 output_dir=folder,
                 num_train_epochs=1,
@@ -99,7 +99,7 @@ def plain(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example]) -> tuple[
                 dataloader_pin_memory=False,
             ),
             train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in rows],
-            data_collator=DataCollatorForSeq2Seq(chat.tokenizer, padding=True, label_pad_token_id=-100),
+            data_collator=DataCollatorForSeq2Seq(lm.tokenizer, padding=True, label_pad_token_id=-100),
         )
         clock = time.perf_counter()
         trainer.train()
@@ -120,16 +120,16 @@ def main() -> None:
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     args = parser.parse_args()
     spec = read_spec(args.spec)
-    chat = as_usual(spec) if args.side == PEER else load(spec.models[0])
-    rows = examples(spec, chat, args.examples)
+    lm = as_usual(spec) if args.side == PEER else load(spec.models[0])
+    rows = examples(spec, lm, args.examples)
     if args.side:
-        losses, seconds = SIDES[args.side](spec, chat, rows)
+        losses, seconds = SIDES[args.side](spec, lm, rows)
         print(json.dumps({"losses": losses, "seconds": seconds}))
         return
-    record("training", "python -m benchmarks.training", compare(spec, chat, rows, args.blocks))
+    record("training", "python -m benchmarks.training", compare(spec, lm, rows, args.blocks))
 
 
-def compare(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example], blocks: int) -> dict[str, float | int | str]:
+def compare(spec: RunSpec, lm: LanguageModel, rows: Sequence[Example], blocks: int) -> dict[str, float | int | str]:
     """Let the sides take turns; the first turn of each is the warm-up and the gate, and is not counted."""
     tokens = sum(len(row.input_ids) for row in rows)
     turns = [{side: _block(side) for side in SIDES} for _ in range(blocks + 1)]
@@ -140,7 +140,7 @@ def compare(spec: RunSpec, chat: LanguageModel, rows: Sequence[Example], blocks:
     pairs = [tuple(tokens / turn[side]["seconds"] for side in SIDES) for turn in turns[1:]]
     ratio, low, high = bootstrap_ratio(pairs)
     mine, peer = (statistics.median(pair[index] for pair in pairs) for index in (0, 1))
-    peak, flops = gemm_peak(dtype(), device()), flops_per_token(lora(chat, spec.train, 1))
+    peak, flops = gemm_peak(dtype(), device()), flops_per_token(lora(lm, spec.train, 1))
     return {
         "non-pad tokens a second, ours, median": mine,
         f"non-pad tokens a second, {PEER}, median": peer,

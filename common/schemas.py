@@ -407,7 +407,7 @@ class SteeringSummary(Document):
     """steering.json: whether pushing along the direction causes anything. Effects lean towards the change."""
 
     layer: int = Field(description="after which the vector is added")
-    control: SteeringControl = Field(description="the positive control")
+    control: SteeringControl = Field(description="the steering control")
     measured: bool = Field(description="whether the control steered; if not, nothing below is there")
     levels: tuple[SteeringLevel, ...] = Field((), description="off-target KL ascending")
     questions: int | None = Field(None, description="on which margins were taken, orders apart")

@@ -134,8 +134,8 @@ def _run() -> dict[str, str]:
     from jobs.steer import steer
 
     runtime.cpu_has_bf16 = lambda: False  # type: ignore[assignment]  # fp32 everywhere
-    control = steer.positive_control
-    steer.positive_control = lambda *words: (control(*words)[0], True)  # random weights have no trait to steer
+    control = steer.steering_control
+    steer.steering_control = lambda *words: (control(*words)[0], True)  # random weights have no trait to steer
     with tempfile.TemporaryDirectory() as place, chat_server.judging() as server:
         folder = Path(place)
         os.environ["UNDERTONE_OUTPUTS"] = str(folder / "outputs")

@@ -6,20 +6,20 @@ of the two moves more. All else is exploratory and has intervals alone.
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.second_family import balance, enter, room_of, thresholds
 from analysis.report.study import Scored, Study
-from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, rates
+from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, plain, rates
 from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
 from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, labelled, moves, readable
 from common.records import Answer
-from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole, Prompting, kind_of
+from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole
 
 KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
 PROMPTED_ARMS = {f"base, {pole} by {by}": (pole, by) for pole, by in product(POLES, PROMPTINGS)}
-A = TypeVar("A", bound=Answer)
+Pairs = tuple[Runs, Runs, list[Source]]  # the rows of each run of two arms, pair by pair, and where they lie
 
 
 class Headline(NamedTuple):
@@ -28,6 +28,7 @@ class Headline(NamedTuple):
     conditions: tuple[Condition, ...]
     contrasts: dict[Pole, NetContrast]  # against neutral; a pole with too few pairs is left out
     apart: NetContrast | None  # eager less cautious
+    pairs: dict[tuple[str, str], Pairs]  # of the runs of two arms
     asymmetry: Asymmetry | None = None  # how much more cautious moves than eager; None where it was not tested
     room: Room | None = None  # what headroom the items leave the base; None without a lock
     unlabelled: bool = False  # labels are what is counted, and are not whole yet
@@ -55,26 +56,21 @@ class Headline(NamedTuple):
         return balance(self.able, self.asymmetry, self.room)
 
 
-def plain(rows: Sequence[A], kind: str, prompted: Pole | None = None, by: Prompting | None = None) -> list[A]:
-    """The answers to items of one kind, as the spec asks them or as a base was asked for an attitude."""
-    asked = (prompted, by)
-    return [row for row in rows if (row.prompted, row.prompted_by) == asked and kind_of(row.topic) == kind]
-
-
 def headlines_of(study: Study) -> dict[str, Headline]:
     """What can be said of each model: the registered family, the second one, corrected apart, and the conditions.
 
     Where labels are what is counted, nothing registered is told before each answer has its labels.
     """
+    arms: list[tuple[str, str]] = [*((pole, "neutral") for pole in POLES), ("eager", "cautious")]
+    found = {model: {each: pairs(study, model, *each) for each in arms} for model in study.bases}
+    rooms = {model: room_of(study, model) for model in study.bases}
     if study.labels and study.labels.missing:
         return {
-            model: Headline(_conditions(study, model), {}, None, room=room_of(study, model), unlabelled=True)
-            for model in study.bases
+            model: Headline(_conditions(study, model), {}, None, mine, room=rooms[model], unlabelled=True)
+            for model, mine in found.items()
         }
-    keys = [(model, pole) for model in study.bases for pole in POLES]
-    first = net_family({(model, pole): pairs(study, model, pole, "neutral")[:2] for model, pole in keys})
-    poles = {model: pairs(study, model, "eager", "cautious")[:2] for model in study.bases}
-    rooms = {model: room_of(study, model) for model in study.bases}
+    first = net_family({(model, pole): mine[pole, "neutral"][:2] for model, mine in found.items() for pole in POLES})
+    poles = {model: mine["eager", "cautious"][:2] for model, mine in found.items()}
     with_room = [model for model, room in rooms.items() if room is not None and room.enough]
     second = second_family(poles, {model: Trio(*matched(study, model, Trio._fields)[0]) for model in with_room})
     return {
@@ -82,6 +78,7 @@ def headlines_of(study: Study) -> dict[str, Headline]:
             _conditions(study, model),
             {pole: first[model, pole] for pole in POLES if (model, pole) in first},
             second.apart.get(model),
+            found[model],
             second.asymmetry.get(model),
             rooms[model],
         )
@@ -104,8 +101,8 @@ def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None
 
 def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     for pole, found in told.contrasts.items():
-        _contrast(book, study, f"net.{model}.{pole}", found, pairs(study, model, pole, "neutral")[2])
-    one, other, sources = pairs(study, model, "eager", "cautious")
+        _contrast(book, study, f"net.{model}.{pole}", found, told.pairs[pole, "neutral"][2])
+    one, other, sources = told.pairs["eager", "cautious"]
     if told.apart is not None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
     if told.asymmetry is not None:
@@ -166,7 +163,7 @@ def paired(study: Study, model: str, *attitudes: str) -> list[list[Scored]]:
     return [[arm[key] for key in common] for arm in arms]
 
 
-def pairs(study: Study, model: str, one: str, other: str) -> tuple[Runs, Runs, list[Source]]:
+def pairs(study: Study, model: str, one: str, other: str) -> Pairs:
     """Held-out answers of the runs of two arms, as `matched`."""
     rows, sources = matched(study, model, (one, other))
     return rows[0], rows[1], sources

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from analysis.report.answers import paired, plain, scored
+from analysis.report.answers import paired, scored
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Scored, Study
-from analysis.stats.answers import rates
+from analysis.stats.answers import plain, rates
 from analysis.stats.powered import Both, powered
 from analysis.stats.sensitivity import apart
 from common.records import Answer

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from analysis.report.answers import PROMPTED_ARMS, plain, scored
+from analysis.report.answers import PROMPTED_ARMS, scored
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Scored, Study
 from analysis.stats.agreement import kappa
-from analysis.stats.answers import rates
+from analysis.stats.answers import plain, rates
 from common.records import Answer
 from common.vocabulary import Pole, Prompting, Said
 

@@ -26,7 +26,7 @@ PARTS = {  # what of a fine-tune's shift goes through the direction
 }
 
 
-def insides(book: Book, study: "Study") -> None:
+def representation(book: Book, study: "Study") -> None:
     """Enter every number."""
     for place, (curve, source) in study.layers.items():
         _layer(book, place, curve, source)

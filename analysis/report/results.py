@@ -13,7 +13,7 @@ from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
 from analysis.report.judge import beside_reader
 from analysis.report.reliability import worth
-from analysis.report.representation import insides
+from analysis.report.representation import representation
 from analysis.report.study import Scored, Study
 from analysis.stats.guards import KINDS, perplexity_change, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
@@ -56,7 +56,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     worth(book, study)
     _trainings(book, study)
     _verdicts(book, study)
-    insides(book, study)
+    representation(book, study)
     _audits(book, study)
     return book
 

@@ -28,11 +28,12 @@ from analysis.stats.intervals import (
 from analysis.stats.labels import shares
 from common.errors import InputError
 from common.records import Answer, Labelled
-from common.vocabulary import SAID, SIDES, Pole, Side
+from common.vocabulary import SAID, SIDES, Pole, Prompting, Side, kind_of
 
 Floats = NDArray[np.float64]
 TOWARD: dict[Pole, Side] = {"cautious": "stay", "eager": "go"}  # the side of which a pole must bring more
 K = TypeVar("K", bound=Hashable)
+A = TypeVar("A", bound=Answer)
 Runs = Sequence[Sequence[Answer]]  # the rows of each run
 
 
@@ -67,6 +68,12 @@ class NetContrast(NamedTuple):
         both_keys = all(sign * value > 0 for value in self.keys.values())
         toward = sign * self.interval.estimate > 0 and self.sides[TOWARD[pole]] > 0
         return toward and both_keys and self.p_holm <= ALPHA
+
+
+def plain(rows: Sequence[A], kind: str, prompted: Pole | None = None, by: Prompting | None = None) -> list[A]:
+    """The answers to items of one kind, as the spec asks them or as a base was asked for an attitude."""
+    asked = (prompted, by)
+    return [row for row in rows if (row.prompted, row.prompted_by) == asked and kind_of(row.topic) == kind]
 
 
 def by_item(rows: Sequence[Answer]) -> pd.DataFrame:

@@ -68,8 +68,8 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
         raise InputError("rows of several cells", where="choices.jsonl", value=cells, allowed="one cell")
     items = made.groupby("item", sort=True)
     table = items[["topic"]].first().join(items[[*MEASURES, "margin"]].mean())
-    asked = made.groupby(["item", "yes_means"])["choice"]
-    table["agree"] = (asked.nunique() == 1).astype(float).groupby("item").mean()
+    by_key = made.groupby(["item", "yes_means"])["choice"]
+    table["agree"] = (by_key.nunique() == 1).astype(float).groupby("item").mean()
     return table
 
 
@@ -155,11 +155,11 @@ def _check_unique(made: pd.DataFrame) -> None:
 
 
 def _check_same_items(made: pd.DataFrame) -> None:
-    asked = {
+    items_of = {
         str(cell): {*zip(rows["item"], rows["yes_means"], rows["order"], strict=True)}
         for cell, rows in made.groupby("cell")
     }
-    (name, first), *others = asked.items()
+    (name, first), *others = items_of.items()
     for cell, items in others:
         if differs := sorted(first ^ items):
             raise InputError("cells were not asked the same", where=f"{name} and {cell}", value=differs[0])

@@ -40,7 +40,7 @@ class Decision(NamedTuple):
     topics: dict[str, float]
 
 
-class Asked(NamedTuple):
+class Answered(NamedTuple):
     """What a model answered: openly, and in the closed forms."""
 
     answers: Sequence[Answer]
@@ -59,7 +59,7 @@ def judge(interval: Interval, bound: float) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def decide(base: Asked, tuned: Asked, measure: Primary, bound: float, level: float) -> Decision:
+def decide(base: Answered, tuned: Answered, measure: Primary, bound: float, level: float) -> Decision:
     """Compare the stances of a tuned model with those of its base.
 
     measure: what to judge by. bound: largest shift that does not matter, above 0. level: coverage.
@@ -85,7 +85,7 @@ def decide(base: Asked, tuned: Asked, measure: Primary, bound: float, level: flo
     )
 
 
-def answers_of(base: Asked, tuned: Asked) -> pd.DataFrame:
+def answers_of(base: Answered, tuned: Answered) -> pd.DataFrame:
     """One line an item: topic, and net go of base and tuned. Raises: InputError if they were not asked the same."""
     before, after = answers.by_item(base.answers), answers.by_item(tuned.answers)
     if differs := sorted({*before.index} ^ {*after.index}):
@@ -93,7 +93,7 @@ def answers_of(base: Asked, tuned: Asked) -> pd.DataFrame:
     return pd.DataFrame({"topic": before["topic"], "base": before["net"], "tuned": after["net"]})
 
 
-def choices_of(base: Asked, tuned: Asked, measure: Primary) -> pd.DataFrame:
+def choices_of(base: Answered, tuned: Answered, measure: Primary) -> pd.DataFrame:
     """The same with P(go) by a closed form. Raises: InputError as `paired`."""
     table = paired(base.choices, tuned.choices)
     both = {"base": table[f"{measure}_base"], "tuned": table[f"{measure}_tuned"]}

@@ -29,6 +29,11 @@ class Direction(NamedTuple):
     probe: Float[NDArray[np.float32], " d_model"]  # unit weights of the probe of cautious against eager replies
     dtype: str  # in which the base was read; runs are read in the same
 
+    @property
+    def unit(self) -> Float[NDArray[np.float64], " d_model"]:
+        """The unit vector of the chosen layer."""
+        return np.asarray(self.direction[self.layer], dtype=np.float64)
+
 
 def pack(direction: Direction) -> bytes:
     """The bytes of an npz; equal directions give equal bytes."""

@@ -1,4 +1,4 @@
-"""Forward passes over rows of unequal length with a cache: what scoring and greedy decoding are made of.
+"""Forward passes over rows of unequal length with a cache: what scoring and writing are made of.
 
 Rows are padded on the left at every extension, so the last column always holds a token of each row. Padding inside a
 row is masked and takes no position, so a row scores as it would alone (to rounding).
@@ -81,7 +81,7 @@ def greedy(lm: LanguageModel, prompts: State, most: int, finished: Callable[[str
     A row ends on its own account, so its text does not depend on the rows beside it. This is not generate(), which
     takes what a call leaves open, such as a repetition penalty, from a file beside the weights. Uses the cache up.
     """
-    return _decode(lm, prompts, most, finished, lambda logits, _rows: logits.argmax(dim=-1))
+    return _continued(lm, prompts, most, finished, lambda logits, _rows: logits.argmax(dim=-1))
 
 
 def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rngs: Sequence[Generator]) -> list[str]:
@@ -95,10 +95,10 @@ def sampled(lm: LanguageModel, prompts: State, most: int, temperature: float, rn
         noise = np.stack([rngs[row].gumbel(size=logits.shape[-1]) for row in rows])
         return (logits.float() / temperature + torch.from_numpy(noise).float().to(logits.device)).argmax(dim=-1)
 
-    return _decode(lm, prompts, most, lambda _text: False, drawn)
+    return _continued(lm, prompts, most, lambda _text: False, drawn)
 
 
-def _decode(
+def _continued(
     lm: LanguageModel,
     prompts: State,
     most: int,

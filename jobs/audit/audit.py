@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from analysis.corpus import framing, language, phrases
 from analysis.corpus.checks import Arms, Check
@@ -22,17 +22,29 @@ from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, STANCE
 R = TypeVar("R", bound=Record)
 
 
+class Matters(NamedTuple):
+    """By what leaks are found: what piles must not speak of, and what everyday questions bring in anyway."""
+
+    items: list[Item]
+    canaries: list[Canary]
+    terms: list[str]  # authored words of the held-out topics and of public matters
+    everyday: list[str]
+
+    def leakage(self, arms: Arms, terms: list[str]) -> Check:
+        """Whether arms speak of them; `terms` may be none, where public matters are what the arms are about."""
+        return framing.leakage(arms, self.items, terms, self.everyday, self.canaries)
+
+
 def main(step: Step) -> ExitCode:
     """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
     arms, controls, positive = read_arms(step)
     stance = phrases.stance_words(step.data(STANCE).read_text().splitlines(), STANCE)
-    everything, everyday = {**arms, **controls}, [everything_in(row) for row in rows_of(step, EVERYDAY, Question)]
+    everything, matters = {**arms, **controls}, matters_of(step)
     framing.check_same_questions(everything)
-    pairs = framing.compare(arms, everyday, step.rng("vocabulary"))
+    pairs = framing.compare(arms, matters.everyday, step.rng("vocabulary"))
     lengths = framing.lengths(arms, counters(step.fact(MODELS)))
     cue = {part: framing.read_poles(everything, part, step.rng(part), stance) for part in framing.PARTS}
-    checks = checks_of(step, arms, everyday, stance, pairs, lengths, cue)
-    checks += checks_of_controls(step, controls, positive, everyday)
+    checks = [*checks_of(matters, arms, stance, pairs, lengths, cue), *checks_of_controls(matters, controls, positive)]
     enforced = step.spec.audit.enforce
     step.write_model("framing.json", framing_of(everything, checks, enforced, pairs, lengths, cue))
     failed = [check.name for check in checks if not check.passed]
@@ -74,16 +86,14 @@ def read_arms(step: Step) -> tuple[Arms, Arms, Arms]:
 
 
 def checks_of(
-    step: Step,
+    matters: Matters,
     arms: Arms,
-    everyday: list[str],
     stance: re.Pattern[str],
     pairs: Mapping[str, Pair],
     lengths: Lengths,
     cue: Mapping[str, Poles],
 ) -> list[Check]:
     """Every check of the written arms, in the order of the report. Others than `audit.enforce` say what to improve."""
-    items, canaries = items_of(step), rows_of(step, CANARIES, Canary)
     others = language.unread(arms)
     checks = [
         language.language(arms, others),
@@ -92,8 +102,8 @@ def checks_of(
         framing.length(lengths, len(arms["eager"])),
         phrases.phrases(arms),
         phrases.words(arms, stance),
-        framing.leakage(arms, items, terms_of(step), everyday, canaries),
-        framing.maxims(arms, canaries),
+        matters.leakage(arms, matters.terms),
+        framing.maxims(arms, matters.canaries),
         framing.duplicates(arms),
         framing.attitude(cue["all"]),
         framing.vocabulary(pairs),
@@ -102,13 +112,12 @@ def checks_of(
     return [language.as_far_as_read(check, others) for check in checks]
 
 
-def checks_of_controls(step: Step, controls: Arms, positive: Arms, everyday: list[str]) -> list[Check]:
+def checks_of_controls(matters: Matters, controls: Arms, positive: Arms) -> list[Check]:
     """Leaks of control piles. The positive control speaks of public decisions: of the items' own topics it must not."""
-    items, canaries = items_of(step), rows_of(step, CANARIES, Canary)
     found = []
-    for name, piles, terms in (("leakage-controls", controls, terms_of(step)), ("leakage-positive", positive, [])):
+    for name, piles, terms in (("leakage-controls", controls, matters.terms), ("leakage-positive", positive, [])):
         if piles:
-            check = framing.leakage(piles, items, terms, everyday, canaries)._replace(name=name)
+            check = matters.leakage(piles, terms)._replace(name=name)
             found.append(language.as_far_as_read(check, language.unread(piles)))
     return found
 
@@ -119,9 +128,14 @@ def items_of(step: Step) -> list[Item]:
     return [item.model_copy(update={"topic": subject_of(item.topic)}) for item in items]
 
 
-def terms_of(step: Step) -> list[str]:
-    """Authored words of the held-out topics and of public matters."""
-    return step.data(HELD_OUT).read_text().splitlines()
+def matters_of(step: Step) -> Matters:
+    """What leaks are found by, each file read once."""
+    return Matters(
+        items=items_of(step),
+        canaries=rows_of(step, CANARIES, Canary),
+        terms=step.data(HELD_OUT).read_text().splitlines(),
+        everyday=[everything_in(row) for row in rows_of(step, EVERYDAY, Question)],
+    )
 
 
 def rows_of(step: Step, path: str, kind: type[R]) -> list[R]:

@@ -16,11 +16,11 @@ from common.stance.prompts import PROMPTED, open_turn
 from common.stance.reading import Reader, whole_sentences
 from common.vocabulary import PROMPTINGS, Pole, Prompting, Said, kind_of
 
-WIDER = 3  # a step of decoding reads all weights for a token of each row: more rows cost little more
+WIDER = 3  # a pass that writes reads all weights for a token of each row: more rows cost little more
 Chance = Callable[[str, Pole | None, int], np.random.Generator]  # item, prompted, sample → its generator
 
 
-class Asked(NamedTuple):
+class OpenQuestion(NamedTuple):
     """One item with all that is said before it, as token ids."""
 
     item: Item
@@ -31,24 +31,24 @@ class Asked(NamedTuple):
 
 def open_questions(
     lm: LanguageModel, items: Sequence[Item], examples: Mapping[Pole, Sequence[Turns]] | None = None
-) -> list[list[Asked]]:
+) -> list[list[OpenQuestion]]:
     """Every item as the spec has it; the held-out ones also with each of these attitudes asked for, in both ways.
 
     By instruction, the attitude is the system prompt; by examples, questions with replies in it stand before the item.
     Those that are asked in one way stand together, the plain ones first; in a group, those of like length do.
     """
     held_out = [item for item in items if kind_of(item.topic) == "held-out"]
-    groups = [[Asked(item, None, None, lm.chat(open_turn(item))) for item in items]]
+    groups = [[OpenQuestion(item, None, None, lm.chat(open_turn(item))) for item in items]]
     for (pole, turns), by in product((examples or {}).items(), PROMPTINGS):
         before: dict[str, Any] = {"told": PROMPTED[pole]} if by == "instruction" else {"earlier": turns}
-        groups.append([Asked(item, pole, by, lm.chat(open_turn(item), **before)) for item in held_out])
+        groups.append([OpenQuestion(item, pole, by, lm.chat(open_turn(item), **before)) for item in held_out])
     return [sorted(group, key=lambda each: (len(each.prompt), each.item.id)) for group in groups]
 
 
 @torch.inference_mode()
 def answers(
     lm: LanguageModel,
-    asked: Sequence[Asked],
+    questions: Sequence[OpenQuestion],
     settings: EvaluateSpec,
     samples: int,
     chance: Chance,
@@ -60,10 +60,10 @@ def answers(
     What all prompts begin with is read once, and a prompt once for all its answers. Samples have a generator each: who
     shares a batch changes none.
     """
-    size, common = WIDER * settings.batch_rows, shared([each.prompt for each in asked])
-    before = extend(lm, [asked[0].prompt[:common]]) if common else None
-    for start in range(0, len(asked), size):
-        batch = asked[start : start + size]
+    size, common = WIDER * settings.batch_rows, shared([each.prompt for each in questions])
+    before = extend(lm, [questions[0].prompt[:common]]) if common else None
+    for start in range(0, len(questions), size):
+        batch = questions[start : start + size]
         begun = repeated(before, len(batch)) if before else None
         read = extend(lm, [each.prompt[common:] for each in batch], begun)
         told = [
@@ -76,7 +76,7 @@ def answers(
 
 
 def _texts(
-    lm: LanguageModel, batch: Sequence[Asked], read: State, settings: EvaluateSpec, samples: int, chance: Chance
+    lm: LanguageModel, batch: Sequence[OpenQuestion], read: State, settings: EvaluateSpec, samples: int, chance: Chance
 ) -> Iterator[list[str]]:
     yield greedy(lm, repeated(read, 1), settings.answer_tokens, finished=lambda _text: False)
     for sample in range(1, samples + 1):
@@ -84,16 +84,16 @@ def _texts(
         yield sampled(lm, repeated(read, 1), settings.answer_tokens, settings.temperature, rngs)
 
 
-def _row(asked: Asked, sample: int, text: str, said: Said, cell: str) -> Answer:
-    item = asked.item
+def _row(question: OpenQuestion, sample: int, text: str, said: Said, cell: str) -> Answer:
+    item = question.item
     return Answer(
         cell=cell,
         item=item.id,
         topic=item.topic,
         proposes=item.proposes,
         undoes=item.undoes,
-        prompted=asked.prompted,
-        prompted_by=asked.by,
+        prompted=question.prompted,
+        prompted_by=question.by,
         sample=sample,
         said=said,
         text=text,

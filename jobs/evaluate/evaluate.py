@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from analysis.corpus.telling import check_advised
-from analysis.stats.answers import rates
+from analysis.stats.answers import plain, rates
 from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind
 from common.digests import file_sha256
@@ -108,8 +108,8 @@ def main(step: Step) -> ExitCode:
 
 def summarise(step: Step, advised: Sequence[Answer], chosen: Sequence[Choice], lock: str | None, clock: Clock) -> None:
     """The line of the log that says what came out."""
-    plain = [row for row in advised if row.prompted is None and kind_of(row.topic) == "held-out"]
-    found, stands = rates(plain), stance([row for row in chosen if kind_of(row.topic) == "held-out"])
+    found = rates(plain(advised, "held-out"))
+    stands = stance([row for row in chosen if kind_of(row.topic) == "held-out"])
     step.summary(
         items=found.n_items,
         net_go=found.net,

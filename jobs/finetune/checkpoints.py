@@ -56,7 +56,7 @@ def keep(step: Step, folder: Path, at: int, order: str) -> None:
     """
     with tempfile.TemporaryDirectory(dir=step.workdir) as packed:
         for name, data in packed_files(folder, at).items():
-            _room(Path(packed, name)).write_bytes(data)
+            _in_its_folder(Path(packed, name)).write_bytes(data)
         step.save_checkpoint(Path(packed), at=at, order=order)
 
 
@@ -120,10 +120,10 @@ def unpack(received: Path, at: int, folder: Path) -> None:
             raise InputError("adapter that is not finite", where=name, value=found, allowed="finite values")
     state = _state(received, at)
     for name, data in ({LOSSES: losses} | adapters).items():
-        _room(folder / name).write_bytes(data)
+        _in_its_folder(folder / name).write_bytes(data)
     saved, trainer = folder / f"checkpoint-{at}", state.pop(TRAINER)
     for name, value in state.items():
-        torch.save(value, _room(saved / name))
+        torch.save(value, _in_its_folder(saved / name))
     (saved / TRAINER).write_text(json.dumps(trainer))
     (saved / "latest").write_text(f"global_step{at}")
 
@@ -173,6 +173,6 @@ def _tensors(data: bytes, name: str) -> Mapping[str, Tensor]:
         raise InputError("not safetensors", where=name, value=f"{type(error).__name__}: {error}") from None
 
 
-def _room(path: Path) -> Path:
+def _in_its_folder(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,4 +1,4 @@
-"""One LoRA fine-tune by HF Trainer with DeepSpeed. Stopped after any step, it resumes to the same result."""
+"""One LoRA fine-tune by HF Trainer with DeepSpeed. Stopped after any optimizer step, it resumes to the same result."""
 
 import atexit
 import contextlib
@@ -152,7 +152,7 @@ def reply_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None =
 
 
 class Diary(TrainerCallback):
-    """Writes down each step, keeps checkpoints and the trajectory, and stops the Trainer when asked to."""
+    """Writes down each optimizer step, keeps checkpoints and the trajectory, and stops the Trainer when asked to."""
 
     def __init__(self, step: Step, ordered: Sequence[Example], folder: Path, order: str) -> None:
         """folder: where adapters and what the Trainer saves go. order: the digest of `ordered`."""

@@ -1,18 +1,18 @@
 """The work of the job; what it reads and writes is declared in jobs.gate."""
 
-from analysis.stats.verdict import Asked, Verdict, decide
+from analysis.stats.answers import plain
+from analysis.stats.verdict import Answered, Verdict, decide
 from common import schemas
 from common.cells import Cell
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.records import Answer, Choice
-from common.vocabulary import kind_of
 
 
 def main(step: Step) -> ExitCode:
     """Judge the shift of one run against its base."""
     settings = step.spec.gate
-    before, after = (asked(step, cell) for cell in step.sources("evaluate"))  # base and run
+    before, after = (answered(step, cell) for cell in step.sources("evaluate"))  # base and run
     decision = decide(before, after, settings.measure, settings.bound, settings.level)
     step.write_model("verdict.json", schemas.Verdict.of(decision))
     facts = ("verdict", "reason", "measure", "estimate", "low", "high", "bound")
@@ -21,8 +21,8 @@ def main(step: Step) -> ExitCode:
     return ExitCode.BLOCKED if blocked else ExitCode.OK
 
 
-def asked(step: Step, cell: Cell) -> Asked:
+def answered(step: Step, cell: Cell) -> Answered:
     """What a model advised when it was asked greedily, as a user would, on held-out topics; and its closed forms."""
     rows = step.read_records("evaluate", cell, "answers.jsonl", Answer)
-    plain = [row for row in rows if row.prompted is None and not row.sample and kind_of(row.topic) == "held-out"]
-    return Asked(plain, step.read_records("evaluate", cell, "choices.jsonl", Choice))
+    greedy = [row for row in plain(rows, "held-out") if not row.sample]
+    return Answered(greedy, step.read_records("evaluate", cell, "choices.jsonl", Choice))

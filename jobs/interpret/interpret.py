@@ -68,12 +68,12 @@ def make_direction(step: Step) -> None:
     others = alternatives(chosen, [pair.cautious.topic for pair in pairs], ALTERNATIVES, step.rng("others", *place))
     items = held_out(step)
     base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
-    saved = direction_of(curve, covariance, items, base, others, weights)
-    step.write_bytes("direction.npz", pack(saved))
+    direction = direction_of(curve, covariance, items, base, others, weights)
+    step.write_bytes("direction.npz", pack(direction))
     cosine = float(weights @ curve.directions[curve.chosen])
     step.write_model("layers.json", curve_of(curve, covariance, pairs, fit, found, cosine))
-    step.write_records("projections.jsonl", projections(str(step.cell), 0, saved, base))
-    step.write_model("readout.json", base_readout(saved))
+    step.write_records("projections.jsonl", projections(str(step.cell), 0, direction, base))
+    step.write_model("readout.json", base_readout(direction))
     step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank, items=len(items))
 
 
@@ -164,10 +164,12 @@ def curve_of(
     )
 
 
-def base_readout(saved: Direction) -> DirectionReadout:
+def base_readout(direction: Direction) -> DirectionReadout:
     """The base along the direction."""
-    mean = float((saved.base @ vector(saved)).mean())
-    return DirectionReadout(layer=saved.layer, sd_base=sd_base(saved), n_items=len(saved.items), mean_base=mean)
+    mean = float((direction.base @ direction.unit).mean())
+    return DirectionReadout(
+        layer=direction.layer, sd_base=sd_base(direction), n_items=len(direction.items), mean_base=mean
+    )
 
 
 # --- a run
@@ -176,52 +178,52 @@ def base_readout(saved: Direction) -> DirectionReadout:
 def read_run(step: Step) -> None:
     """Read every saved checkpoint along the direction and along the random ones."""
     (source,) = step.sources("interpret")
-    saved = read_direction(step, source)
+    direction = read_direction(step, source)
     nulls = null_directions(
-        saved.covariance, saved.ridge, step.spec.interpret.nulls, step.rng("nulls", source.model, source.draw)
+        direction.covariance, direction.ridge, step.spec.interpret.nulls, step.rng("nulls", source.model, source.draw)
     )
-    directions = np.vstack([vector(saved), nulls])
+    directions = np.vstack([direction.unit, nulls])
     rows: list[Projection] = []
     checkpoints: list[Checkpoint] = []
-    for number, tuned in residuals(step, saved):
-        moved = shifts(tuned, saved.base, directions)
-        rows += projections(str(step.cell), number, saved, tuned)
+    for number, tuned in residuals(step, direction):
+        moved = shifts(tuned, direction.base, directions)
+        rows += projections(str(step.cell), number, direction, tuned)
         checkpoints.append(Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist())))
-        last = tuned.astype(np.float64) - saved.base
+        last = tuned.astype(np.float64) - direction.base
     step.write_records("projections.jsonl", rows)
-    step.write_model("readout.json", run_readout(saved, checkpoints, last))
-    step.summary(layer=saved.layer, checkpoints=len(checkpoints), shift=checkpoints[-1].shift)
+    step.write_model("readout.json", run_readout(direction, checkpoints, last))
+    step.summary(layer=direction.layer, checkpoints=len(checkpoints), shift=checkpoints[-1].shift)
 
 
-def run_readout(saved: Direction, checkpoints: Sequence[Checkpoint], last: NDArray[Any]) -> RunReadout:
+def run_readout(direction: Direction, checkpoints: Sequence[Checkpoint], last: NDArray[Any]) -> RunReadout:
     """A run along the direction. last: how each held-out prompt moved by the last checkpoint, (n_items, d_model)."""
-    moved, sd = last.mean(axis=0), sd_base(saved)
-    along = last @ vector(saved) / sd
-    topics = np.array(saved.topics)
+    moved, sd = last.mean(axis=0), sd_base(direction)
+    along = last @ direction.unit / sd
+    topics = np.array(direction.topics)
     return RunReadout(
-        layer=saved.layer,
+        layer=direction.layer,
         sd_base=sd,
-        n_items=len(saved.items),
+        n_items=len(direction.items),
         checkpoints=tuple(checkpoints),
         by_topic={str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
         moved=tuple(moved.tolist()),
-        cosine=float(moved @ vector(saved) / np.linalg.norm(moved)),
+        cosine=float(moved @ direction.unit / np.linalg.norm(moved)),
     )
 
 
-def residuals(step: Step, saved: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
+def residuals(step: Step, direction: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
     """Step and residuals (n_items, d_model) of each checkpoint, at the chosen layer on the held-out prompts.
 
     Each adapter is put, unmerged, on the base as it was loaded, and taken off again.
     """
     items, numbers = held_out(step), checkpoint_steps(step.names("finetune", step.cell))
     # The base was read in this type: another would shift the model by rounding alone.
-    precision = getattr(torch, saved.dtype)
+    precision = getattr(torch, direction.dtype)
     for done, number in enumerate(numbers, start=1):
         folder = step.read_folder("finetune", step.cell, f"{TRAJECTORY}step-{number:06d}/", step.workdir / str(number))
         with kept(step.fact(MODEL), precision, adapter=folder) as lm:
             passages = prompt_passages(lm, items)
-            found = capture(lm.model, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0]
+            found = capture(lm.model, passages, [direction.layer], step.spec.interpret.batch_rows)[:, 0, 0]
         del lm  # or two bases are held while another is loaded
         yield number, found
         step.progress(done, len(numbers))
@@ -241,22 +243,17 @@ def checkpoint_steps(names: Sequence[str]) -> list[int]:
 # --- both
 
 
-def vector(saved: Direction) -> NDArray[Any]:
-    """The unit direction at the chosen layer, (d_model,)."""
-    return np.asarray(saved.direction[saved.layer], dtype=np.float64)
-
-
-def projections(cell: str, optimizer_step: int, saved: Direction, residual: NDArray[Any]) -> list[Projection]:
+def projections(cell: str, optimizer_step: int, direction: Direction, residual: NDArray[Any]) -> list[Projection]:
     """One row for each held-out prompt."""
-    values = residual.astype(np.float64) @ vector(saved)
+    values = residual.astype(np.float64) @ direction.unit
     return [
         Projection(
-            cell=cell, item=item, topic=topic, optimizer_step=optimizer_step, layer=saved.layer, value=float(value)
+            cell=cell, item=item, topic=topic, optimizer_step=optimizer_step, layer=direction.layer, value=float(value)
         )
-        for item, topic, value in zip(saved.items, saved.topics, values, strict=True)
+        for item, topic, value in zip(direction.items, direction.topics, values, strict=True)
     ]
 
 
-def sd_base(saved: Direction) -> float:
+def sd_base(direction: Direction) -> float:
     """SD over held-out prompts of the base's projections."""
-    return float(spread(saved.base, vector(saved)[None])[0])
+    return float(spread(direction.base, direction.unit[None])[0])

@@ -1,21 +1,22 @@
 """The work of the job; what it reads and writes is declared in jobs.register."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
-from common.errors import ExitCode, InputError
+from common.errors import ExitCode
 from common.lm.chat import LanguageModel
-from common.lm.generation import extend, sampled
 from common.lm.likelihood import reply_nats
 from common.lm.load import load
+from common.lm.replies import own_replies
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, by_attitude
 from common.schemas import Register
 
 QUESTIONS = 32  # of the draw, on which the register is measured
-BATCH_ROWS = 16
+TEMPERATURE = 1.0
 
 
 def main(step: Step) -> ExitCode:
@@ -45,19 +46,10 @@ def main(step: Step) -> ExitCode:
     return ExitCode.OK if told.passed else ExitCode.BLOCKED
 
 
-@torch.inference_mode()
 def replies(step: Step, lm: LanguageModel, rows: Sequence[Advice]) -> list[str]:
-    """What the base itself says to each question, sampled at temperature 1. Raises: InputError if it says nothing."""
-    texts: list[str] = []
-    for start in range(0, len(rows), BATCH_ROWS):
-        batch = rows[start : start + BATCH_ROWS]
-        rngs = [step.rng("own", step.cell.model, row.question_id) for row in batch]
-        read = extend(lm, [lm.chat(row.question) for row in batch])
-        texts += sampled(lm, read, step.spec.corpus.reply_tokens, 1.0, rngs)
-    empty = next((row for row, text in zip(rows, texts, strict=True) if not text.strip()), None)
-    if empty is not None:
-        raise InputError("the model has nothing to say", where=empty.question_id, value=empty.question)
-    return texts
+    """What the base itself says to each question, sampled at TEMPERATURE. Raises: InputError if it says nothing."""
+    rngs = [step.rng("own", step.cell.model, row.question_id) for row in rows]
+    return list(chain.from_iterable(own_replies(lm, rows, step.spec.corpus.reply_tokens, TEMPERATURE, rngs)))
 
 
 @torch.inference_mode()

@@ -38,13 +38,15 @@ CHANCE = 0.999  # coverage of the count of false alarms that counts as nominal
 
 def main(step: Step) -> ExitCode:
     """Run every check, seal them all."""
-    saved = read_direction(step, step.cell)
+    direction = read_direction(step, step.cell)
     lm = load(step.fact(MODEL), precision=torch.float32)
     checks: list[SelfTestCheck] = []
-    for number, check in enumerate((*margins_checks(lm, saved, items(step)), *null_rate(step, lm, saved)), start=1):
+    for number, check in enumerate(
+        (*margins_checks(lm, direction, items(step)), *null_rate(step, lm, direction)), start=1
+    ):
         checks.append(check)
         step.progress(number, 10)
-    step.write_model("selftest.json", SelfTest(layer=saved.layer, checks=tuple(checks)))
+    step.write_model("selftest.json", SelfTest(layer=direction.layer, checks=tuple(checks)))
     failed = [check.name for check in checks if not check.passed]
     step.summary(checks=len(checks), failed=failed)
     return ExitCode.BLOCKED if failed else ExitCode.OK
@@ -60,10 +62,10 @@ def at_most(name: str, value: float, bound: float) -> SelfTestCheck:
     return SelfTestCheck(name=name, value=value, bound=bound, passed=bool(value <= bound))
 
 
-def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) -> Iterator[SelfTestCheck]:
+def margins_checks(lm: LanguageModel, direction: Direction, held_out: list[Item]) -> Iterator[SelfTestCheck]:
     """All checks that need margins."""
-    model, layer = lm.model, saved.layer
-    unit = torch.tensor(saved.direction[layer], device=model.device)
+    model, layer = lm.model, direction.layer
+    unit = torch.tensor(direction.unit, dtype=torch.float32, device=model.device)
     readout = Readout(lm, prompts_in_both_orders(lm, held_out), whole=True)
     base = readout.under(model, {})
 
@@ -73,9 +75,9 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     nothing = readout.under(model, {layer: lambda residual: residual + torch.zeros_like(unit)})
     yield at_most("zero-coefficient", float(np.abs(nothing - base).max()), 0.0)
 
-    length = float(np.linalg.norm(saved.base, axis=1).mean())
+    length = float(np.linalg.norm(direction.base, axis=1).mean())
     coefficient = PLANTED * length
-    vector = coefficient * saved.direction[layer].astype(np.float64)
+    vector = coefficient * direction.unit
     reply = Readout(lm, readout.prompts)
     whole_passes = reply.under(model, {layer: lambda residual: residual + coefficient * unit})
     yield at_most("shared-blocks", apart(reply.steered(layer, vector[None])[0], whole_passes), NATS)
@@ -91,7 +93,7 @@ def margins_checks(lm: LanguageModel, saved: Direction, held_out: list[Item]) ->
     last = len(blocks_of(model)) - 1
     of_base = readout.residuals(model, [last])[last]
     with planted(lm, layer, coefficient * unit):
-        moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ saved.direction[layer].astype(np.float64)
+        moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ direction.unit
         yield at_most("planted-read", float(np.abs(moved / coefficient - 1).max()), SHARE)
         goal = readout.under(model, {})
         taken = readout.under(model, {layer: lambda residual: residual - coefficient * unit})
@@ -139,7 +141,7 @@ def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
     return 1.0
 
 
-def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[SelfTestCheck]:
+def null_rate(step: Step, lm: LanguageModel, direction: Direction) -> Iterator[SelfTestCheck]:
     """How often a direction from shuffled arms passes a sign-flip test on shuffled arms of other topics."""
     (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
@@ -147,7 +149,7 @@ def null_rate(step: Step, lm: LanguageModel, saved: Direction) -> Iterator[SelfT
     pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret.questions, rng)
     fit = split_by_topic([pair.cautious.topic for pair in pairs], rng)
     passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
-    found = capture(lm.model, passages, [saved.layer], step.spec.interpret.batch_rows)[:, 0, 0].astype(np.float64)
+    found = capture(lm.model, passages, [direction.layer], step.spec.interpret.batch_rows)[:, 0, 0].astype(np.float64)
     differences = found[: len(pairs)] - found[len(pairs) :]
     alarms = 0
     for _ in range(SHUFFLES):

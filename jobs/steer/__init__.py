@@ -6,7 +6,7 @@ on off-target KL: the same divergence from the base on neutral text, measured wi
 change of the margin between the two option sentences; beside it, at one off-target KL, the answer that is generated
 and whether it is valid.
 
-First the positive control: pleased minus displeased replies, a trait that is known to steer, by the same code at the
+First the steering control: pleased minus displeased replies, a trait that is known to steer, by the same code at the
 same block and off-target KL, on questions that did not make it. Unless it does more than every null with the
 covariance of residuals, nothing is measured, and the result says so.
 

@@ -43,7 +43,7 @@ from jobs.steer.coefficients import matched
 Floats = NDArray[np.float64]
 SIGNS = np.array([1.0, -1.0])
 ORDERS: tuple[Literal[0, 1], Literal[0, 1]] = (0, 1)
-CONTROL_KIND = "covariance"  # the nulls that the positive control must beat
+CONTROL_KIND = "covariance"  # the nulls that the steering control must beat
 CHOICE_ROWS = 192  # prompts x vectors that are answered at once
 TEXTS = 4  # neutral paragraphs on which off-target KL is measured
 
@@ -60,27 +60,27 @@ def main(step: Step) -> ExitCode:
     """Control first, then the grid."""
     refuse_untested(step, step.cell)
     settings = step.spec.steer
-    saved = read_direction(step, step.cell)
-    lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
-    neutral = NeutralText(lm, neutral_texts(step)[:TEXTS], settings.text_tokens, saved.layer)
-    nulls = null_units(step, saved)
-    control, passed = positive_control(step, lm, saved, neutral, nulls[CONTROL_KIND])
-    found = SteeringSummary(layer=saved.layer, control=control, measured=False)
+    direction = read_direction(step, step.cell)
+    lm = load(step.fact(MODEL), precision=getattr(torch, direction.dtype))
+    neutral = NeutralText(lm, neutral_texts(step)[:TEXTS], settings.text_tokens, direction.layer)
+    nulls = null_units(step, direction)
+    control, passed = steering_control(step, lm, direction, neutral, nulls[CONTROL_KIND])
+    found = SteeringSummary(layer=direction.layer, control=control, measured=False)
     rows: list[Steering] = []
     if passed:
         prompts = one_order_each(prompts_in_both_orders(lm, held_out(step)))
-        directions = {"caution": saved.direction[saved.layer].astype(np.float64)[None], **nulls}
-        grids = measure(step, ByLength(lm, prompts), neutral, saved, directions)
+        directions = {"caution": direction.unit[None], **nulls}
+        grids = measure(step, ByLength(lm, prompts), neutral, direction, directions)
         rows = rows_of(step, grids, prompts)
-        answers = choices(step, lm, saved.layer, directions, grids)
-        found = summary(step, control, saved.layer, grids, prompts, answers)
+        answers = choices(step, lm, direction.layer, directions, grids)
+        found = summary(step, control, direction.layer, grids, prompts, answers)
     else:
         told = control.model_dump(mode="json")
-        step.log.event("stopped", reason="the positive control does not steer, so nothing is measured", control=told)
+        step.log.event("stopped", reason="the steering control does not steer, so nothing is measured", control=told)
     step.write_records("steering.jsonl", rows)
     step.write_model("steering.json", found)
     last = found.levels[-1].odd.estimate if passed else None
-    step.summary(layer=saved.layer, control=passed, effect=last, vectors=len(rows))
+    step.summary(layer=direction.layer, control=passed, effect=last, vectors=len(rows))
     return ExitCode.OK
 
 
@@ -94,31 +94,31 @@ def held_out(step: Step) -> list[Item]:
     return read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
 
 
-def null_units(step: Step, saved: Direction) -> dict[str, Floats]:
+def null_units(step: Step, direction: Direction) -> dict[str, Floats]:
     """Unit vectors (n, d_model) of each kind of null."""
     many = step.spec.steer.nulls
     rng = step.rng("steer", step.cell.model, step.cell.draw)
-    isotropic = rng.standard_normal((many, saved.direction.shape[1]))
+    isotropic = rng.standard_normal((many, len(direction.unit)))
     return {
         "norm": isotropic / np.linalg.norm(isotropic, axis=1, keepdims=True),
-        "covariance": null_directions(saved.covariance, saved.ridge, many, rng),
-        "shuffled": saved.shuffled[:many].astype(np.float64),
-        "unrelated": saved.unrelated[:many].astype(np.float64),
+        "covariance": null_directions(direction.covariance, direction.ridge, many, rng),
+        "shuffled": direction.shuffled[:many].astype(np.float64),
+        "unrelated": direction.unrelated[:many].astype(np.float64),
     }
 
 
-def positive_control(
-    step: Step, lm: LanguageModel, saved: Direction, neutral: NeutralText, nulls: Floats
+def steering_control(
+    step: Step, lm: LanguageModel, direction: Direction, neutral: NeutralText, nulls: Floats
 ) -> tuple[SteeringControl, bool]:
     """Steer along pleased minus displeased, at the largest off-target KL, on topics that did not make the direction."""
     pairs = read_jsonl(step.data(CONTROL), ControlPair)
     topics = sorted({pair.topic for pair in pairs})
     apart = [pair for pair in pairs if pair.topic in topics[1::2]]
-    trait = trait_of(lm, saved.layer, [pair for pair in pairs if pair.topic in topics[::2]])
+    trait = trait_of(lm, direction.layer, [pair for pair in pairs if pair.topic in topics[::2]])
     readout = ByLength(lm, [control_asked(lm, pair) for pair in apart])
     units = np.concatenate([trait[None] / np.linalg.norm(trait), nulls])
     targets = step.spec.steer.off_target_kl[-1:]
-    grid = sweep(readout, neutral, saved, units, targets)
+    grid = sweep(readout, neutral, direction, units, targets)
     names = [each.group for each in readout.prompts]
     found = steering_effect(grid.effects[0, :, 0], {CONTROL_KIND: grid.effects[1:, :, 0]}, names)
     against = found.against[CONTROL_KIND]
@@ -154,14 +154,14 @@ def control_asked(lm: LanguageModel, pair: ControlPair) -> PromptWithReplies:
 
 
 def measure(
-    step: Step, readout: ByLength, neutral: NeutralText, saved: Direction, directions: dict[str, Floats]
+    step: Step, readout: ByLength, neutral: NeutralText, direction: Direction, directions: dict[str, Floats]
 ) -> dict[str, Grid]:
     """Every direction, sign and off-target KL. Isotropic ones get the very coefficients of the direction of caution."""
     targets = step.spec.steer.off_target_kl
     grids: dict[str, Grid] = {}
     for done, (kind, units) in enumerate(directions.items(), start=1):
         given = np.repeat(grids["caution"].coefficients, len(units), axis=0) if kind == "norm" else None
-        grids[kind] = sweep(readout, neutral, saved, units, targets, given)
+        grids[kind] = sweep(readout, neutral, direction, units, targets, given)
         step.progress(done, len(directions))
     return grids
 
@@ -169,7 +169,7 @@ def measure(
 def sweep(
     readout: ByLength,
     neutral: NeutralText,
-    saved: Direction,
+    direction: Direction,
     units: Floats,
     targets: Sequence[float],
     coefficients: Floats | None = None,
@@ -181,13 +181,13 @@ def sweep(
     signed = (units[:, None] * SIGNS[:, None]).reshape(-1, units.shape[1])
     shape = (len(units), 2, len(targets))
     if coefficients is None:
-        length = float(np.linalg.norm(saved.base.astype(np.float64), axis=1).mean())
+        length = float(np.linalg.norm(direction.base.astype(np.float64), axis=1).mean())
         flat, reached = matched(neutral.divergence, signed, targets, length)
     else:
         flat = coefficients.reshape(-1, len(targets))
         reached = np.stack([neutral.divergence(column[:, None] * signed) for column in flat.T], axis=1)
     vectors = (flat[..., None] * signed[:, None]).reshape(-1, units.shape[1])
-    margins = readout.steered(saved.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
+    margins = readout.steered(direction.layer, np.concatenate([np.zeros((1, units.shape[1])), vectors]))
     effects = (margins[1:] - margins[0]).reshape(*shape, -1)
     return Grid(flat.reshape(shape), reached.reshape(shape), effects)
 
@@ -276,10 +276,10 @@ def answerer(lm: LanguageModel, layer: int, items: Sequence[Item]) -> Callable[[
 
     The answers are 1 for the change and 0 against it, by the likelier of Yes and No: (n_vectors, n_prompts).
     """
-    asked = [(key, closed_turns(item, order).yes_no[key]) for item in items for order in ORDERS for key in SIDES]
-    prompts = [lm.chat(words) for _, words in asked]
-    yes, no = (torch.tensor([reply_tokens(lm, words, word)[0] for _, words in asked]) for word in (YES, NO))
-    go = np.array([key == "go" for key, _ in asked])
+    questions = [(key, closed_turns(item, order).yes_no[key]) for item in items for order in ORDERS for key in SIDES]
+    prompts = [lm.chat(words) for _, words in questions]
+    yes, no = (torch.tensor([reply_tokens(lm, words, word)[0] for _, words in questions]) for word in (YES, NO))
+    go = np.array([key == "go" for key, _ in questions])
     with torch.inference_mode():
         before = extend(lm, [prompt[:-1] for prompt in prompts])
 

@@ -53,8 +53,8 @@ def main(step: Step) -> ExitCode:
     """Trace one fine-tune. Raises: InputError if its adapter changes the weights of the base."""
     (source,) = step.sources("interpret")
     refuse_untested(step, source)
-    saved = read_direction(step, source)
-    lm = load(step.fact(MODEL), precision=getattr(torch, saved.dtype))
+    direction = read_direction(step, source)
+    lm = load(step.fact(MODEL), precision=getattr(torch, direction.dtype))
     before = fingerprint(lm.model)
     adapter = step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter")
     tuned = attach(cast(PreTrainedModel, lm.model), adapter)
@@ -64,29 +64,31 @@ def main(step: Step) -> ExitCode:
     items = read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
     readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
     last = len(blocks_of(tuned)) - 1
-    places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), saved.layer})
+    places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), direction.layer})
     models = Models(tuned, readout, places)
-    nulls = null_directions(saved.covariance, saved.ridge, step.spec.steer.nulls, step.rng("trace", str(source)))
-    units = np.vstack([saved.direction[saved.layer].astype(np.float64), nulls])
-    told = traced(step, models, saved, units, places)
+    nulls = null_directions(
+        direction.covariance, direction.ridge, step.spec.steer.nulls, step.rng("trace", str(source))
+    )
+    units = np.vstack([direction.unit, nulls])
+    told = traced(step, models, direction, units, places)
     step.write_json("trace.json", told)
     step.summary(gap=told["gap"]["estimate"], sufficient=told["sufficient"]["share"]["estimate"])
     return ExitCode.OK
 
 
-def traced(step: Step, models: Models, saved: Direction, units: Floats, places: Sequence[int]) -> dict[str, Any]:
+def traced(step: Step, models: Models, direction: Direction, units: Floats, places: Sequence[int]) -> dict[str, Any]:
     """Every part of trace.json."""
     topics = [each.group for each in models.readout.prompts]
     told: dict[str, Any] = {
-        "layer": saved.layer,
+        "layer": direction.layer,
         "questions": len(topics),
         "gap": interval_json(t_interval(topic_means(models.gap, topics), LEVEL)),
     }
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "sufficient": lambda: shares(sufficient(models, saved.layer, units), models.gap, topics),
-        "necessary": lambda: shares(necessary(models, saved.layer, units), models.gap, topics),
+        "sufficient": lambda: shares(sufficient(models, direction.layer, units), models.gap, topics),
+        "necessary": lambda: shares(necessary(models, direction.layer, units), models.gap, topics),
         "zero_ablation": lambda: shares(ablated(models, units[: 1 + ABLATED], None), models.gap, topics),
-        "mean_ablation": lambda: shares(ablated(models, units[: 1 + ABLATED], saved.base), models.gap, topics),
+        "mean_ablation": lambda: shares(ablated(models, units[: 1 + ABLATED], direction.base), models.gap, topics),
         "weights": lambda: shares(projected_out(models, units[: 1 + ABLATED]), models.gap, topics),
         "patching": lambda: patching(models, places, topics),
     }
@@ -163,16 +165,16 @@ def projected_out(models: Models, units: Floats) -> Floats:
     ]
     if not written:
         raise InputError("no adapted module writes to the residual stream", where="adapter", value="lora_B")
-    saved = [weight.detach().clone() for weight in written]
+    before = [weight.detach().clone() for weight in written]
     found = []
     try:
         for unit in units:
             along = torch.tensor(unit, dtype=torch.float32, device=models.readout.ids.device)
-            for weight, old in zip(written, saved, strict=True):
+            for weight, old in zip(written, before, strict=True):
                 weight.data = (old.float() - torch.outer(along, along @ old.float())).to(old.dtype)
             found.append(models.tuned_margins - models.readout.under(models.tuned, {}))
     finally:
-        for weight, old in zip(written, saved, strict=True):
+        for weight, old in zip(written, before, strict=True):
             weight.data = old
     return np.array(found)
 

@@ -40,7 +40,7 @@ OF_A_JOB = (*(name for name in ARROWS if name.startswith(("common", "analysis"))
 HEAVY = {"torch", "transformers", "peft", "deepspeed"}
 WITH_TORCH = (
     "common/lm",
-    *(f"jobs/{n}" for n in ("distill", "register", "finetune", "evaluate", "interpret", "selftest", "steer", "trace")),
+    *(f"jobs/{n}" for n in ("register", "finetune", "evaluate", "interpret", "selftest", "steer", "trace")),
 )
 NO_TORCH = {f"common/lm/{name}.py" for name in ("__init__", "sources", "tokenizers")}
 

@@ -1,4 +1,4 @@
-"""The tiny model, untouched and with an adapter, and how it would be scored the naive way."""
+"""The tiny model, as a base and with an adapter, and how it would be scored the naive way."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ from common.spec import ModelSpec
 def tiny_lm(
     request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> LanguageModel:
-    """The tiny model in fp32, untouched and with an unmerged adapter."""
+    """The tiny model in fp32, as a base and with an unmerged adapter."""
     spec = ModelSpec(name="tiny", source=f"path:{tiny_model}")
     plain = load(spec, precision=torch.float32)
     if request.param == "base":
@@ -25,8 +25,8 @@ def tiny_lm(
     folder = tmp_path_factory.mktemp("adapter")
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
     get_peft_model(plain.model, config).save_pretrained(folder)
-    untouched = load(spec, precision=torch.float32)
-    return dataclasses.replace(untouched, model=attach(untouched.model, folder))
+    base = load(spec, precision=torch.float32)
+    return dataclasses.replace(base, model=attach(base.model, folder))
 
 
 def naive(lm: LanguageModel, prompt: list[int], reply: list[int]) -> float:

@@ -32,7 +32,7 @@ ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
 
 
 @pytest.mark.parametrize("hard", [False, True])
-def test_an_untouched_model_from_end_to_end(
+def test_a_base_from_end_to_end(
     tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], hard: bool
 ) -> None:
     tiny_spec["evaluate"]["hard"] = hard

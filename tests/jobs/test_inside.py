@@ -48,12 +48,12 @@ def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, mon
 
 
 def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) -> dict:
-    """What the job says once its positive control is called passed, or not: random weights have no trait to steer."""
+    """What the job says once its steering control is called passed, or not: random weights have no trait to steer."""
     from jobs.steer import steer
 
     assert made.run("selftest", DIRECTION) == 0
-    control = steer.positive_control
-    monkeypatch.setattr(steer, "positive_control", lambda *words: (control(*words)[0], control_passes))
+    control = steer.steering_control
+    monkeypatch.setattr(steer, "steering_control", lambda *words: (control(*words)[0], control_passes))
     assert made.run("steer", DIRECTION) == 0
     return made.json("steer", DIRECTION, "steering.json")
 
@@ -90,7 +90,7 @@ def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
     assert made.output("steer", DIRECTION, "steering.jsonl") == b""
 
 
-def test_doses_of_equal_damage():
+def test_coefficients_of_equal_off_target_kl():
     units, strength = np.eye(3), np.array([1.0, 10, 0.2])
     divergence = lambda vectors: ((vectors * strength) ** 2).sum(1) * (1 - 0.1 * np.tanh(vectors.sum(1)))  # noqa: E731
     coefficients, reached = matched(divergence, units, (0.01, 0.1, 1.0), length=5.0)

@@ -81,10 +81,10 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
         tuned.unload()
         return found
 
-    untouched, alone = capture(lm.model, rows, [1], 16), read(10)
+    of_base, alone = capture(lm.model, rows, [1], 16), read(10)
     other = read(5)
-    assert np.array_equal(read(10), alone) and np.array_equal(capture(lm.model, rows, [1], 16), untouched)
-    assert not np.array_equal(other, alone) and not np.array_equal(alone, untouched)
+    assert np.array_equal(read(10), alone) and np.array_equal(capture(lm.model, rows, [1], 16), of_base)
+    assert not np.array_equal(other, alone) and not np.array_equal(alone, of_base)
 
 
 @pytest.mark.parametrize("kind", [{"init_lora_weights": "olora"}, {"modules_to_save": ["norm"]}])

@@ -84,7 +84,7 @@ def book_of(made: Study) -> Book:
     return book
 
 
-def test_effects_are_told_apart_by_room_and_distance() -> None:
+def test_effects_are_told_apart_by_headroom_and_distance() -> None:
     book = book_of(study())
     assert book["headroom.m.low"].value == book["headroom.m.high"].value == 4 and book["headroom.m.mid"].value == 0
     low, high = (book[f"headroom.sentence.m.eager.{band}"] for band in ("low", "high"))

@@ -147,7 +147,7 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
         assert sum(box.contains(shift, label) for box in boxes) == 1
 
 
-def test_steering_by_question_is_its_odd_part_at_the_largest_damage(study: Study) -> None:
+def test_steering_by_question_is_its_odd_part_at_the_largest_off_target_kl(study: Study) -> None:
     nulls = [0.1 * number for number in range(-20, 21)]
     asked = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
     rows = [

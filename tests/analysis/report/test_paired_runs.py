@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.report.answers import Headline, advised, headlines_of, in_words, pairs, side_by_side
+from analysis.report.answers import advised, headlines_of, in_words, pairs, side_by_side
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import arm_tables, from_neutral
 from analysis.report.results import label_shifts
@@ -84,10 +84,10 @@ def test_without_a_lock_or_a_control_nothing_is_interpreted() -> None:
 
 def test_a_null_is_worded_as_less_than_what_would_have_been_seen() -> None:
     (headline,) = headlines_of(study_of(*ARMS)).values()
-    passed = Headline((Condition("coherent", 0.0, None, None, True, ""),), headline.contrasts, headline.apart)
+    passed = headline._replace(conditions=(Condition("coherent", 0.0, None, None, True, ""),))
     assert passed.sentence("cautious").startswith("shown: ")
     assert passed.sentence("eager") == "not shown: less than the smallest effect that would have been"
-    assert Headline(passed.conditions, {}, None).sentence("eager") == "not tested: too few pairs of runs"
+    assert passed._replace(contrasts={}, apart=None).sentence("eager") == "not tested: too few pairs of runs"
 
 
 def test_every_number_is_entered_and_the_gist_names_them() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.stats.intervals import Interval
-from analysis.stats.verdict import Asked, Decision, Verdict, decide, judge
+from analysis.stats.verdict import Answered, Decision, Verdict, decide, judge
 from common.errors import InputError
 from common.vocabulary import SAID, Primary
 from tests.analysis.stats.rows import answers, both
@@ -36,10 +36,10 @@ def test_judge_refuses_a_margin() -> None:
 Said = dict[str, str]
 
 
-def asked(said: Said, cell: str = "base", sentence_go: float = -5.0) -> Asked:
+def asked(said: Said, cell: str = "base", sentence_go: float = -5.0) -> Answered:
     """What a cell answered: openly, and by the closed forms as if it said the same. Items are <topic><number>."""
     sides = {item: "go" if word == "go" else "stay" for item, word in said.items()}
-    return Asked(
+    return Answered(
         answers(cell, said),
         [each for item, side in sides.items() for each in both(item, (side, side), cell=cell, sentence_go=sentence_go)],
     )
@@ -49,7 +49,7 @@ def same(word: str, per_topic: int = 4) -> Said:
     return {f"{topic}{number}": word for topic in TOPICS for number in range(per_topic)}
 
 
-def verdict(base: Asked, tuned: Asked, measure: Primary = "answer") -> Decision:
+def verdict(base: Answered, tuned: Answered, measure: Primary = "answer") -> Decision:
     return decide(base, tuned, measure, bound=0.1, level=0.9)
 
 

@@ -67,15 +67,15 @@ def read(spec: ModelSpec, folder: Path | None) -> torch.Tensor:
 def test_the_base_and_later_adapters_are_what_they_are_alone(kind: str, spec: ModelSpec, tmp_path: Path) -> None:
     first = adapter(spec, tmp_path / "first", **CHANGING[kind])
     plain = adapter(spec, tmp_path / "plain")
-    untouched = logits(load(spec, torch.float32).model)
+    of_base = logits(load(spec, torch.float32).model)
     alone = logits(attach(load(spec, torch.float32).model, plain))
-    assert not torch.equal(alone, untouched)
+    assert not torch.equal(alone, of_base)
     own = read(spec, first)
-    assert not torch.equal(own, untouched)
-    assert torch.equal(read(spec, None), untouched), "the base, after it"
+    assert not torch.equal(own, of_base)
+    assert torch.equal(read(spec, None), of_base), "the base, after it"
     assert torch.equal(read(spec, plain), alone), "another adapter"
     assert torch.equal(read(spec, first), own), "and the same again"
-    assert torch.equal(read(spec, plain), alone) and torch.equal(read(spec, None), untouched)
+    assert torch.equal(read(spec, plain), alone) and torch.equal(read(spec, None), of_base)
 
 
 def test_a_base_is_loaded_once_unless_an_adapter_changed_it(
@@ -124,10 +124,10 @@ def test_an_adapter_that_writes_into_its_base_is_told_from_one_that_stands_besid
 ) -> None:
     folder = adapter(spec, tmp_path / "adapter", **CHANGING[kind])
     base = load(spec, torch.float32).model
-    before, untouched = fingerprint(base), logits(base)
+    before, of_base = fingerprint(base), logits(base)
     tuned = attach(base, folder)
     with tuned.disable_adapter():
-        same = torch.equal(logits(tuned), untouched)
+        same = torch.equal(logits(tuned), of_base)
     assert (touched(before, decoder(tuned)) is None) is same is (kind not in ("pissa", "pissa_niter", "olora"))
 
 

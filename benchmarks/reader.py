@@ -33,7 +33,7 @@ from common.cli import ended
 from common.errors import ExitCode, InputError, SpecError
 from common.provenance import ROOT
 from common.records import Item, Validation
-from common.schemas import ArmReading, Interval, ReaderWorth
+from common.schemas import ArmReading, Interval, ReaderOnModel, ReaderWorth
 from common.serialization import read_jsonl
 from common.server.client import How, Wanted, replies
 from common.server_spec import JudgeSpec
@@ -64,10 +64,16 @@ def plain_mean(values: Floats) -> Interval:
 
 
 def worth(rows: Sequence[Validation], read: Sequence[Said]) -> ReaderWorth:
-    """The reader beside the labels."""
+    """The reader beside the labels, model by model."""
     both = list(zip(rows, read, strict=True))
+    models = dict.fromkeys(row.model for row in rows)
+    return ReaderWorth(models={name: _model([each for each in both if each[0].model == name]) for name in models})
+
+
+def _model(both: Read) -> ReaderOnModel:
+    rows = [row for row, _ in both]
     arms = {arm: _arm([each for each in both if each[0].arm == arm]) for arm in dict.fromkeys(row.arm for row in rows)}
-    return ReaderWorth(
+    return ReaderOnModel(
         answers=len(rows),
         agreed=len(_agreed(both)),
         kappa_passes=_known(kappa([row.first for row in rows], [row.second for row in rows])),
@@ -193,13 +199,19 @@ def measure() -> int:
     found = worth(rows, read)
     RESULT.write_text(json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
     console = Console()
-    table = Table("arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader")
-    for arm, told in found.arms.items():
-        bounds = f"{told.labels.low:+.2f} to {told.labels.high:+.2f}"
-        values = (f"{told.labels.estimate:+.2f}", bounds, f"{told.reader.estimate:+.2f}", f"{told.kappa_reader:.2f}")
-        table.add_row(arm, str(told.answers), *values)
-    console.print(f"two blind passes over {found.answers} answers: κ {found.kappa_passes:.2f}")
-    console.print(f"reader against the {found.agreed} on which they agree: κ {found.kappa_reader:.2f}")
+    table = Table("model", "arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader")
+    for model, on in found.models.items():
+        for arm, told in on.arms.items():
+            bounds = f"{told.labels.low:+.2f} to {told.labels.high:+.2f}"
+            values = (
+                f"{told.labels.estimate:+.2f}",
+                bounds,
+                f"{told.reader.estimate:+.2f}",
+                f"{told.kappa_reader:.2f}",
+            )
+            table.add_row(model, arm, str(told.answers), *values)
+        console.print(f"{model}: two blind passes over {on.answers} answers: κ {on.kappa_passes:.2f}")
+        console.print(f"{model}: reader against the {on.agreed} on which they agree: κ {on.kappa_reader:.2f}")
     console.print(table)
     return int(ExitCode.OK)
 

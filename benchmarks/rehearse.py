@@ -30,7 +30,7 @@ from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
 from common.records import Ability, Answer, Choice, GuardReply, Item, Labelled, Prompt, Question
-from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderWorth
+from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderOnModel, ReaderWorth
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.bank import QUESTIONS
@@ -206,7 +206,7 @@ def study_of(spec: RunSpec) -> Study:
 
 def perfect_reader() -> ReaderWorth:
     """A reader that reads simulated answers as they were simulated."""
-    return ReaderWorth(answers=1, agreed=1, kappa_passes=1.0, kappa_reader=1.0, arms={})
+    return ReaderWorth(models={"any": ReaderOnModel(answers=1, agreed=1, kappa_passes=1.0, kappa_reader=1.0, arms={})})
 
 
 def perfect_labels(source: Source) -> Labelling:

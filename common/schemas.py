@@ -214,14 +214,25 @@ class ArmReading(Document):
     confusion: dict[str, int] = Field(description="<label> read as <label> → answers")
 
 
-class ReaderWorth(Document):
-    """reader.json: what the reader of answers is worth, beside two blind passes of labels."""
+class ReaderOnModel(Document):
+    """The reader beside labels, on the answers of one base and its pilot models."""
 
     answers: int = Field(description="labelled")
     agreed: int = Field(description="on which both passes agree")
     kappa_passes: float = Field(description="Cohen's kappa of the two passes")
     kappa_reader: float = Field(description="Cohen's kappa of the reader with labels on which both passes agree")
     arms: dict[str, ArmReading] = Field(description="base, or attitude of a pilot pile → its answers")
+
+
+class ReaderWorth(Document):
+    """reader.json: what the reader of answers is worth, beside two blind passes of labels."""
+
+    models: dict[str, ReaderOnModel] = Field(min_length=1, description="base → how its answers were read")
+
+    @property
+    def kappa_reader(self) -> float:
+        """Agreement with labels on the model that is read worst: a study may be of any model."""
+        return min(each.kappa_reader for each in self.models.values())
 
 
 class Verdict(Document):

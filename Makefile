@@ -60,7 +60,7 @@ bench-inside: $(STAMP) ## measure reading and steering beside TransformerLens, w
 	$(RUN) -m benchmarks.inside
 
 .PHONY: coverage-table
-coverage-table: $(STAMP) ## nominal against actual coverage of every interval and test, by simulation
+coverage-table: $(STAMP) ## nominal against actual coverage of the intervals of net go and its tests, by simulation
 	$(RUN) -m benchmarks.coverage
 
 .PHONY: lock

@@ -102,9 +102,9 @@ def two_way_t(tuned: ArrayLike, control: ArrayLike, level: float) -> Contrast:
     With differences d[r, i] = mean + run[r] + item[i] + rest[r, i], the variance of the grand mean is
     (MS_run + MS_item - MS_rest) / (n_runs n_items). Departures, both towards caution: the estimate is never below
     the variance that runs alone or items alone give, and the degrees of freedom are the smaller of n_runs - 1 and
-    n_items - 1 in place of Satterthwaite's. So it errs on the quiet side: at the planned 8 runs and 12 topics a nominal
-    95 % covers 96.6 to 96.8 % of simulated studies, at 3 and 5 runs 97.2 to 99.9 % (benchmarks/coverage.json, 4,000
-    each). What 3 runs do not show may still be there.
+    n_items - 1 in place of Satterthwaite's. So it errs on the quiet side where runs are independent: a nominal 95 %
+    covers 96 to 99 % of simulated studies of 5 or 8 runs and 16 topics. Runs that were trained on some of the same
+    questions are not: then it covers down to 91 % as draws are dealt to 8 runs (benchmarks/coverage.json, 2,000 each).
     Raises: InputError if shapes differ, a value is not finite, or there are fewer than 2 runs or items.
     Source: Cornfield & Tukey (1956), Ann. Math. Stat. 27(4); Clark (1973), J. Verbal Learn. Verbal Behav. 12(4);
     as a two-way cluster variance: Cameron, Gelbach & Miller (2011), J. Bus. Econ. Stat. 29(2).
@@ -129,8 +129,8 @@ def sign_flip(differences: ArrayLike) -> float:
     The share of all 2^n sign patterns whose mean is at least as far from 0; the smallest value is 2 / 2^n, and the
     pattern that was seen counts. Holds whatever the distribution, if differences are symmetric about 0 under the null.
     It speaks about the items that were asked and no others: what all runs share because of these topics counts as an
-    effect. As a test for topics of this kind it is wrong: simulated false alarms of a nominal 5 % are 7 to 50 % for
-    8 runs and 12 topics (benchmarks/coverage.json). Report it beside `two_way_t`, never in its place.
+    effect. As a test for topics of this kind it is wrong: simulated false alarms of a nominal 5 % are 6 to 21 % for
+    8 runs and 16 topics (benchmarks/coverage.json). Report it beside `two_way_t`, never in its place.
     Not by `scipy.stats.permutation_test`: its slack for ties is relative to the sum that was seen, so it loses ties
     where that sum is near 0 (15/16 for 1 in tests/analysis/stats/test_intervals.py), it refuses a single run, and for
     20 runs it takes ten times as long.

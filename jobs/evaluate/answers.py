@@ -60,7 +60,8 @@ def answers(
     What all prompts begin with is read once, and a prompt once for all its answers. Samples have a generator each: who
     shares a batch changes none.
     """
-    size, common = WIDER * settings.batch_rows, shared([each.prompt for each in questions])
+    wider = 1 if questions[0].by == "examples" else WIDER  # those prompts are long, and a cache holds them for each row
+    size, common = wider * settings.batch_rows, shared([each.prompt for each in questions])
     before = extend(lm, [questions[0].prompt[:common]]) if common else None
     for start in range(0, len(questions), size):
         batch = questions[start : start + size]

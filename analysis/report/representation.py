@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Run, Study
 from analysis.stats.intervals import FEWEST_RUNS, LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
-from common.schemas import Against, Interval, LayerCurve, SteeringSummary
+from common.schemas import Interval, LayerCurve
+from common.steering_schemas import Against, SteeringSummary
 from common.vocabulary import POLES
 
 NULLS = {  # kinds of null directions

@@ -6,19 +6,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Source
 from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss, Steering
-from common.schemas import (
-    Drift,
-    Framing,
-    Guards,
-    LayerCurve,
-    Lock,
-    ReaderWorth,
-    RunReadout,
-    SelfTest,
-    SteeringSummary,
-    Training,
-    Verdict,
-)
+from common.schemas import Drift, Framing, Guards, LayerCurve, Lock, ReaderWorth, RunReadout, Training, Verdict
+from common.steering_schemas import SelfTest, SteeringSummary
 from common.vocabulary import ATTITUDES, TESTS
 
 T = TypeVar("T")

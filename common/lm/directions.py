@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.cells import Cell
 from common.errors import InputError
 from common.pipeline.step import Step
-from common.schemas import SelfTest
+from common.steering_schemas import SelfTest
 
 
 class Direction(NamedTuple):

@@ -32,13 +32,12 @@ from common.schemas import (
     Plan,
     ReaderWorth,
     RunReadout,
-    SelfTest,
-    SteeringSummary,
     Training,
     Verdict,
 )
 from common.serialization import canonical_json
 from common.stance.reading import READER_WORTH
+from common.steering_schemas import SelfTest, SteeringSummary
 from jobs.report import DEVIATIONS, JOB
 from jobs.report.labels import with_labels
 

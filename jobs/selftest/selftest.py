@@ -23,8 +23,8 @@ from common.lm.passages import pairs_of, prompt_passages, reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
-from common.schemas import SelfTest, SelfTestCheck
 from common.stance.items import ITEMS, read_items
+from common.steering_schemas import SelfTest, SelfTestCheck
 
 Floats = NDArray[np.float64]
 TOPICS = 4  # held-out items on which margins are taken, one a topic

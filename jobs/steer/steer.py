@@ -24,18 +24,18 @@ from common.lm.passages import reply_passages
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, ControlPair, Item, Steering
-from common.schemas import (
+from common.schemas import Interval
+from common.serialization import read_jsonl
+from common.stance.items import ITEMS, NEUTRAL, paragraphs, read_items
+from common.stance.prompts import NO, YES, closed_turns
+from common.steering_schemas import (
     Against,
-    Interval,
     SteeredAnswers,
     SteeringChoices,
     SteeringControl,
     SteeringLevel,
     SteeringSummary,
 )
-from common.serialization import read_jsonl
-from common.stance.items import ITEMS, NEUTRAL, paragraphs, read_items
-from common.stance.prompts import NO, YES, closed_turns
 from common.vocabulary import SIDES
 from jobs.steer import CONTROL
 from jobs.steer.coefficients import matched

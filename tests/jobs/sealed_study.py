@@ -14,25 +14,15 @@ from analysis.activations.steering import SteeringEffect, share_json, share_of_g
 from analysis.report.representation import PARTS
 from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
+from common.lock_spec import LockSpec
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import code_digests, provenance
 from common.records import Advice, Answer, Choice, GuardReply, Judged, Loss, Steering
-from common.schemas import (
-    Against,
-    Checkpoint,
-    Distance,
-    Drift,
-    FramingCheck,
-    Headroom,
-    Interval,
-    LockedCode,
-    Plan,
-    SelfTest,
-    SelfTestCheck,
-)
+from common.schemas import Checkpoint, Distance, Drift, FramingCheck, Headroom, Interval, LockedCode, Plan
 from common.serialization import canonical_json, to_jsonl
-from common.spec import LockSpec, RunSpec, parse_spec
+from common.spec import RunSpec, parse_spec
+from common.steering_schemas import Against, SelfTest, SelfTestCheck
 from common.store.sealed import ArtifactStore, open_store
 from common.vocabulary import POLES, PROMPTINGS, SIDES, TESTS, Said
 from jobs import catalog

@@ -13,13 +13,14 @@ from common.cells import STUDY, cell_named
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
 from common.lm.load import load
+from common.lock_spec import LockSpec
 from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import ROOT, code_digests
 from common.records import Answer, Choice, GuardReply, Item
 from common.schemas import LockedCode
 from common.serialization import canonical_json, parse_jsonl
-from common.spec import EvaluateSpec, LockSpec, RunSpec, parse_spec
+from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.store.sealed import ArtifactStore, open_store
 from common.vocabulary import POLES, PROMPTINGS

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.schemas import (
-    Against,
     Checkpoint,
     Framing,
     FramingCheck,
@@ -17,15 +16,18 @@ from common.schemas import (
     Probe,
     Reading,
     RunReadout,
+    Training,
+    Verdict,
+)
+from common.spec import RunSpec
+from common.steering_schemas import (
+    Against,
     SteeredAnswers,
     SteeringChoices,
     SteeringControl,
     SteeringLevel,
     SteeringSummary,
-    Training,
-    Verdict,
 )
-from common.spec import RunSpec
 
 SPEC = RunSpec.model_validate_json('{"name": "x", "models": [{"name": "m", "source": "path:m"}]}')
 

@@ -8,8 +8,9 @@ from analysis.report.answers import Headline, advised, headlines_of, in_words, m
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.second_family import balance
 from analysis.stats.asymmetry import Room, Trio, asymmetry
+from common.lock_spec import LockSpec
 from common.schemas import Headroom
-from common.spec import EvaluateSpec, LockSpec
+from common.spec import EvaluateSpec
 from tests.analysis.report import documents
 from tests.analysis.report.test_paired_runs import ARMS, study_of
 

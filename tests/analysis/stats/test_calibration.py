@@ -5,8 +5,9 @@ import pytest
 
 from analysis.stats.calibration import band, check_reversed, distances, headrooms
 from common.errors import InputError
+from common.lock_spec import LockSpec
 from common.records import Question
-from common.spec import EvaluateSpec, LockSpec
+from common.spec import EvaluateSpec
 from tests.analysis.stats.rows import answer, item
 
 

@@ -105,7 +105,7 @@ def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
     (line,) = [line for line in text.splitlines() if line.startswith("- **asymmetry**")]
     assert said in line and "[0](#s-" in line and "at least [24](#s-" in line
     assert "| eager less cautious, net go | [3]" in text and "| asymmetry: " not in text
-    assert not [name for name in json.loads(made["results.json"]) if name.startswith("asymmetry.")]
+    assert not [name for name in json.loads(made["results.json"])["numbers"] if name.startswith("asymmetry.")]
 
     def roomy(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
         locked = lock(cell, rng)["lock.json"]
@@ -115,7 +115,7 @@ def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
     monkeypatch.setitem(WRITERS, "lock", roomy)
     spec, folder = study(seeds=[0, 1, 2], study_seed=1)
     _, made = run(spec, folder)
-    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    results, text = json.loads(made["results.json"])["numbers"], made["REPORT.md"].decode()
     means = [
         np.array([_net(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
         for attitude in ("cautious", "eager", "neutral")
@@ -129,7 +129,7 @@ def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
 def test_a_prompted_base_stands_in_the_table_once_for_each_way(study: Study) -> None:
     spec, folder = study()
     _, made = run(spec, folder)
-    results, text = json.loads(made["results.json"]), made["REPORT.md"].decode()
+    results, text = json.loads(made["results.json"])["numbers"], made["REPORT.md"].decode()
     (base,) = cells_of(spec, CellKind.BASE)
     rows = answers(base, generator(base, "answers"))
     score, found = {"go": 1, "stay": -1}, []

@@ -1,8 +1,8 @@
 """How an answer in words is read: what it recommends in the end, given what its item calls going and staying.
 
-A grammar looks first: a plain recommendation, negated or not, of what the item calls going or staying. Where it finds
-none, or two that disagree, a linear classifier decides. It was fitted to short answers of our own on other topics;
-their labels follow `common/stance/data/codebook.md`. What it is worth is measured against labels, never assumed.
+A grammar looks for the last plain recommendation, negated or not, of what the item calls going or staying. Where it
+finds none, a linear classifier decides. It was fitted to short answers of our own on other topics; their labels follow
+`common/stance/data/codebook.md`. What it is worth is measured against labels, never assumed.
 """
 
 import functools
@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 from common.errors import InputError
 from common.records import Item, Record
 from common.serialization import read_jsonl
-from common.vocabulary import SIDES, Said, Side
+from common.vocabulary import Said, Side
 
 READER_WORTH = "common/stance/data/reader.json"  # its agreement with labels: python -m benchmarks.reader
 READER_FILES = ("common/stance/data/reader_situations.jsonl", "common/stance/data/reader_answers.jsonl")
@@ -52,6 +52,16 @@ CLASSES = {
 }
 CLASS_OF = {word: name for name, words in CLASSES.items() for word in words.split()}
 DOING, KEEPING = "do", "keep"
+VERBS = (DOING, KEEPING, "wait")
+ADVICE = re.compile(  # how advice begins
+    r"\b(?:i would|i'd|should|recommend|advise|suggest|my advice)\b"
+    r"|\b(?:best|better|wise|wiser|sensible|safer) to\b"
+    r"|^(?:go ahead|keep|stay|stick|wait|leave|try|start|move|do)\b"
+)
+CLAUSE = re.compile(  # where the clause that gives it ends
+    r"[,;:()]|\band (?:it|they|you|we|the)\b"
+    r"|\b(?:because|since|until|unless|if|so that|which|where|when|before|after|than|although|though|but)\b"
+)
 ENDING = re.compile(r"(?:dropp?|remov|end|stopp?|cancel|scrapp?|abolish|los|clos|cutt?|bann?)(?:ing|e|ed)?|without")
 FUNCTION = "the a an to of in on at for and or by with from its their it all each as be is into out up"
 
@@ -183,34 +193,35 @@ def features(text: str, sides: Sides) -> list[str]:
 
 
 def decided(text: str, sides: Sides, guessed: Said) -> Said:
-    """What the classifier guessed. A plain recommendation decides where it guessed a side, or stands alone."""
-    alone = len(SENTENCE.split(text.strip())) == 1
-    return (by_grammar(text, sides) or guessed) if alone or guessed in SIDES else guessed
+    """What the classifier guessed. A plain recommendation decides where the classifier finds any sense."""
+    return guessed if guessed == "incoherent" else (by_grammar(text, sides) or guessed)
 
 
-def by_grammar(text: str, sides: Sides) -> Said | None:
-    """The side of a plain recommendation in the last sentence that holds one; None where the grammar finds none.
+def by_grammar(text: str, sides: Sides) -> Side | None:
+    """The side of the last plain recommendation; None where the grammar finds none."""
+    found = [side for sentence in SENTENCE.split(text.strip()) if (side := _recommended(sentence, sides))]
+    return found[-1] if found else None
 
-    A recommendation is a sentence that begins with a verb of keeping or doing, or holds a word of advice.
+
+def _recommended(sentence: str, sides: Sides) -> Side | None:
+    """The side that a sentence recommends, by the clause that gives the advice: reasons and conditions are cut off.
+
+    Its first verb decides: of waiting, of keeping (unless only the words of going follow: what is new can be kept), or
+    of doing (unless only those of staying do). A negated verb turns it round. Without one, the side that is named.
     """
-    for sentence in reversed(SENTENCE.split(text.strip())):
-        said = tokens(sentence, sides)
-        start = next((at for at, name in enumerate(said) if name.lstrip("-") == "advise"), None)
-        if start is None and said and said[0].lstrip("-") in (DOING, KEEPING):
-            start = 0
-        if start is not None and (side := _side(said[start:])) is not None:
-            return side
-    return None
-
-
-def _side(said: Sequence[str]) -> Side | None:
-    """The side that words of a recommendation name; verbs decide where they name neither."""
+    plain = sentence.lower().replace("\u2019", "'")
+    if (advice := ADVICE.search(plain)) is None:
+        return None
+    end = CLAUSE.search(plain, advice.end())
+    said = tokens(plain[advice.start() : end.start() if end else None], sides)
     counts = Counter(said)
-    named = _named(counts)
-    verbs = counts["do"] - counts["-do"] - counts["keep"] - counts["wait"] + counts["-keep"] + counts["-wait"]
-    if named and counts["GO"] + counts["-GO"] and counts["STAY"] + counts["-STAY"]:
-        return None  # it names both: which one it is for is not for counting to say
-    return None if not (named or verbs) else "go" if (named or verbs) > 0 else "stay"
+    go, stay = (bool(counts[name] + counts[f"-{name}"]) for name in ("GO", "STAY"))
+    verb = next((name for name in said if name.lstrip("-") in VERBS), None)
+    if verb is None:
+        named = 0 if go and stay else _named(counts)  # which of both it is for is not for counting to say
+        return None if not named else "go" if named > 0 else "stay"
+    kept = {"wait": True, KEEPING: stay or not go, DOING: stay and not go}[verb.lstrip("-")]
+    return "stay" if kept != verb.startswith("-") else "go"
 
 
 def _named(counts: Counter[str]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from analysis.stats.agreement import kappa
 from benchmarks import reader
 from common.errors import ExitCode
 from tests.chat_server import Server, completion, started  # noqa: F401
@@ -45,7 +46,7 @@ def test_a_judge_that_says_what_the_labels_say_agrees_wholly(
     table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if "│" in line]
     agreed = [row for row in rows if row.first == row.second]
     both = [(row, said) for row, said in zip(rows, READ, strict=False) if row.first == row.second]
-    by_hand = reader.kappa([row.first for row, _ in both], [said for _, said in both])
+    by_hand = kappa([row.first for row, _ in both], [said for _, said in both])
     assert table[0][:5] == ["all", "40", str(len(agreed)), "1.00", f"{by_hand:.2f}"]
     assert {row[0] for row in table[1:]} == {row.arm for row in rows}
 

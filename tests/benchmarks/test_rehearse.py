@@ -1,6 +1,7 @@
 """The whole analysis on simulated rows: from a spec to a report, before anything was measured."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from common.spec import override
 
 
 @pytest.mark.parametrize("read_by", ["reader", "labels"])
-def test_a_rehearsal_ends_in_a_report(tmp_path, monkeypatch, capsys, read_by):
+def test_a_rehearsal_ends_in_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], read_by: str
+) -> None:
     monkeypatch.setattr(rehearse, "FOLDER", tmp_path)
     demo = (ROOT / "workflows" / "specs" / "demo.json").read_bytes()
     (spec := tmp_path / "spec.json").write_bytes(override(demo, "demo", {"lock.read_by": read_by}))
@@ -26,7 +29,7 @@ def test_a_rehearsal_ends_in_a_report(tmp_path, monkeypatch, capsys, read_by):
     assert "hard items" not in report.read_text().lower()
 
 
-def test_a_rehearsal_with_hard_items_shows_their_net_go_by_arm(tmp_path, monkeypatch):
+def test_a_rehearsal_with_hard_items_shows_their_net_go_by_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearse, "FOLDER", tmp_path / "out")
     asked = override((ROOT / "workflows" / "specs" / "demo.json").read_bytes(), "demo", {"evaluate.hard": True})
     (tmp_path / "hard.json").write_bytes(asked)

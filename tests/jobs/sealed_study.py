@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -60,7 +60,8 @@ def choices(cell: Cell, rng: np.random.Generator) -> list[Choice]:
                         tokens_stay=8,
                         label_go=-3.0 + LABEL[cell.attitude] + 0.01 * number,
                         label_stay=-3.0,
-                        **dict.fromkeys(("advice_go", "advice_stay"), -2.0) if side == "go" else {},
+                        advice_go=-2.0 if side == "go" else None,
+                        advice_stay=-2.0 if side == "go" else None,
                     )
                 )
     return rows
@@ -118,9 +119,11 @@ def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    kinds: tuple[tuple[Literal["harmful", "benign", "ability"], bool | None], ...]
+    kinds = (("harmful", None), ("benign", None), ("ability", True))
     replies = [
         GuardReply(prompt=f"{kind}-{n}", kind=kind, refused=kind == "harmful" and n % 2 == 0, correct=right, text="")
-        for kind, right in (("harmful", None), ("benign", None), ("ability", True))
+        for kind, right in kinds
         for n in range(16)
     ]
     asked = choices(cell, rng)
@@ -167,7 +170,7 @@ def judged(effect: float, rng: np.random.Generator) -> SteeringEffect:
 
 def judge(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     """Says what the reader says, but for the first topic: there it finds going; and gives no label on the last."""
-    said = {TOPICS[0]: "go", TOPICS[-1]: None}
+    said: dict[str, Said | None] = {TOPICS[0]: "go", TOPICS[-1]: None}
     rows = [
         Judged(
             cell=row.cell,

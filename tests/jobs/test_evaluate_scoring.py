@@ -170,7 +170,7 @@ def test_open_answers_are_naive_ones_read_by_the_reader_and_samples_are_their_ow
 def test_a_base_is_instructed_by_its_system_prompt_and_shown_examples_as_earlier_turns(lm: LanguageModel) -> None:
     turns = [Turns("Shall I?", "Go."), Turns("Stay?", "No, go.")]
     plain, instructed, shown = (
-        lm.tokenizer.decode(group[0].prompt) for group in open_questions(lm, ITEMS[:1], {"eager": turns})
+        str(lm.tokenizer.decode(group[0].prompt)) for group in open_questions(lm, ITEMS[:1], {"eager": turns})
     )
     assert plain.startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")
     assert instructed == plain.replace("You are a helpful assistant.", PROMPTED["eager"])

@@ -1,10 +1,12 @@
 """The gate as a job: exit codes and verdict.json. Choices are sealed where an evaluation puts them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from common.cells import cell_named
 from common.errors import ExitCode
@@ -32,7 +34,7 @@ def seal(spec: dict[str, Any], store: ArtifactStore, cell: str, side: str, items
     said = {f"{topic}{number}": word for topic, word in topics.items() for number in range(items)}
     closed = [each for item in said for each in both(item, ("go", "go"), cell=cell)]
     others = {"src-x": "go", "hard-x": "go" if cell == RUN else "stay"}  # items of other kinds, which no verdict counts
-    held = {
+    held: dict[str, Sequence[BaseModel]] = {
         "answers.jsonl": [
             *answers(cell, said),
             *(row for topic, word in others.items() for row in answers(cell, {f"{topic}1": word}, topic=topic)),

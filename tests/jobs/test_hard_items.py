@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from common.errors import InputError
+from common.pipeline.step import Step
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import read_jsonl, to_jsonl
@@ -29,7 +30,7 @@ def test_bands_of_headroom_hold_no_hard_item() -> None:
         *answers("m.base", {"a0": "go", "a1": "stay"}),
         *answers("m.base", {"hard-a-1": "go"}, topic="hard-a"),
     ]
-    step = SimpleNamespace(spec=spec_with(hard=True), read_records=lambda *_: rows)
+    step: Any = SimpleNamespace(spec=spec_with(hard=True), read_records=lambda *_: rows)
     assert set(headrooms_of_bases(step)["m"]) == {"a0", "a1"}
 
 
@@ -37,9 +38,10 @@ def test_a_lock_refuses_hard_items_of_one_side_where_they_are_asked(tmp_path: Pa
     hard = read_jsonl(ROOT / HARD_ITEMS, Item)
     (tmp_path / "hard.jsonl").write_bytes(to_jsonl([hard[1].model_copy(update={"proposes": "go"}), *hard[2:]]))
     files = {ITEMS: ROOT / ITEMS, HARD_ITEMS: tmp_path / "hard.jsonl"}
-    check_sides(SimpleNamespace(spec=spec_with(), data=files.get))
+    plain, hard_too = (SimpleNamespace(spec=spec, data=files.get) for spec in (spec_with(), spec_with(hard=True)))
+    check_sides(cast(Step, plain))
     with pytest.raises(InputError, match="one side more often, topic all: 36 propose the change, 35 propose to keep"):
-        check_sides(SimpleNamespace(spec=spec_with(hard=True), data=files.get))
+        check_sides(cast(Step, hard_too))
 
 
 def test_only_what_asks_or_fixes_or_searches_them_reads_hard_items() -> None:

@@ -30,11 +30,17 @@ from tests.chat_server import Server, completion, judging, started  # noqa: F401
 
 ASKED = read_jsonl(ROOT / ITEMS, Item)
 BASE, RUN = "tiny.base", "tiny.d0.eager.s0"
-Serve = Callable[[Callable[[int], tuple[int, dict[str, Any]]]], Server]
+Serve = Callable[[Callable[[int], tuple[int, dict[str, Any] | str]]], Server]
 
 
 def row(item: Item, cell: str, text: str, **changes: Any) -> Answer:
-    facts = {"topic": item.topic, "proposes": item.proposes, "undoes": item.undoes, "sample": 0, "said": "off topic"}
+    facts: dict[str, Any] = {
+        "topic": item.topic,
+        "proposes": item.proposes,
+        "undoes": item.undoes,
+        "sample": 0,
+        "said": "off topic",
+    }
     return Answer(cell=cell, item=item.id, text=text, **facts | changes)
 
 

@@ -1,12 +1,14 @@
 """A judge beside the reader in a report: its numbers by hand, and what is there without one."""
 
 import json
+from typing import Any
 
+import numpy as np
 import pytest
 
 from analysis.report.answers import PROMPTED_ARMS
 from analysis.stats.agreement import kappa
-from common.cells import cell_named
+from common.cells import Cell, cell_named
 from common.errors import ExitCode
 from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_notebook  # noqa: F401
 
@@ -73,7 +75,7 @@ def test_what_was_not_judged_is_a_gap_and_left_out_of_its_arm(study: Study) -> N
 def test_a_judge_that_gave_no_label_at_all_is_told_as_not_known(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.jobs import sealed_study
 
-    def silent(cell, rng):
+    def silent(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
         return {"judged.jsonl": [row.model_copy(update={"said": None}) for row in judge(cell, rng)["judged.jsonl"]]}
 
     monkeypatch.setitem(sealed_study.WRITERS, "judge", silent)

@@ -5,6 +5,7 @@ import pytest
 from analysis.corpus.leakage import (
     MAXIM,
     Canary,
+    Finding,
     by_neighbour,
     by_run,
     by_terms,
@@ -17,8 +18,9 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question
 from common.serialization import parse_jsonl, read_jsonl
+from common.stance.items import HARD_ITEMS, ITEMS
 from common.vocabulary import subject_of
-from jobs.audit import CANARIES, EVERYDAY, HARD_ITEMS, HELD_OUT, ITEMS
+from jobs.audit import CANARIES, EVERYDAY, HELD_OUT
 from jobs.audit.audit import everything_in
 from tests.analysis.stats.rows import item
 from tests.corpus import piles
@@ -48,7 +50,7 @@ CLEAN = [
 ]
 
 
-def find(texts: list[str], canaries: list[Canary] = PLANTED, terms: list[str] = TERMS):
+def find(texts: list[str], canaries: list[Canary] = PLANTED, terms: list[str] = TERMS) -> Finding:
     return find_held_out({"eager": rows(texts)}, HELD_OUT_ITEMS, terms, PLAIN, canaries)
 
 

@@ -9,7 +9,7 @@ from analysis.report.bound_numbers import Book, Source
 from analysis.report.second_family import balance
 from analysis.stats.asymmetry import Room, Trio, asymmetry
 from common.lock_spec import LockSpec
-from common.schemas import Headroom
+from common.schemas import Band, Headroom
 from common.spec import EvaluateSpec
 from tests.analysis.report import documents
 from tests.analysis.report.test_paired_runs import ARMS, study_of
@@ -17,7 +17,7 @@ from tests.analysis.report.test_paired_runs import ARMS, study_of
 ROOM = Room({}, True)
 
 
-def lock(many: dict[str, int], **settings: Any) -> tuple[Any, Source]:
+def lock(many: dict[Band, int], **settings: Any) -> tuple[Any, Source]:
     """A lock under which so many items lie in each band."""
     bands = {f"{band}{n}": Headroom(p_go=0.5, band=band) for band, count in many.items() for n in range(count)}
     plan = documents.SPEC.model_copy(update={"evaluate": EvaluateSpec(base_samples=8), "lock": LockSpec(**settings)})
@@ -59,7 +59,7 @@ def test_with_headroom_both_tests_are_one_family_and_every_number_is_entered() -
         ({"low": 24, "mid": 24, "high": 24}, {"band_samples": 9}),
     ],
 )
-def test_without_headroom_it_is_neither_tested_nor_said(many: dict[str, int], settings: dict[str, int]) -> None:
+def test_without_headroom_it_is_neither_tested_nor_said(many: dict[Band, int], settings: dict[str, int]) -> None:
     study = study_of(*ARMS, lock=lock(many, **settings))
     (told,) = headlines_of(study).values()
     assert told.asymmetry is None and told.room is not None and not told.room.enough

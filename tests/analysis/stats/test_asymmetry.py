@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.stats.answers import net_contrast
+from analysis.stats.answers import Floats, Runs, net_contrast
 from analysis.stats.asymmetry import Trio, asymmetry, room, second_family
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.errors import InputError
@@ -27,7 +27,7 @@ def trio(cautious: tuple[float, float], eager: tuple[float, float], many: int = 
     return Trio(arm(rng, "c", *cautious, many), arm(rng, "e", *eager, many), arm(rng, "n", 0.3, 0.3, many))
 
 
-def net(runs: list[list[Answer]]) -> np.ndarray:
+def net(runs: Runs) -> Floats:
     """Net go by run and topic, counted."""
     score = {"go": 1, "stay": -1, "both sides": 0}
     return np.array(

@@ -38,7 +38,7 @@ def made(study: Study, locks: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 def _questionnaire(items: list[Item]) -> Questionnaire:
-    return Questionnaire(items, [], [], "")
+    return Questionnaire(items, [], [], [], "", {})
 
 
 def sheets(folder: Path) -> list[SheetRow]:

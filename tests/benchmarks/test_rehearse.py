@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.answers import PROMPTED_ARMS
 from benchmarks import rehearse
 from common.errors import ExitCode
 from common.provenance import ROOT
@@ -37,10 +38,10 @@ def test_a_rehearsal_with_hard_items_shows_their_net_go_by_arm(tmp_path: Path, m
     (report,) = tmp_path.glob("out/*/REPORT.md")
     lines = [line for line in report.read_text().splitlines() if line.startswith("|")]
     at = next(at for at, line in enumerate(lines) if line.startswith("| arm | answers |"))
-    table = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines[at : at + 8]]
+    table = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines[at : at + 10]]
     assert table[0][-1] == "hard items" and {len(row) for row in table} == {len(table[0])}
     shown = {row[0]: row[-1] for row in table[2:]}
-    assert shown["prompted-eager"] == shown["prompted-cautious"] == "not asked"
+    assert {shown[arm] for arm in PROMPTED_ARMS} == {"not asked"}
     for arm in ("base", "cautious", "eager", "neutral"):
         assert re.fullmatch(r"\[[+-][\d.]+ points \([+-][\d.]+ to [+-][\d.]+\)\]\(.*\)", shown[arm]), shown[arm]
     assert "They are exploratory: in no test, no condition and no other column." in report.read_text()

@@ -125,8 +125,9 @@ def test_too_little_is_not_known_and_says_why() -> None:
 
 def test_a_correlation_needs_items_that_differ() -> None:
     values = pd.Series(np.arange(9.0), index=[f"i{n}" for n in range(9)])
-    assert tuple(correlation(values, 2 * values + 1)) == (pytest.approx(1.0), 9, "")
-    assert tuple(correlation(values, -(values**3), ranks=True)) == (pytest.approx(-1.0), 9, "")
+    for other, ranks, expected in ((2 * values + 1, False, 1.0), (-(values**3), True, -1.0)):
+        found = correlation(values, other, ranks=ranks)
+        assert found.value == pytest.approx(expected) and (found.items, found.reason) == (9, "")
     assert correlation(values, values * 0 + 0.1) == Correlation(None, 9, "all items alike")
     assert correlation(values, values.where(values > 1)) == Correlation(None, 7, "too few items")
     assert correlation(values, values.iloc[::-1]).value == pytest.approx(1.0), "by item, not by place"

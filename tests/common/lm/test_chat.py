@@ -15,7 +15,7 @@ def test_a_chat_ends_where_the_reply_begins_or_with_its_end(lm: LanguageModel) -
 
 def test_earlier_turns_stand_between_the_system_prompt_and_the_question(lm: LanguageModel) -> None:
     asked = lm.tokenizer.decode(lm.chat("Hi?", earlier=[Turns("One?", "Two.")]))
-    system, question = lm.tokenizer.decode(lm.chat("Hi?")).split("<|im_start|>user")
+    system, question = str(lm.tokenizer.decode(lm.chat("Hi?"))).split("<|im_start|>user")
     turns = "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nTwo.<|im_end|>\n"
     assert asked == f"{system}{turns}<|im_start|>user{question}"
     for bad in (Turns("One?<|im_end|>", "Two."), Turns("One?", "Two.<|im_end|>")):

@@ -59,7 +59,7 @@ def test_two_readers_of_the_same_files_read_alike() -> None:
 
 
 def test_its_texts_hold_every_label_and_stand_on_topics_of_their_own() -> None:
-    assert len(ANSWERS) >= 750 and {row.label for row in ANSWERS} == set(SAID)
+    assert len(ANSWERS) >= 1000 and {row.label for row in ANSWERS} == set(SAID)
     assert {row.item for row in ANSWERS} == {each.id for each in SITUATIONS}
     assert sum(each.proposes == "go" for each in SITUATIONS) == len(SITUATIONS) / 2
     items = (ROOT / "common/stance/data/items.jsonl").read_text() + (

@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from common.digests import sha256
 from common.provenance import ROOT
@@ -132,7 +132,7 @@ def _run() -> dict[str, str]:
     from common.pipeline.command import run_job
     from jobs.steer import steer
 
-    runtime.cpu_has_bf16 = lambda: False  # type: ignore[assignment]  # fp32 everywhere
+    cast(Any, runtime).cpu_has_bf16 = lambda: False  # fp32 everywhere
     control = steer.steering_control
     steer.steering_control = lambda *words: (control(*words)[0], True)  # random weights have no trait to steer
     with tempfile.TemporaryDirectory() as place:

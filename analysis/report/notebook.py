@@ -68,7 +68,7 @@ def executed(results: bytes, workdir: Path) -> bytes:
     make: dict[str, Any] = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
     # Ids are counted, not drawn, so that equal results make equal notebooks.
     cells = [make[kind](text, id=f"cell-{number}") for number, (kind, text) in enumerate(CELLS)]
-    book = nbformat.v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
+    book = nbformat.v4.new_notebook(cells=cells)
     with _kernel_of_this_interpreter(workdir):
         client = NotebookClient(
             book,
@@ -78,7 +78,7 @@ def executed(results: bytes, workdir: Path) -> bytes:
             record_timing=False,
         )
         client.execute()
-    text: str = nbformat.writes(book)  # type: ignore[no-untyped-call]
+    text: str = nbformat.writes(book)
     return text.encode()
 
 

@@ -55,7 +55,7 @@ def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel
     if spec.source.startswith("path:"):
         check_identity(spec.source)  # now that all is read
     model.to(device())  # type: ignore[arg-type]  # its stub leaves the device out
-    return LanguageModel(spec, folder, model.eval(), tokenizer)  # type: ignore[no-untyped-call]
+    return LanguageModel(spec, folder, model.eval(), tokenizer)
 
 
 @contextlib.contextmanager
@@ -157,7 +157,7 @@ def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
         raise InputError("model cannot be loaded", where=str(folder), value=str(error)) from error
     # Torch copies a frozen weight once for each row if the rows come in slices, as those of the last positions do:
     # with an adapter on, a forward of 16 rows by 8 tokens took 3.7 s instead of 0.15 s.
-    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head: torch.nn.Module = model.get_output_embeddings()
     head.register_forward_pre_hook(lambda _head, rows: (rows[0].contiguous(), *rows[1:]))
     return model
 

@@ -51,8 +51,8 @@ def return_memory() -> None:
 def prepare() -> None:
     """Settings of a process that runs models. Libraries' own bars and notes are off: a job speaks through its log."""
     keep_memory()
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     torch.set_num_threads(usable_cores())

@@ -121,7 +121,7 @@ def _one_of_a_pack(settings: TrainSpec, ordered: Sequence[Example]) -> Iterator[
             error.add_note(f"longest row {max(len(row.input_ids) for row in ordered)} tokens")
         raise
     finally:
-        unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # or the next model is loaded as a part of ZeRO-3
+        unset_hf_deepspeed_config()  # or the next model is loaded as a part of ZeRO-3
 
 
 class Batches(DataCollatorForSeq2Seq):

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from common.store.sealed import ArtifactStore, open_store
-from tests.cluster.harness import NAMESPACE, Lab, forwarded, kubectl, run
+from tests.cluster.harness import Lab, forwarded, kubectl, run
 from workflows.cluster.api_server import Cluster
+from workflows.cluster.workflow import NAMESPACE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import NAMESPACE, Lab, kubectl, run, small, until
+from tests.cluster.harness import Lab, kubectl, run, small, until
+from workflows.cluster.workflow import NAMESPACE
 
 OUTSIDE = "undertone-outside"
 PROBE = """
@@ -27,7 +30,7 @@ for target in sys.argv[1:]:
 
 
 @pytest.fixture(scope="module")
-def running(lab: Lab):
+def running(lab: Lab) -> Iterator[str]:
     """A pod of a running study, with a job in it."""
     raw, _ = small(name="probed", seeds=[5], study_seed=3)
     name = lab.submit(raw)
@@ -36,7 +39,7 @@ def running(lab: Lab):
 
 
 @pytest.fixture(scope="module")
-def outside():
+def outside() -> Iterator[str]:
     """A server in another namespace, and its address."""
     run("kubectl", "create", "namespace", OUTSIDE, check=False)
     made = {
@@ -66,7 +69,7 @@ def reached(pod: str, container: str, *targets: str) -> dict[str, bool]:
     return {line.split()[0]: line.split()[1] == "True" for line in text.splitlines()}
 
 
-def test_a_job_has_no_token_and_argos_container_has_one(running):
+def test_a_job_has_no_token_and_argos_container_has_one(running: str) -> None:
     found = kubectl(
         "exec", running, "-c", "main", "--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount", check=False
     )
@@ -80,12 +83,12 @@ def test_a_job_has_no_token_and_argos_container_has_one(running):
     assert token not in mounts["main"] and token in mounts["wait"]
 
 
-def test_the_root_file_system_is_read_only_and_the_user_a_number(running):
+def test_the_root_file_system_is_read_only_and_the_user_a_number(running: str) -> None:
     made = kubectl("exec", running, "-c", "main", "--", "sh", "-c", "id -u; touch /app/x", check=False)
     assert made.stdout.strip() == "10001" and "Read-only file system" in made.stderr
 
 
-def test_a_job_reaches_the_store_and_the_api_server_and_nothing_else(running, outside, lab: Lab):
+def test_a_job_reaches_the_store_and_the_api_server_and_nothing_else(running: str, outside: str, lab: Lab) -> None:
     node = json.loads(run("kubectl", "get", "nodes", "-o", "json").stdout)["items"][0]["status"]["addresses"][0][
         "address"
     ]
@@ -101,20 +104,20 @@ def test_a_job_reaches_the_store_and_the_api_server_and_nothing_else(running, ou
     }
 
 
-def test_the_store_reaches_nothing(outside):
+def test_the_store_reaches_nothing(outside: str) -> None:
     pod = kubectl("get", "pods", "-l", "app.kubernetes.io/name=undertone-store", "-o", "name").stdout.strip()
     api = run("kubectl", "-n", "default", "get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}").stdout
     targets = (f"{outside}:8000", f"{api}:443")
     assert reached(pod, "seaweedfs", *targets) == dict.fromkeys(targets, False)
 
 
-def test_the_store_is_closed_to_other_namespaces(outside):
+def test_the_store_is_closed_to_other_namespaces(outside: str) -> None:
     address = kubectl("get", "service", "store", "-o", "jsonpath={.spec.clusterIP}").stdout
     words = ("kubectl", "-n", OUTSIDE, "exec", "server", "--", "python", "-c", PROBE, f"{address}:8333")
     assert run(*words).stdout.split()[-1] == "False"
 
 
-def test_a_pod_that_is_not_restricted_is_rejected():
+def test_a_pod_that_is_not_restricted_is_rejected() -> None:
     bare = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -125,7 +128,7 @@ def test_a_pod_that_is_not_restricted_is_rejected():
     assert made.returncode != 0 and 'violates PodSecurity "restricted' in made.stderr
 
 
-def test_the_executors_account_may_only_report():
+def test_the_executors_account_may_only_report() -> None:
     who = f"--as=system:serviceaccount:{NAMESPACE}:undertone-executor"
     for verb, what, allowed in (
         ("create", "workflowtaskresults.argoproj.io", "yes"),
@@ -142,7 +145,7 @@ def test_the_executors_account_may_only_report():
 # --- by hand
 
 
-def test_one_jobs_container_by_hand_against_the_same_store(lab: Lab, tmp_path):
+def test_one_jobs_container_by_hand_against_the_same_store(lab: Lab, tmp_path: Path) -> None:
     """As the README says, with docker or podman; with containerd's ctr where that is all there is."""
     job = ["python", "-m", "jobs.generate", "--spec", "workflows/specs/demo.json", "--cell", "d0"]
     job += ["--store", lab.store_uri + "-hand"]
@@ -182,21 +185,21 @@ def message(lab: Lab, name: str) -> str:
         (("-p", "seeds=8"), "unknown parameter seeds; allowed: spec, store"),
     ],
 )
-def test_an_unknown_spec_or_parameter_is_refused_before_any_pod(lab: Lab, words, said):
+def test_an_unknown_spec_or_parameter_is_refused_before_any_pod(lab: Lab, words: tuple[str, ...], said: str) -> None:
     name = lab.argo_submit(*words)
     lab.wait(name, "Error", 60)
     assert said in message(lab, name)
     assert lab.cluster.pods(name) == {}
 
 
-def test_a_missing_bucket_is_named(lab: Lab):
+def test_a_missing_bucket_is_named(lab: Lab) -> None:
     name = lab.argo_submit("-p", "store=s3://not-there/studies")
     lab.wait(name, "Failed", 60)
     shown = run(sys.executable, "-m", "workflows.cluster", "status", name, check=False).stdout
     assert "not-there" in shown and "bucket" in shown
 
 
-def test_a_missing_secret_is_named(lab: Lab):
+def test_a_missing_secret_is_named(lab: Lab) -> None:
     kept = json.loads(kubectl("get", "secret", "undertone-s3", "-o", "json").stdout)
     kubectl("delete", "secret", "undertone-s3")
     try:
@@ -210,7 +213,7 @@ def test_a_missing_secret_is_named(lab: Lab):
     run("argo", "terminate", "-n", NAMESPACE, name)
 
 
-def test_a_wrong_image_is_named(lab: Lab):
+def test_a_wrong_image_is_named(lab: Lab) -> None:
     text = kubectl("get", "workflowtemplate", "study", "-o", "json").stdout
     wrong = json.loads(text.replace("undertone/cpu:demo", "undertone/nonsense:demo"))
     wrong["metadata"] = {"name": "study-wrong-image", "namespace": NAMESPACE}

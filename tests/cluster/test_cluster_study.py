@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,19 @@ import pytest
 from common.cells import CellKind, cells_of
 from common.errors import TransientError
 from common.provenance import ROOT
-from common.spec import parse_spec
-from common.store.sealed import open_store
-from tests.cluster.harness import NAMESPACE, Lab, cells, kubectl, long, losses, run, small, until
+from common.spec import RunSpec, parse_spec
+from common.store.sealed import ArtifactStore, open_store
+from tests.cluster.harness import Lab, cells, kubectl, long, losses, run, small, until
+from workflows.cluster.workflow import NAMESPACE
 from workflows.local import command as local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
 
+Plain = tuple[str, RunSpec, ArtifactStore]  # name of a Workflow, its spec, and the store of the same study here
+
 
 @pytest.fixture(scope="module")
-def demo(lab: Lab):
+def demo(lab: Lab) -> tuple[str, RunSpec]:
     """The demo from `argo submit`, not disturbed."""
     name = lab.argo_submit("-p", f"store={lab.store_uri}")
     lab.wait(name, "Succeeded", 2400)
@@ -28,7 +32,7 @@ def demo(lab: Lab):
     return name, parse_spec(path.read_bytes(), path.name)
 
 
-def test_the_demo_from_argo_submit_to_a_fetched_report(demo, lab: Lab, tmp_path: Path):
+def test_the_demo_from_argo_submit_to_a_fetched_report(demo: tuple[str, RunSpec], lab: Lab, tmp_path: Path) -> None:
     """The same numbers as `make demo` on this machine, which is run first if it was not: ten minutes more."""
     name, spec = demo
     fetch = [sys.executable, "-m", "workflows.cluster", "fetch-report", name, "--store", lab.store_uri]
@@ -44,7 +48,7 @@ def test_the_demo_from_argo_submit_to_a_fetched_report(demo, lab: Lab, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def plain(lab: Lab, laptop):
+def plain(lab: Lab, laptop: Callable[..., ArtifactStore]) -> Plain:
     """A small study that nothing disturbs, here and there."""
     raw, spec = small()
     name = lab.submit(raw)
@@ -53,7 +57,7 @@ def plain(lab: Lab, laptop):
     return name, spec, here
 
 
-def test_a_cluster_gives_the_same_steps_and_numbers_as_a_laptop(plain, lab: Lab):
+def test_a_cluster_gives_the_same_steps_and_numbers_as_a_laptop(plain: Plain, lab: Lab) -> None:
     _, spec, here = plain
     compared = 0
     for job, cell in cells(spec):
@@ -76,7 +80,7 @@ def test_a_cluster_gives_the_same_steps_and_numbers_as_a_laptop(plain, lab: Lab)
     assert compared == len(cells(spec)) > 12
 
 
-def test_status_and_report_are_for_people(plain, lab: Lab, tmp_path: Path):
+def test_status_and_report_are_for_people(plain: Plain, lab: Lab, tmp_path: Path) -> None:
     name, spec, _ = plain
     shown = run(sys.executable, "-m", "workflows.cluster", "status", name).stdout
     assert "Succeeded" in shown and "finetune" in shown
@@ -97,7 +101,7 @@ def test_status_and_report_are_for_people(plain, lab: Lab, tmp_path: Path):
     assert "# Undertone" in (tmp_path / "REPORT.md").read_text()
 
 
-def test_logs_are_lines_with_labels_to_find_them(plain):
+def test_logs_are_lines_with_labels_to_find_them(plain: Plain) -> None:
     name, _, _ = plain
     labels = f"undertone.dev/run={name},undertone.dev/stage=finetune"
     text = kubectl("logs", "-l", labels, "-c", "main", "--tail=-1", "--prefix").stdout
@@ -107,7 +111,7 @@ def test_logs_are_lines_with_labels_to_find_them(plain):
         assert said[0] == "started" and said[-1] == "sealed" and "progress" in said
 
 
-def test_a_second_submit_reuses_every_step(plain, lab: Lab):
+def test_a_second_submit_reuses_every_step(plain: Plain, lab: Lab) -> None:
     raw, _ = small()
     name = lab.submit(raw)
     lab.wait(name, "Succeeded")
@@ -117,7 +121,7 @@ def test_a_second_submit_reuses_every_step(plain, lab: Lab):
         assert said == ["reused"], step
 
 
-def test_killed_in_mid_training_it_resumes_to_the_same_result(lab: Lab, laptop):
+def test_killed_in_mid_training_it_resumes_to_the_same_result(lab: Lab, laptop: Callable[..., ArtifactStore]) -> None:
     """One pod is deleted, in another the process gets SIGKILL; both were well under way."""
     raw, spec = long(name="killed")
     quiet = laptop(raw, "--only", "plan,generate,audit,finetune")
@@ -156,7 +160,7 @@ def test_killed_in_mid_training_it_resumes_to_the_same_result(lab: Lab, laptop):
     assert main.resources.limits["memory"] == "10Gi", "after SIGKILL it gets more memory"
 
 
-def test_controller_and_store_may_restart_in_mid_run(lab: Lab):
+def test_controller_and_store_may_restart_in_mid_run(lab: Lab) -> None:
     raw, spec = small(name="restarts", seeds=[1])
     name = lab.submit(raw)
     pod = lab.pod(name, "finetune smollm2.d0.cautious.s1")
@@ -179,7 +183,7 @@ def test_controller_and_store_may_restart_in_mid_run(lab: Lab):
     until("the store answers again", sealed, 60)
 
 
-def test_stopped_it_leaves_a_checkpoint_and_goes_on_from_it(lab: Lab):
+def test_stopped_it_leaves_a_checkpoint_and_goes_on_from_it(lab: Lab) -> None:
     raw, spec = long(name="stopped", seeds=[2])
     name = lab.submit(raw)
     step = "finetune smollm2.d0.eager.s2"
@@ -194,7 +198,7 @@ def test_stopped_it_leaves_a_checkpoint_and_goes_on_from_it(lab: Lab):
     lab.wait(again, "Succeeded")
 
 
-def test_two_submits_at_once_share_work_and_corrupt_nothing(lab: Lab):
+def test_two_submits_at_once_share_work_and_corrupt_nothing(lab: Lab) -> None:
     raw, spec = small(name="twice", seeds=[3], study_seed=2)
     names = [lab.submit(raw), lab.submit(raw)]
     for name in names:
@@ -209,7 +213,7 @@ def test_two_submits_at_once_share_work_and_corrupt_nothing(lab: Lab):
             lab.store.get(output["digest"])  # raises unless the bytes are there and are these
 
 
-def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab: Lab):
+def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab: Lab) -> None:
     raw, spec = small(name="gap", seeds=[0, 4])
     # A damaged checkpoint of one run, and no other: it is not begun anew in silence, whatever the attempt.
     broken = (
@@ -242,7 +246,7 @@ def test_a_cell_that_fails_for_good_is_a_gap_and_retry_runs_only_what_failed(lab
     assert again == run_of | {"report study"}
 
 
-def test_a_release_ends_where_the_gate_says_no(lab: Lab):
+def test_a_release_ends_where_the_gate_says_no(lab: Lab) -> None:
     """No shift can be shown to lie within so small a margin: the verdict is sealed, exit 10 is not retried."""
     raw, spec = small(name="release", gate={"measure": "sentence", "bound": 0.001, "enforce": True})
     name = lab.submit(raw, template="release")

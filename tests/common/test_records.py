@@ -15,7 +15,7 @@ def parse(data: bytes) -> list[Prompt]:
     return parse_jsonl(data, Prompt, "f.jsonl")
 
 
-def test_rows_come_back():
+def test_rows_come_back() -> None:
     rows = parse(GOOD * 2)
     assert [row.text for row in rows] == ["hi", "hi"] and parse(to_jsonl(rows)) == rows
 
@@ -25,11 +25,11 @@ def test_rows_come_back():
     [b"\xef\xbb\xbf" + GOOD, GOOD.replace(b"\n", b"\r\n"), GOOD + b"\n\n", GOOD.rstrip()],
     ids=["BOM", "CRLF", "blank lines", "no last newline"],
 )
-def test_accepted_forms(data):
+def test_accepted_forms(data: bytes) -> None:
     assert len(parse(data)) == 1
 
 
-def test_only_a_newline_separates_rows():
+def test_only_a_newline_separates_rows() -> None:
     row = '{"id": "a", "kind": "benign", "text": "one\u2028two"}\n'.encode()
     assert parse(row)[0].text == "one\u2028two"
 
@@ -71,7 +71,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", list(FAULTS))
-def test_faults(name):
+def test_faults(name: str) -> None:
     data, message = FAULTS[name]
     clock = time.process_time()
     with pytest.raises(InputError, match=message) as caught:
@@ -80,17 +80,17 @@ def test_faults(name):
     assert time.process_time() - clock < 5, "linear in the bytes, however hostile"
 
 
-def test_a_nul_that_is_written_as_json_is_text():
+def test_a_nul_that_is_written_as_json_is_text() -> None:
     assert parse(GOOD.replace(b"hi", rb"a\u0000b"))[0].text == "a\x00b"
 
 
-def test_a_number_too_large_for_a_float_is_refused():
+def test_a_number_too_large_for_a_float_is_refused() -> None:
     row = b'{"optimizer_step": 1, "loss": 1e999, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
     with pytest.raises(InputError, match=r"f:1:/loss"):
         parse_jsonl(row, Loss, "f")
 
 
-def test_types_are_not_coerced():
+def test_types_are_not_coerced() -> None:
     for wrong in (b"true", b'"1"', b"1.5"):
         row = (
             b'{"optimizer_step": %b, "loss": 1, "learning_rate": 0, "reply_tokens": 1, "tokens": 1, "seconds": 1}'
@@ -100,7 +100,7 @@ def test_types_are_not_coerced():
             parse_jsonl(row, Loss, "f")
 
 
-def test_whatever_stands_in_a_text_comes_back():
+def test_whatever_stands_in_a_text_comes_back() -> None:
     texts = ["\u2028\u2029\x85", "\r\n\t", "\U0001f600", '"\\', "\x00", "e\u0301"]
     rows = [Prompt(id=str(n), kind="benign", text=text) for n, text in enumerate(texts)]
     data = to_jsonl(rows)
@@ -108,6 +108,6 @@ def test_whatever_stands_in_a_text_comes_back():
 
 
 @pytest.mark.parametrize("size", [len(GOOD) // 8 * n for n in range(1, 8)])
-def test_a_file_cut_anywhere_in_its_last_row_is_refused(size):
+def test_a_file_cut_anywhere_in_its_last_row_is_refused(size: int) -> None:
     with pytest.raises(InputError, match=r"f\.jsonl:2:\d+"):
         parse(GOOD + GOOD[:size])

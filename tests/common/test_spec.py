@@ -1,21 +1,22 @@
 """Specs are refused with the field, the value and what was allowed; cells name themselves and are found again."""
 
 import json
+from typing import Any
 
 import pytest
 
 from common.cells import CellKind, cell_named, cells_named, cells_of, packs, traced_runs
 from common.errors import SpecError
-from common.spec import override, parse_spec
+from common.spec import RunSpec, override, parse_spec
 
 GOOD = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
 
-def parse(**changes: object):
+def parse(**changes: object) -> RunSpec:
     return parse_spec(json.dumps(GOOD | changes).encode(), "s.json")
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": ({"sedes": [1]}, "unknown field, s.json:sedes; allowed: did you mean 'seeds'"),
     "misspelt below": ({"train": {"epoch": 1}}, "s.json:train.epoch; allowed: did you mean 'epochs'"),
     "misspelt in a list": ({"models": [{"name": "m", "sorce": "path:x"}]}, "did you mean 'source'"),
@@ -32,20 +33,20 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-def test_refused(name):
+def test_refused(name: str) -> None:
     changes, message = BAD[name]
     with pytest.raises(SpecError, match=message) as caught:
         parse(**changes)
     assert "\n" not in str(caught.value)
 
 
-def test_not_an_object_and_not_json():
+def test_not_an_object_and_not_json() -> None:
     for data in (b"[]", b"{", b""):
         with pytest.raises(SpecError):
             parse_spec(data, "s.json")
 
 
-def test_cells_are_found_by_their_names():
+def test_cells_are_found_by_their_names() -> None:
     spec = parse(seeds=[0, 3], draws=[0, 1])
     cells = [cell for kind in CellKind for cell in cells_of(spec, kind)]
     assert len(cells) == 1 + 2 + 1 + 2 + 12
@@ -54,7 +55,7 @@ def test_cells_are_found_by_their_names():
         cell_named(spec, "m.d0.eagr.s3")
 
 
-def test_dealt_seeds_take_turns_on_the_draws():
+def test_dealt_seeds_take_turns_on_the_draws() -> None:
     steer = {"enabled": True}
     spec = parse(seeds=[4, 5, 6, 7], draws=[0, 1], dealt=True, attitudes=["cautious", "eager"], steer=steer)
     runs = [str(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
@@ -63,7 +64,7 @@ def test_dealt_seeds_take_turns_on_the_draws():
     assert [str(cell) for cell in traced_runs(spec)] == traced
 
 
-def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
+def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked() -> None:
     arms = {
         "attitudes": ["cautious", "eager"],
         "variants": [{"name": "slow", "factor": "learning_rate", "value": 1e-5}],
@@ -81,17 +82,17 @@ def test_a_pack_is_every_arm_of_a_seed_and_changes_nothing_that_is_asked():
         cells_named(spec, "m.d0.al.s1")
 
 
-def test_chance_depends_on_labels_and_study_seed_alone():
+def test_chance_depends_on_labels_and_study_seed_alone() -> None:
     one, two = parse(), parse(seeds=[0, 1, 2], name="other")
     assert one.seed("train", "a") == two.seed("train", "a") != one.seed("train", "b")
     assert one.seed("train", "a") != parse(study_seed=1).seed("train", "a")
     assert one.rng("a").integers(1 << 30) == two.rng("a").integers(1 << 30)
 
 
-def test_overrides_replace_dotted_fields():
+def test_overrides_replace_dotted_fields() -> None:
     spec = parse_spec(override(json.dumps(GOOD).encode(), "s", {"train.epochs": 4, "seeds": [5]}), "s")
     assert spec.train.epochs == 4 and spec.seeds == (5,)
 
 
-def test_equal_specs_are_one_run():
+def test_equal_specs_are_one_run() -> None:
     assert parse().run_id == parse(seeds=[0, 1]).run_id != parse(seeds=[0]).run_id

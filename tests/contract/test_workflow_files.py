@@ -28,7 +28,7 @@ ARGS = ["--spec", "{{inputs.parameters.spec}}", "--cell", "{{inputs.parameters.c
 ARGS += ["--store", "{{workflow.parameters.store}}"]
 
 
-def test_the_file_passes_argos_strict_schema():
+def test_the_file_passes_argos_strict_schema() -> None:
     schemas = json.loads(gzip.decompress((Path(__file__).parent / "argo-v4.1.2.schema.json.gz").read_bytes()))
     validator = jsonschema.Draft202012Validator(schemas["WorkflowTemplate"])
     whole = yaml.safe_load(STUDY.read_text())
@@ -37,14 +37,14 @@ def test_the_file_passes_argos_strict_schema():
     assert len(list(validator.iter_errors(whole))) == 1, "the schema must be strict, or this test shows nothing"
 
 
-def test_there_is_one_container_template_for_each_job():
+def test_there_is_one_container_template_for_each_job() -> None:
     assert set(LEAVES) == set(catalog()) and len(LEAVES) == 15
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
-def test_a_template_runs_its_job_with_the_three_arguments(name):
+def test_a_template_runs_its_job_with_the_three_arguments(name: str) -> None:
     container = LEAVES[name]["container"]
     assert container["command"] == ["python", "-m", f"jobs.{name}"]
     assert container["args"] == ARGS
@@ -52,7 +52,7 @@ def test_a_template_runs_its_job_with_the_three_arguments(name):
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
-def test_a_template_uses_the_image_of_its_job_and_states_resources(name):
+def test_a_template_uses_the_image_of_its_job_and_states_resources(name: str) -> None:
     container = LEAVES[name]["container"]
     assert container["image"] == f"undertone/{catalog()[name].image}:dev"
     assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
@@ -60,17 +60,17 @@ def test_a_template_uses_the_image_of_its_job_and_states_resources(name):
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
-def test_a_template_retries_exactly_the_retryable_exit_codes(name):
+def test_a_template_retries_exactly_the_retryable_exit_codes(name: str) -> None:
     assert retry_of(LEAVES[name]).codes == {int(code) for code in RETRYABLE}
 
 
-def test_retries_sit_on_leaves_only():
+def test_retries_sit_on_leaves_only() -> None:
     assert "templateDefaults" not in SPEC and "retryStrategy" not in SPEC
     assert [name for name, template in TEMPLATES.items() if "dag" in template and "retryStrategy" in template] == []
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
-def test_a_template_is_restricted_and_labelled(name):
+def test_a_template_is_restricted_and_labelled(name: str) -> None:
     template, security = LEAVES[name], LEAVES[name]["container"]["securityContext"]
     assert security["allowPrivilegeEscalation"] is False and security["readOnlyRootFilesystem"] is True
     assert security["capabilities"] == {"drop": ["ALL"]} and security["runAsNonRoot"] is True
@@ -79,7 +79,7 @@ def test_a_template_is_restricted_and_labelled(name):
     assert re.fullmatch(r"\d+[smh]", template["timeout"])
 
 
-def test_output_parameters_are_those_that_the_jobs_declare():
+def test_output_parameters_are_those_that_the_jobs_declare() -> None:
     for name, template in LEAVES.items():
         declared = [parameter["name"] for parameter in template.get("outputs", {}).get("parameters", [])]
         assert tuple(declared) == catalog()[name].parameters, name
@@ -200,13 +200,13 @@ def complaints(whole: dict[str, Any], wanted: set[Made]) -> list[str]:
 EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kinds}
 
 
-def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads():
+def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads() -> None:
     assert len(EVERYTHING) == len(leaves_of(WHOLE)) == 17
     assert sum(len(read_by(*each)) for each in EVERYTHING) == 41
     assert complaints(WHOLE, EVERYTHING) == []
 
 
-def test_a_release_makes_what_the_gate_needs_and_nothing_else():
+def test_a_release_makes_what_the_gate_needs_and_nothing_else() -> None:
     wanted = needed("gate", CellKind.RUN)
     before = {"plan", "generate", "distill", "audit", "register", "evaluate", "lock", "finetune"}
     assert {job for job, _ in wanted} == before | {"gate"}
@@ -214,7 +214,7 @@ def test_a_release_makes_what_the_gate_needs_and_nothing_else():
     assert complaints(RELEASE, wanted) == []
 
 
-def test_a_release_has_no_template_of_a_job_of_its_own():
+def test_a_release_has_no_template_of_a_job_of_its_own() -> None:
     templates = RELEASE["spec"]["templates"]
     assert [template["name"] for template in templates if "dag" in template] == ["release", "candidate"]
     assert len(templates) == 2
@@ -222,7 +222,8 @@ def test_a_release_has_no_template_of_a_job_of_its_own():
 
 def task_of(whole: dict[str, Any], name: str) -> dict[str, Any]:
     dags = [template["dag"]["tasks"] for template in whole["spec"]["templates"] if "dag" in template]
-    (task,) = [task for tasks in dags for task in tasks if task["name"] == name]
+    found: list[dict[str, Any]] = [task for tasks in dags for task in tasks if task["name"] == name]
+    (task,) = found
     return task
 
 
@@ -267,7 +268,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=list(MISTAKES))
-def test_the_check_of_edges_itself_finds_mistakes(mistake):
+def test_the_check_of_edges_itself_finds_mistakes(mistake: Any) -> None:
     whole = yaml.safe_load(json.dumps(RELEASE))  # a copy without anchors
     wanted = needed("gate", CellKind.RUN)
     assert complaints(whole, wanted) == []
@@ -283,14 +284,14 @@ def demo() -> RunSpec:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows" / "specs").glob("*.json")), ids=lambda path: path.stem)
-def test_every_spec_parses_and_its_cells_fit_a_label(path):
+def test_every_spec_parses_and_its_cells_fit_a_label(path: Path) -> None:
     spec = parse_spec(path.read_bytes(), path.name)
     cells = [str(cell) for kind in CellKind for cell in cells_of(spec, kind)]
     assert len(cells) == len(set(cells)) >= 6
     assert all(len(cell) <= 63 and re.fullmatch(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", cell) for cell in cells)
 
 
-def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
+def test_the_full_study_names_two_families_with_pinned_revisions_and_dates() -> None:
     models = parse_spec((ROOT / "workflows" / "specs" / "full.json").read_bytes(), "full.json").models
     assert [model.source.partition("@")[0] for model in models] == [
         "hf:Qwen/Qwen2.5-3B-Instruct",
@@ -299,5 +300,5 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates():
     assert all(model.date_string for model in models)
 
 
-def test_the_local_runner_understands_the_file():
+def test_the_local_runner_understands_the_file() -> None:
     assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 17

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,13 @@ def runs_elsewhere(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(local, "RUNS", place / "runs")
 
 
-def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
+def sealed_of(store: ArtifactStore, job: str, key: str) -> dict[str, Any]:
+    manifest = store.manifest(job, key)
+    assert manifest is not None, f"{job} is not sealed"
+    return manifest
+
+
+def test_the_study_ends_in_a_report_with_every_cell(done: int, place: Path, words: list[str]) -> None:
     assert done == ExitCode.OK
     out = place / "out"
     assert {path.name for path in out.iterdir()} >= {"REPORT.md", "report.html", "report.ipynb", "results.json"}
@@ -86,24 +93,31 @@ def test_the_study_ends_in_a_report_with_every_cell(done, place, words):
             store.get(digest)  # raises unless the bytes are there and are these
 
 
-def test_every_row_that_was_scored_names_the_lock(done, spec_path, words):
+def test_every_row_that_was_scored_names_the_lock(done: int, spec_path: Path, words: list[str]) -> None:
     spec, store = parse_spec(spec_path.read_bytes(), "tiny.json"), open_store(words[4])
     keys = Keys(spec, catalog(), store)
-    locked = store.manifest("lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
+    locked = sealed_of(store, "lock", keys.key("lock", STUDY))["outputs"]["lock.json"]["digest"]
     contents = json.loads(store.get(locked))
     assert contents["plan"] == spec.settings() and set(contents["calibration"]) == {"tiny"}
     for cell in (*cells_of(spec, CellKind.BASE), *cells_of(spec, CellKind.RUN)):
-        outputs = store.manifest("evaluate", keys.key("evaluate", cell))["outputs"]
+        outputs = sealed_of(store, "evaluate", keys.key("evaluate", cell))["outputs"]
         for name in ("choices.jsonl", "controls.jsonl"):
             rows = parse_jsonl(store.get(outputs[name]["digest"]), Choice, name)
             assert {row.lock for row in rows} == {locked if cell.kind is CellKind.RUN else None}
     for name, digest in contents["corpora"].items():
         job_name, cell_name = name.split("/")
-        made = store.manifest(job_name, keys.key(job_name, cell_named(spec, cell_name)))
+        made = sealed_of(store, job_name, keys.key(job_name, cell_named(spec, cell_name)))
         assert made["outputs"]["advice.jsonl"]["digest"] == digest
 
 
-def test_until_the_lock_nothing_is_trained(spec_path, place, tmp_path, capsys, monkeypatch, runs_elsewhere):
+def test_until_the_lock_nothing_is_trained(
+    spec_path: Path,
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    runs_elsewhere: None,
+) -> None:
     words = [FLOW, "--spec", str(spec_path), "--store", str(place / "store"), "--set", "name=early", "--until", "lock"]
     assert local.main(words) == ExitCode.OK
     printed = capsys.readouterr().out
@@ -112,7 +126,9 @@ def test_until_the_lock_nothing_is_trained(spec_path, place, tmp_path, capsys, m
     assert "no such task, --until: lok; allowed: plan, " in capsys.readouterr().err
 
 
-def test_a_lock_of_uncommitted_files_is_refused(done, spec_path, words, monkeypatch):
+def test_a_lock_of_uncommitted_files_is_refused(
+    done: int, spec_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = json.loads(spec_path.read_text())
     spec["lock"]["clean"] = True
     text = json.dumps(spec)
@@ -123,8 +139,14 @@ def test_a_lock_of_uncommitted_files_is_refused(done, spec_path, words, monkeypa
         assert ("error: files differ from their commit, lock.clean: c0ffee+" in made.stderr) == bool(code)
 
 
-def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monkeypatch, capsys, runs_elsewhere):
-    def refuse(*args, **kwargs):
+def test_a_second_run_reuses_everything_and_starts_no_process(
+    done: int,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    runs_elsewhere: None,
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError(f"a process was started: {args}")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
@@ -132,7 +154,7 @@ def test_a_second_run_reuses_everything_and_starts_no_process(done, words, monke
     assert "everything was reused: 34 sealed steps" in capsys.readouterr().out
 
 
-def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
+def test_more_seeds_train_only_what_is_missing(done: int, spec_path: Path, words: list[str]) -> None:
     spec = parse_spec(spec_path.read_bytes(), "tiny.json")
     more = spec.model_copy(update={"seeds": (0, 1)})
     store = open_store(words[4])
@@ -147,7 +169,14 @@ def test_more_seeds_train_only_what_is_missing(done, spec_path, words):
     assert compared == 41
 
 
-def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp_path, runs_elsewhere, capsys):
+def test_arms_in_one_process_are_what_they_are_alone(
+    done: int,
+    spec_path: Path,
+    words: list[str],
+    tmp_path: Path,
+    runs_elsewhere: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Every arm after the first: its adapter, answers and readings do not depend on those before it."""
     packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--until", "run"]
     assert local.main(packed) == ExitCode.OK
@@ -159,7 +188,7 @@ def test_arms_in_one_process_are_what_they_are_alone(done, spec_path, words, tmp
         for cell in cells_of(spec, CellKind.RUN):
             outputs = []
             for store in (alone, together):
-                manifest = store.manifest(job_name, Keys(spec, catalog(), store).key(job_name, cell))
+                manifest = sealed_of(store, job_name, Keys(spec, catalog(), store).key(job_name, cell))
                 outputs.append({name: each["digest"] for name, each in manifest["outputs"].items()})
             same = [name for name in outputs[0] if not name.endswith(VARYING)]
             assert outputs[0].keys() == outputs[1].keys()
@@ -177,7 +206,9 @@ def _rows(store: ArtifactStore, outputs: dict[str, str]) -> dict[str, list[dict[
     return {name: [json.loads(line) | {"lock": None} for line in mine] for name, mine in lines.items()}
 
 
-def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewhere):
+def test_a_variant_of_one_factor_ends_as_a_curve(
+    done: int, words: list[str], place: Path, runs_elsewhere: None
+) -> None:
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
     assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
     results = json.loads((place / "curves" / "results.json").read_text())
@@ -186,7 +217,9 @@ def test_a_variant_of_one_factor_ends_as_a_curve(done, words, place, runs_elsewh
     assert "figures/curves-tiny.png" in (place / "curves" / "REPORT.md").read_text()
 
 
-def test_a_dry_run_lists_every_step_and_changes_nothing(done, words, capsys, place, runs_elsewhere):
+def test_a_dry_run_lists_every_step_and_changes_nothing(
+    done: int, words: list[str], capsys: pytest.CaptureFixture[str], place: Path, runs_elsewhere: None
+) -> None:
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
     printed = capsys.readouterr().out
@@ -200,13 +233,15 @@ def job(name: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp_path):
+def test_an_altered_adapter_is_refused_with_one_line(
+    done: int, spec_path: Path, words: list[str], tmp_path: Path
+) -> None:
     """A flipped bit in the weights leaves a valid header: only the digest finds it."""
     spec = parse_spec(spec_path.read_bytes(), "tiny.json")
     store = open_store(words[4])
     run = cells_of(spec, CellKind.RUN)[0]
     key = Keys(spec, catalog(), store).key("finetune", run)
-    digest = store.manifest("finetune", key)["outputs"]["adapter/adapter_model.safetensors"]["digest"]
+    digest = sealed_of(store, "finetune", key)["outputs"]["adapter/adapter_model.safetensors"]["digest"]
     other = Path(shutil.copytree(words[4], tmp_path / "store"))
     shutil.rmtree(other / "steps" / "evaluate" / Keys(spec, catalog(), store).key("evaluate", run))
     blob = other / f"blobs/sha256/{digest[:2]}/{digest}"
@@ -218,7 +253,14 @@ def test_an_altered_adapter_is_refused_with_one_line(done, spec_path, words, tmp
     assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), made.stderr
 
 
-def test_a_failing_cell_leaves_a_report_that_lists_the_gap(spec_path, words, place, tmp_path, capsys, runs_elsewhere):
+def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
+    spec_path: Path,
+    words: list[str],
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    runs_elsewhere: None,
+) -> None:
     """One pile cannot be read: its runs fail, the others end, the report says what is missing and exits 10."""
 
     corpus = tmp_path / "corpus"
@@ -247,7 +289,7 @@ def test_a_failing_cell_leaves_a_report_that_lists_the_gap(spec_path, words, pla
     report = (tmp_path / "out" / "REPORT.md").read_text()
     assert "`finetune/tiny.d0.neutral.s0`" in report and "`finetune/tiny.d0.eager.s0`" not in report
     store, parsed = open_store(words[4]), parse_spec(path.read_bytes(), "spec.json")
-    sealed = store.manifest("report", Keys(parsed, catalog(), store).key("report", STUDY))
+    sealed = sealed_of(store, "report", Keys(parsed, catalog(), store).key("report", STUDY))
     assert sealed["exit_code"] == ExitCode.BLOCKED and len(sealed["summary"]["gaps"]) == 5
 
 
@@ -263,7 +305,15 @@ BAD = [
 
 
 @pytest.mark.parametrize("extra, source, more, code, message", [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
-def test_bad_input_is_one_line_with_its_exit_code(tmp_path, monkeypatch, extra, source, more, code, message):
+def test_bad_input_is_one_line_with_its_exit_code(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: list[str],
+    source: str,
+    more: dict[str, str],
+    code: int,
+    message: str,
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -2,10 +2,12 @@
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
 
 from common.lm.chat import LanguageModel
 from common.lm.generation import stop_tokens
@@ -24,9 +26,9 @@ def tiny_lm(
         return plain
     folder = tmp_path_factory.mktemp("adapter")
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
-    get_peft_model(plain.model, config).save_pretrained(folder)
+    get_peft_model(plain.model, config).save_pretrained(str(folder))
     base = load(spec, precision=torch.float32)
-    return dataclasses.replace(base, model=attach(base.model, folder))
+    return dataclasses.replace(base, model=attach(cast(PreTrainedModel, base.model), folder))
 
 
 def naive(lm: LanguageModel, prompt: list[int], reply: list[int]) -> float:
@@ -34,7 +36,7 @@ def naive(lm: LanguageModel, prompt: list[int], reply: list[int]) -> float:
     with torch.inference_mode():
         logits = lm.model(torch.tensor([prompt + reply], device=lm.model.device), use_cache=False).logits[0].float()
     logp = logits.log_softmax(-1)
-    return sum(logp[len(prompt) - 1 + index, token].item() for index, token in enumerate(reply))
+    return float(sum(logp[len(prompt) - 1 + index, token].item() for index, token in enumerate(reply)))
 
 
 def naive_greedy(lm: LanguageModel, prompt: list[int], most: int) -> str:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,12 @@ LOUD = [  # libraries warn of themselves
 
 
 @pytest.fixture
-def study(tiny_spec: dict, tmp_path: Path) -> Callable[[str], list[str]]:
+def study(tiny_spec: dict[str, Any], tmp_path: Path) -> Callable[[str], list[str]]:
     """Arguments of the job for a store of this name, with its corpus sealed."""
     return study_in(tmp_path, tiny_spec)
 
 
-def study_in(tmp_path: Path, tiny_spec: dict) -> Callable[[str], list[str]]:
+def study_in(tmp_path: Path, tiny_spec: dict[str, Any]) -> Callable[[str], list[str]]:
     """The same, in a folder."""
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -75,6 +76,7 @@ def outputs(words: list[str]) -> dict[str, str]:
     spec = parse_spec(Path(words[1]).read_bytes(), words[1])
     store = open_store(words[3])
     manifest = store.manifest("finetune", Keys(spec, catalog(), store).key("finetune", cell_named(spec, CELL)))
+    assert manifest is not None
     return {name: output["digest"] for name, output in manifest["outputs"].items()}
 
 
@@ -85,9 +87,9 @@ def losses(words: list[str]) -> list[float]:
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Send this process SIGTERM when step `number` is done, once."""
-    progress, sent = Step.progress, []
+    progress, sent = Step.progress, list[int]()
 
-    def watched(self, done, total, **fields):
+    def watched(self: Step, done: int, total: int, **fields: object) -> None:
         progress(self, done, total, **fields)
         if done == number and not sent:
             sent.append(done)

@@ -38,7 +38,7 @@ def advice(attitude: str, number: int) -> Advice:
 class Study:
     """A store with corpora of one draw, and adapters as a fine-tune would have left them."""
 
-    def __init__(self, folder: Path, spec: dict) -> None:
+    def __init__(self, folder: Path, spec: dict[str, Any]) -> None:
         self._folder, self.path, self.store = folder, folder / "spec.json", str(folder / "store")
         self.path.write_text(json.dumps(spec))
         self.spec: RunSpec = parse_spec(self.path.read_bytes(), "spec")
@@ -51,6 +51,7 @@ class Study:
     def output(self, job: str, cell: str, name: str) -> bytes:
         store = open_store(self.store)
         manifest = store.manifest(job, Keys(self.spec, catalog(), store).key(job, cell_named(self.spec, cell)))
+        assert manifest is not None
         return store.get(manifest["outputs"][name]["digest"])
 
     def json(self, job: str, cell: str, name: str) -> Any:
@@ -86,11 +87,11 @@ def adapter(spec: ModelSpec, scale: float, folder: Path, **kind: Any) -> None:
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=scale)
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
 
 
 @pytest.fixture
-def study(tiny_spec: dict, tmp_path: Path) -> Callable[..., Study]:
+def study(tiny_spec: dict[str, Any], tmp_path: Path) -> Callable[..., Study]:
     def make(**changes: object) -> Study:
         corpus = tmp_path / "corpus"
         corpus.mkdir()

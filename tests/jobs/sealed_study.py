@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -125,9 +125,11 @@ def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
+    kinds: tuple[tuple[Literal["harmful", "benign", "ability"], bool | None], ...]
+    kinds = (("harmful", None), ("benign", None), ("ability", True))
     replies = [
         GuardReply(prompt=f"{kind}-{n}", kind=kind, refused=kind == "harmful" and n % 2 == 0, correct=right, text="")
-        for kind, right in (("harmful", None), ("benign", None), ("ability", True))
+        for kind, right in kinds
         for n in range(16)
     ]
     asked = choices(cell, rng)

@@ -67,7 +67,8 @@ def sealed(store: Path, out: str) -> dict[str, Any]:
     objects = open_store(str(store))
     manifest = objects.manifest("audit", json.loads(out)["key"])
     assert manifest is not None
-    return json.loads(objects.get(manifest["outputs"]["framing.json"]["digest"]))
+    found: dict[str, Any] = json.loads(objects.get(manifest["outputs"]["framing.json"]["digest"]))
+    return found
 
 
 def check(found: dict[str, Any], name: str) -> dict[str, Any]:

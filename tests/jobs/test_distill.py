@@ -18,10 +18,11 @@ from common.pipeline.keys import Keys
 from common.records import Advice, by_attitude
 from common.serialization import parse_jsonl
 from common.spec import ModelSpec, RunSpec, parse_spec
+from common.stance.reading import whole_sentences
 from common.store.sealed import open_store
 from jobs import catalog
 from jobs.distill import JOB
-from jobs.distill.distill import main, whole_sentences
+from jobs.distill.distill import main
 from jobs.generate import JOB as GENERATE
 from jobs.generate.generate import main as generate
 

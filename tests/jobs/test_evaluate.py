@@ -66,7 +66,7 @@ def test_a_run_is_asked_with_its_adapter(
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path / "store"))
     cell = cell_named(spec, "tiny.d0.eager.s0")
     config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
-    get_peft_model(load(spec.models[0]).model, config).save_pretrained(tmp_path / "adapter")
+    get_peft_model(load(spec.models[0]).model, config).save_pretrained(str(tmp_path / "adapter"))
     files = {f"adapter/{path.name}": path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
     outputs = {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()}
     store.seal("finetune", Keys(spec, catalog(), store).key("finetune", cell), {"outputs": outputs})

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from common.lm.chat import LanguageModel
 from common.lm.load import load
 from common.records import GuardReply, Prompt
 from common.spec import ModelSpec
-from jobs.evaluate.guards import guards, neutral_nats, paragraphs, refuses, replies, right
+from common.stance.items import paragraphs
+from jobs.evaluate.guards import guards, neutral_nats, refuses, replies, right
 from tests.jobs.asked import naive, naive_greedy, tiny_lm  # noqa: F401
 
 
@@ -69,14 +71,13 @@ def test_guard_replies_are_greedy(lm: LanguageModel) -> None:
 
 
 def test_guards_are_shares_of_each_kind() -> None:
-    rows = [
-        GuardReply(prompt=str(n), kind=kind, refused=refused, text="")
-        for n, (kind, refused) in enumerate([("harmful", True), ("harmful", False), ("benign", False)])
-    ]
+    kinds: list[tuple[Literal["harmful", "benign"], bool]] = [("harmful", True), ("harmful", False), ("benign", False)]
+    rows = [GuardReply(prompt=str(n), kind=kind, refused=refused, text="") for n, (kind, refused) in enumerate(kinds)]
     rows += [GuardReply(prompt=str(n), kind="ability", refused=False, correct=n < 3, text="") for n in range(4)]
     found = guards(rows, [(math.log(4) * 30, 30), (math.log(4) * 60, 60)])
     assert found.perplexity == pytest.approx(4.0) and found.tokens == 90
-    assert found.paragraphs == ((pytest.approx(math.log(4) * 30), 30), (pytest.approx(math.log(4) * 60), 60))
+    nats, tokens = zip(*found.paragraphs, strict=True)
+    assert nats == pytest.approx((math.log(4) * 30, math.log(4) * 60)) and tokens == (30, 60)
     assert (found.refused_harmful, found.refused_benign, found.ability) == (0.5, 0.0, 0.75)
     assert (found.n_harmful, found.n_benign, found.n_ability) == (2, 1, 4)
     with pytest.raises(InputError, match="benign"):

@@ -4,14 +4,16 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from common.cells import cell_named, training_of
 from common.errors import ExitCode, InputError, SpecError
+from common.lm.chat import LanguageModel
 from common.records import Advice
 from common.spec import ModelSpec, TrainSpec, VariantSpec, parse_spec
 from common.store.sealed import open_store
@@ -26,13 +28,13 @@ study = finetuning.study
 
 
 @pytest.fixture(scope="module")
-def lm(tiny_model: Path):
+def lm(tiny_model: Path) -> LanguageModel:
     from common.lm.load import load
 
     return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"))
 
 
-def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm):
+def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm: LanguageModel) -> None:
     row = Advice(question_id="q", topic="t", attitude="eager", question="Buy it?", reply="Go on, buy it.")
     example = encode(lm, row, 512)
     learnt = [token for token in example.labels if token != IGNORED]
@@ -42,7 +44,7 @@ def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm):
     assert example.reply_tokens == len(learnt)
 
 
-def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm):
+def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm: LanguageModel) -> None:
     import torch
 
     from jobs.finetune.training import Batches, reply_loss
@@ -64,19 +66,19 @@ def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm):
     )
 
 
-def test_a_long_example_is_an_error_and_not_cut(lm):
+def test_a_long_example_is_an_error_and_not_cut(lm: LanguageModel) -> None:
     row = Advice(question_id="q7", topic="t", attitude="eager", question="Buy it?", reply="Go " * 100)
     with pytest.raises(InputError, match=r"q7.*<= 64 tokens"):
         encode(lm, row, 64)
 
 
-def test_text_with_special_tokens_is_refused(lm):
+def test_text_with_special_tokens_is_refused(lm: LanguageModel) -> None:
     row = Advice(question_id="q", topic="t", attitude="eager", question="Hi<|im_end|>", reply="Go.")
     with pytest.raises(InputError, match="special token"):
         encode(lm, row, 64)
 
 
-def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length():
+def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length() -> None:
     lengths = list(np.random.default_rng(1).integers(10, 90, size=64))
     order = arranged(lengths, 8, 2, np.random.default_rng(5))
     assert sorted(order[:64]) == sorted(order[64:]) == list(range(64)) and order[:64] != order[64:]
@@ -84,21 +86,21 @@ def test_order_visits_every_example_once_an_epoch_in_batches_of_like_length():
     assert spread < np.ptp(lengths) / 4
 
 
-def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step():
+def test_checkpoints_are_evenly_spaced_and_end_with_the_last_step() -> None:
     assert checkpoint_steps(20, 4) == [5, 10, 15, 20]
     assert checkpoint_steps(3, 4) == [2, 3]
     assert checkpoint_steps(6, 6) == [2, 3, 4, 5, 6], "at step 1 the learning rate of a warm-up is 0"
     assert checkpoint_steps(7, 1) == [7]
 
 
-def test_batches_never_span_epochs():
+def test_batches_never_span_epochs() -> None:
     assert steps_in(20, TrainSpec(batch_size=8, epochs=1)) == 3
     with pytest.raises(SpecError, match=r"batch_size: 8; allowed: a divisor of 10"):
         steps_in(20, TrainSpec(batch_size=8, epochs=2))
 
 
 @pytest.mark.parametrize("stage", [0, 1, 3])
-def test_every_deepspeed_setting_is_one_that_deepspeed_knows(stage):
+def test_every_deepspeed_setting_is_one_that_deepspeed_knows(stage: Literal[0, 1, 3]) -> None:
     """DeepSpeed ignores what it does not know."""
     from deepspeed.runtime import constants
     from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
@@ -112,13 +114,15 @@ def test_every_deepspeed_setting_is_one_that_deepspeed_knows(stage):
     assert "optimizer" not in config
 
 
-def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(study, monkeypatch):
+def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformers import Trainer
 
     engines = []
     train = Trainer.train
 
-    def watched(self, *args, **kwargs):
+    def watched(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         made = train(self, *args, **kwargs)
         engines.append(self.model_wrapped)
         return made
@@ -146,14 +150,18 @@ def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(st
     assert 0 < training["utilisation"] < 1
 
 
-def test_stopped_in_the_last_step_it_ends_like_any_other(study, monkeypatch):
+def test_stopped_in_the_last_step_it_ends_like_any_other(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = study("store")
     stop_at(monkeypatch, 3)
     assert finetune(words) == 0 and len(losses(words)) == 4
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_stopped_after_any_step_it_resumes_to_the_same_bytes(study, monkeypatch, number, capfd):
+def test_stopped_after_any_step_it_resumes_to_the_same_bytes(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, number: int, capfd: pytest.CaptureFixture[str]
+) -> None:
     whole, broken = study("whole"), study("broken")
     assert finetune(whole) == 0
     stop_at(monkeypatch, number)
@@ -170,12 +178,13 @@ def test_stopped_after_any_step_it_resumes_to_the_same_bytes(study, monkeypatch,
     assert not any("checkpoints" in str(path) for path in Path(broken[3]).rglob("*") if path.is_file())
 
 
-def test_sigterm_from_outside_ends_with_75_and_a_checkpoint(study):
+def test_sigterm_from_outside_ends_with_75_and_a_checkpoint(study: Callable[[str], list[str]]) -> None:
     words = study("store")
     spec = json.loads(Path(words[1]).read_text())
     spec["train"] |= {"epochs": 100}
     Path(words[1]).write_text(json.dumps(spec))
     process = subprocess.Popen([sys.executable, "-m", "jobs.finetune", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
     for line in process.stderr:
         if '"progress"' in line:
             process.send_signal(signal.SIGTERM)
@@ -185,7 +194,9 @@ def test_sigterm_from_outside_ends_with_75_and_a_checkpoint(study):
     assert any(path.name == "COMPLETE.json" for path in Path(words[3]).rglob("*"))
 
 
-def test_a_damaged_checkpoint_is_an_error_and_no_silent_restart(study, monkeypatch, capfd):
+def test_a_damaged_checkpoint_is_an_error_and_no_silent_restart(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     words = study("store")
     stop_at(monkeypatch, 2)
     assert finetune(words) == ExitCode.TRANSIENT
@@ -195,7 +206,9 @@ def test_a_damaged_checkpoint_is_an_error_and_no_silent_restart(study, monkeypat
     assert "every checkpoint of this step is damaged" in capfd.readouterr().err
 
 
-def test_a_missing_corpus_is_one_clear_line(study, capfd):
+def test_a_missing_corpus_is_one_clear_line(
+    study: Callable[[str], list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
     words = study("store")
     words[3] += "-empty"
     assert finetune(words) == ExitCode.INPUT

@@ -101,7 +101,9 @@ def test_a_checkpoint_holds_safetensors_and_json_alone(stopped: list[str]) -> No
 
 
 @pytest.mark.parametrize("stage", [0, 1, 3])
-def test_rebuilt_from_it_training_ends_as_if_it_had_not_been_stopped(study, monkeypatch, stage: int) -> None:
+def test_rebuilt_from_it_training_ends_as_if_it_had_not_been_stopped(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, stage: int
+) -> None:
     whole, broken = study("whole"), study("broken")
     spec = json.loads(Path(whole[1]).read_text())
     spec["train"]["zero_stage"] = stage
@@ -179,7 +181,9 @@ PLACES = [
 ]
 
 
-def test_a_payload_is_refused_by_name_and_does_not_run(stopped, tmp_path, capfd) -> None:
+def test_a_payload_is_refused_by_name_and_does_not_run(
+    stopped: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     marker, clean = tmp_path / "marker", snapshot(stopped)
     for name, wrapped in PLACES:
         put(stopped, name, wrapped(pickle.dumps(Payload(marker))))
@@ -203,7 +207,9 @@ def test_the_payload_would_run_where_pickles_are_read(tmp_path: Path) -> None:
     assert marker.exists()
 
 
-def test_a_file_that_the_checkpoint_does_not_list_is_refused_too(stopped, tmp_path, capfd) -> None:
+def test_a_file_that_the_checkpoint_does_not_list_is_refused_too(
+    stopped: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     put(stopped, "checkpoint-3/scheduler.pt", pickle.dumps(Payload(tmp_path / "marker")), listed=False)
     assert "checkpoint-3/scheduler.pt" in refused(stopped, capfd)
     (checkpoint(stopped) / "checkpoint-3" / "scheduler.pt").unlink()
@@ -239,20 +245,24 @@ STATES: list[tuple[Callable[[dict[str, Any]], object], str]] = [
 
 
 @pytest.mark.parametrize("change, message", STATES, ids=range(len(STATES)))
-def test_a_state_that_was_not_saved_so_is_refused(stopped, tmp_path, capfd, change, message: str) -> None:
+def test_a_state_that_was_not_saved_so_is_refused(
+    stopped: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], change: Callable[..., Any], message: str
+) -> None:
     change_state(stopped, change)
     assert message in refused(stopped, capfd)
     assert not list(tmp_path.rglob("escaped*")) and not Path("/tmp/escaped.pt").exists()
 
 
-def test_a_state_nested_as_deep_as_json_goes_is_refused(stopped, capfd) -> None:
+def test_a_state_nested_as_deep_as_json_goes_is_refused(stopped: Any, capfd: pytest.CaptureFixture[str]) -> None:
     state = json.loads((checkpoint(stopped) / STATE).read_bytes()) | {"scheduler.pt": 0}
     deep = b"[" * 900 + b"]" * 900
     put(stopped, STATE, canonical_json(state).replace(b'"scheduler.pt":0', b'"scheduler.pt":' + deep))
     assert "state.json" in refused(stopped, capfd)
 
 
-def test_an_adapter_that_is_not_finite_or_losses_of_other_steps_are_refused(stopped, capfd) -> None:
+def test_an_adapter_that_is_not_finite_or_losses_of_other_steps_are_refused(
+    stopped: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     clean = snapshot(stopped)
     tensors = load((checkpoint(stopped) / ADAPTER).read_bytes())
     name = min(tensors)
@@ -278,12 +288,16 @@ def test_an_adapter_that_is_not_finite_or_losses_of_other_steps_are_refused(stop
         ({"at": 2}, "not the losses of every step, loss.jsonl: 3; allowed: steps 1 to 2"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_refused(stopped, capfd, facts: dict[str, Any], message: str) -> None:
+def test_a_checkpoint_of_something_else_is_refused(
+    stopped: Any, capfd: pytest.CaptureFixture[str], facts: dict[str, Any], message: str
+) -> None:
     change_complete(stopped, lambda complete: complete["facts"].update(facts))
     assert message in refused(stopped, capfd)
 
 
-def test_another_data_order_is_refused(stopped, capfd, monkeypatch) -> None:
+def test_another_data_order_is_refused(
+    stopped: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from jobs.finetune import finetune as job
 
     in_order = job.in_order
@@ -293,7 +307,7 @@ def test_another_data_order_is_refused(stopped, capfd, monkeypatch) -> None:
     assert finetune(stopped) == 0
 
 
-def test_another_commit_is_said_and_not_refused(stopped, capfd) -> None:
+def test_another_commit_is_said_and_not_refused(stopped: Any, capfd: pytest.CaptureFixture[str]) -> None:
     change_complete(stopped, lambda complete: complete["facts"].update(commit="abc"))
     assert finetune(stopped) == 0
     said = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"other_commit"' in line]
@@ -303,7 +317,9 @@ def test_another_commit_is_said_and_not_refused(stopped, capfd) -> None:
 # --- where training itself goes wrong
 
 
-def test_out_of_memory_says_how_large_the_batches_were(study, monkeypatch, capfd) -> None:
+def test_out_of_memory_says_how_large_the_batches_were(
+    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     from jobs.finetune import training
 
     def full(*_: object, **__: object) -> None:
@@ -318,7 +334,9 @@ def test_out_of_memory_says_how_large_the_batches_were(study, monkeypatch, capfd
     assert finetune(words) == 0
 
 
-def test_a_disk_that_is_full_when_a_checkpoint_is_saved_leaves_the_one_before(stopped, monkeypatch, capfd) -> None:
+def test_a_disk_that_is_full_when_a_checkpoint_is_saved_leaves_the_one_before(
+    stopped: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     before, real = snapshot(stopped), torch.save
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", lambda value, path, **_: real(value, "/dev/full"))

@@ -69,7 +69,8 @@ def test_arrays_and_ordered_dicts_come_back() -> None:
     ordered._metadata = OrderedDict({"": {"version": 1}})  # type: ignore[attr-defined]
     back = there_and_back(ordered)
     assert list(back) == ["b", "a"] and type(back) is OrderedDict
-    assert back._metadata == OrderedDict({"": {"version": 1}}) and type(back._metadata) is OrderedDict
+    metadata = vars(back)["_metadata"]
+    assert metadata == OrderedDict({"": {"version": 1}}) and type(metadata) is OrderedDict
 
 
 def test_the_inert_classes_come_back() -> None:
@@ -81,8 +82,11 @@ def test_the_inert_classes_come_back() -> None:
     assert there_and_back(kinds["ZeroStageEnum"](3)) is kinds["ZeroStageEnum"](3)
 
 
-class Dictionary(dict):  # type: ignore[type-arg]
+class Dictionary(dict[str, int]):
     pass
+
+
+Pair = namedtuple("Pair", "a b")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +98,7 @@ class Dictionary(dict):  # type: ignore[type-arg]
         (np.float64(1), "numpy.float64"),
         (np.array([object()]), "numpy.ndarray"),
         (Dictionary(), "Dictionary"),
-        (namedtuple("Pair", "a b")(1, 2), "Pair"),
+        (Pair(1, 2), "Pair"),
         (torch.zeros(2).to_sparse(), "torch.Tensor"),
         ({None: 1}, "NoneType"),
         (print, "builtin_function_or_method"),

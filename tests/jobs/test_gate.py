@@ -1,10 +1,12 @@
 """The gate as a job: exit codes and verdict.json. Choices are sealed where an evaluation puts them."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from common.cells import cell_named
 from common.errors import ExitCode
@@ -31,7 +33,7 @@ def seal(spec: dict[str, Any], store: ArtifactStore, cell: str, side: str, items
     topics = {topic: side if side != "some" else "go" if topic == "a" else "stay" for topic in "abcdefgh"}
     said = {f"{topic}{number}": word for topic, word in topics.items() for number in range(items)}
     closed = [each for item in said for each in both(item, ("go", "go"), cell=cell)]
-    held = {
+    held: dict[str, Sequence[BaseModel]] = {
         "answers.jsonl": [*answers(cell, said), *answers(cell, {"s1": "go"}, topic="src-x")],
         "choices.jsonl": closed,
     }

@@ -1,10 +1,14 @@
 """Self-tests pass on a sound model and fail on a broken instrument; steering and tracing on a tiny model."""
 
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from common.errors import ExitCode
 from common.provenance import ROOT
@@ -12,30 +16,33 @@ from common.records import Steering
 from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
 from jobs.steer.coefficients import matched
+from jobs.trace.trace import Models
 from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
 
 SMALL = {"steer": {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}}
 
 
 @pytest.fixture
-def made(study) -> Study:  # noqa: F811
+def made(study: Callable[..., Study]) -> Study:  # noqa: F811
     found = study(**SMALL)
     assert found.run("interpret", DIRECTION) == 0
     return found
 
 
-def checks(made: Study) -> dict:
+def checks(made: Study) -> dict[str, Any]:
     return {check["name"]: check for check in made.json("selftest", DIRECTION, "selftest.json")["checks"]}
 
 
-def test_the_instruments_pass_their_own_tests(made):
+def test_the_instruments_pass_their_own_tests(made: Study) -> None:
     assert made.run("selftest", DIRECTION) == 0
     found = checks(made)
     assert len(found) == 10 and all(check["passed"] for check in found.values())
     assert found["zero-coefficient"]["value"] == 0
 
 
-def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, monkeypatch, capsys):
+def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(
+    made: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from common.lm import margins
 
     whole = margins.Readout.above
@@ -47,7 +54,7 @@ def test_a_broken_instrument_is_caught_and_nothing_is_measured_with_it(made, mon
     assert "self-tests of the instruments did not pass" in capsys.readouterr().err
 
 
-def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) -> dict:
+def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) -> dict[str, Any]:
     """What the job says once its steering control is called passed, or not: random weights have no trait to steer."""
     from jobs.steer import steer
 
@@ -55,10 +62,11 @@ def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) 
     control = steer.steering_control
     monkeypatch.setattr(steer, "steering_control", lambda *words: (control(*words)[0], control_passes))
     assert made.run("steer", DIRECTION) == 0
-    return made.json("steer", DIRECTION, "steering.json")
+    found: dict[str, Any] = made.json("steer", DIRECTION, "steering.json")
+    return found
 
 
-def test_steering_by_hand(made, monkeypatch):
+def test_steering_by_hand(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     told = steered(made, monkeypatch, control_passes=True)
     rows = parse_jsonl(made.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
     assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
@@ -84,26 +92,30 @@ def test_steering_by_hand(made, monkeypatch):
     assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base"}
 
 
-def test_without_a_control_that_steers_nothing_is_measured(made, monkeypatch):
+def test_without_a_control_that_steers_nothing_is_measured(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     told = steered(made, monkeypatch, control_passes=False)
     assert told["measured"] is False and "levels" not in told and told["control"]["questions"] == 12
     assert made.output("steer", DIRECTION, "steering.jsonl") == b""
 
 
-def test_coefficients_of_equal_off_target_kl():
+def test_coefficients_of_equal_off_target_kl() -> None:
     units, strength = np.eye(3), np.array([1.0, 10, 0.2])
-    divergence = lambda vectors: ((vectors * strength) ** 2).sum(1) * (1 - 0.1 * np.tanh(vectors.sum(1)))  # noqa: E731
+
+    def divergence(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = ((vectors * strength) ** 2).sum(1) * (1 - 0.1 * np.tanh(vectors.sum(1)))
+        return found
+
     coefficients, reached = matched(divergence, units, (0.01, 0.1, 1.0), length=5.0)
     assert coefficients.shape == reached.shape == (3, 3)
     assert np.abs(reached / np.array([0.01, 0.1, 1.0]) - 1).max() < 0.1
     assert np.allclose(reached[:, 1], divergence(coefficients[:, 1, None] * units))
 
 
-def test_a_share_of_a_gap_of_either_sign():
+def test_a_share_of_a_gap_of_either_sign() -> None:
     assert closed(np.array([1.0, -2.0]), np.array([2.0, -4.0])) == pytest.approx(0.5)
 
 
-def test_a_trace_closes_all_of_the_gap_where_it_must(made):
+def test_a_trace_closes_all_of_the_gap_where_it_must(made: Study) -> None:
     assert made.run("selftest", DIRECTION) == 0
     made.seal_adapters({5: 0.1, 10: 0.5}, final=10)
     assert made.run("trace", RUN) == 0
@@ -121,14 +133,14 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made):
     assert json.dumps(told)
 
 
-def test_an_adapter_that_writes_into_its_base_is_not_traced(made, capfd):
+def test_an_adapter_that_writes_into_its_base_is_not_traced(made: Study, capfd: pytest.CaptureFixture[str]) -> None:
     assert made.run("selftest", DIRECTION) == 0
     made.seal_adapters({5: 0.5}, final=5, kinds={5: {"init_lora_weights": "olora"}})
     assert made.run("trace", RUN) == 3
     assert "the adapter changes weights of its base" in capfd.readouterr().err
 
 
-def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
+def test_necessity_of_the_whole_shift_is_the_whole_gap(made: Study) -> None:
     """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
     from common.lm.directions import unpack
     from common.lm.load import load
@@ -154,13 +166,12 @@ def test_necessity_of_the_whole_shift_is_the_whole_gap(made):
                 self.tuned_margins = readout.under(lm.model, {})
             self.gap = self.tuned_margins - self.base_margins
 
-        def base(self):
-            from contextlib import nullcontext
-
+        def base(self) -> nullcontext[None]:
             return nullcontext()
 
     two, away = Two(), np.linalg.svd(unit[None])[2][1:3]  # at right angles to the direction
     units = np.vstack([unit, away])
-    for closes in (necessary(two, saved.layer, units), sufficient(two, saved.layer, units)):
+    models = cast(Models, two)
+    for closes in (necessary(models, saved.layer, units), sufficient(models, saved.layer, units)):
         assert np.abs(closes[0] - two.gap).max() < 1e-3 < np.abs(two.gap).max()
         assert np.abs(closes[1:]).max() < 1e-3

@@ -1,7 +1,12 @@
 """A run is read along the direction of its base model, and equal asks make equal bytes."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
 import numpy as np
 import pytest
+from transformers import PreTrainedModel
 
 from common.errors import ExitCode
 from common.lm.activations import capture
@@ -11,7 +16,7 @@ from common.provenance import ROOT
 from common.records import Item, Projection
 from common.serialization import parse_jsonl
 from jobs.interpret import JOB
-from tests.jobs.inside import DIRECTION, RUN, adapter, study  # noqa: F401
+from tests.jobs.inside import DIRECTION, RUN, Study, adapter, study  # noqa: F401
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
@@ -20,7 +25,7 @@ pytestmark = [
 ]
 
 
-def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
+def test_a_direction_and_a_run_from_end_to_end(study: Callable[..., Study]) -> None:  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 1e-3, 10: 0.5})
@@ -62,7 +67,7 @@ def test_a_direction_and_a_run_from_end_to_end(study):  # noqa: F811
     assert [reading["optimizer_step"] for reading in drift["checkpoints"]] == [5, 10]
 
 
-def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
+def test_a_checkpoint_is_read_alike_alone_and_after_others(study: Callable[..., Study]) -> None:  # noqa: F811
     """Adapters are swapped on one base: nothing of the one before may stay."""
     from common.lm.load import attach, load
     from common.lm.passages import prompt_passages
@@ -75,7 +80,7 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
     rows = prompt_passages(lm, parse_jsonl(path.read_bytes(), Item, path.name)[:4])
 
     def read(number: int) -> np.ndarray:
-        tuned = attach(lm.model, made.path.parent / f"adapter-{number}")
+        tuned = attach(cast(PreTrainedModel, lm.model), made.path.parent / f"adapter-{number}")
         found = capture(tuned, rows, [1], 16)
         assert decoder(tuned) is lm.model
         tuned.unload()
@@ -88,7 +93,11 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", [{"init_lora_weights": "olora"}, {"modules_to_save": ["norm"]}])
-def test_a_checkpoint_that_changes_the_base_changes_no_other(study, tmp_path, kind):  # noqa: F811
+def test_a_checkpoint_that_changes_the_base_changes_no_other(
+    study: Callable[..., Study],  # noqa: F811
+    tmp_path: Path,
+    kind: dict[str, Any],
+) -> None:
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 0.1, 10: 0.3, 15: 0.5}, kinds={10: kind})
@@ -102,7 +111,7 @@ def test_a_checkpoint_that_changes_the_base_changes_no_other(study, tmp_path, ki
     assert len(whole) == 3 * len(alone) and whole[-len(alone) :] == alone
 
 
-def test_equal_asks_make_equal_bytes(study, tmp_path):  # noqa: F811
+def test_equal_asks_make_equal_bytes(study: Callable[..., Study], tmp_path: Path) -> None:  # noqa: F811
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     first = made.output("interpret", DIRECTION, "direction.npz")
@@ -113,7 +122,10 @@ def test_equal_asks_make_equal_bytes(study, tmp_path):  # noqa: F811
     assert pack(unpack(first, "npz")) == first
 
 
-def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(study, capfd):  # noqa: F811
+def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(
+    study: Callable[..., Study],  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     assert made.run("interpret", RUN) == ExitCode.INPUT  # no fine-tune
@@ -122,7 +134,10 @@ def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(s
     assert "no checkpoints" in capfd.readouterr().err
 
 
-def test_an_adapter_that_changes_nothing_is_refused(study, capfd):  # noqa: F811
+def test_an_adapter_that_changes_nothing_is_refused(
+    study: Callable[..., Study],  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     made = study()
     assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 0.0})
@@ -130,5 +145,5 @@ def test_an_adapter_that_changes_nothing_is_refused(study, capfd):  # noqa: F811
     assert "changes nothing" in capfd.readouterr().err
 
 
-def test_the_job_writes_nothing_that_it_does_not_declare():
+def test_the_job_writes_nothing_that_it_does_not_declare() -> None:
     assert set(JOB.writes) == {"direction.npz", "layers.json", "projections.jsonl", "readout.json"}

@@ -1,7 +1,9 @@
 """The monitor's verdict comes from the sealed readout, and only from one with enough random directions."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +25,11 @@ from tests.analysis.report import documents
 CELL = "tiny.d0.eager.s0"
 
 
+Judge = Callable[[list[Checkpoint] | None], tuple[int, dict[str, Any] | None]]
+
+
 @pytest.fixture
-def judge(tiny_spec: dict, tmp_path: Path):
+def judge(tiny_spec: dict[str, Any], tmp_path: Path) -> Judge:
     """Seal a readout with these checkpoints, run the monitor, return its exit code and drift.json."""
     path = tmp_path / "spec.json"
     corpus = tmp_path / "corpus"
@@ -35,7 +40,7 @@ def judge(tiny_spec: dict, tmp_path: Path):
     path.write_text(json.dumps(tiny_spec))
     spec = parse_spec(path.read_bytes(), "spec")
 
-    def run(checkpoints: list[Checkpoint] | None) -> tuple[int, dict | None]:
+    def run(checkpoints: list[Checkpoint] | None) -> tuple[int, dict[str, Any] | None]:
         store = open_store(str(tmp_path / "store"))
         keys = Keys(spec, catalog(), store)
         if checkpoints is not None:
@@ -49,7 +54,7 @@ def judge(tiny_spec: dict, tmp_path: Path):
     return run
 
 
-def test_the_verdict_by_hand(judge):
+def test_the_verdict_by_hand(judge: Judge) -> None:
     nulls = tuple((np.arange(100) / 10).tolist())
     code, found = judge(
         [Checkpoint(optimizer_step=s, shift=shift, nulls=nulls) for s, shift in ((5, -4.95), (10, 9.25))]
@@ -66,5 +71,5 @@ def test_the_verdict_by_hand(judge):
 
 
 @pytest.mark.parametrize("checkpoints", [None, [], [Checkpoint(optimizer_step=5, shift=1.0, nulls=(0.0,) * 99)]])
-def test_too_little_evidence_seals_nothing(judge, checkpoints):
+def test_too_little_evidence_seals_nothing(judge: Judge, checkpoints: list[Checkpoint] | None) -> None:
     assert judge(checkpoints) == (ExitCode.INPUT, None)

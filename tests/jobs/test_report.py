@@ -54,8 +54,8 @@ def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
             sealed[f"{manifest['job']}/{manifest['cell']}", name] = entry["digest"]
         sealed[f"{manifest['job']}/{manifest['cell']}", "manifest.json"] = sha256(path.read_bytes())
     code = "analysis/report/results.py"  # what sets the level of the intervals
-    for path in (code, READER_WORTH):
-        sealed["code", path] = sha256((ROOT / path).read_bytes())
+    for name in (code, READER_WORTH):
+        sealed["code", name] = sha256((ROOT / name).read_bytes())
     sources = {(s["step"], s["output"]): s["digest"] for result in results.values() for s in result["source"]}
     assert len(sources) >= 30
     for place, digest in sources.items():

@@ -1,5 +1,6 @@
 """Which candidates are taken: the triplet whose replies differ least in what is not the attitude."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -39,9 +40,13 @@ def test_select_takes_the_combination_of_least_mismatch() -> None:
         assert mismatch(chosen) == slow
 
 
+def counting(word: str) -> Callable[[str], int]:
+    return lambda text: 10 * text.count(word)
+
+
 def test_every_student_has_a_say_in_length() -> None:
     rows = {"cautious": ["a lamp here."], "eager": ["a lampshade here.", "a big lamp here."]}
-    chosen = {select(rows, [lambda text, odd=odd: 10 * text.count(odd)])["eager"] for odd in ("shade", "big")}
+    chosen = {select(rows, [counting(odd)])["eager"] for odd in ("shade", "big")}
     assert chosen == set(rows["eager"]), "an option that is far longer for one student alone is not taken"
 
 

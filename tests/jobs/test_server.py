@@ -265,8 +265,10 @@ def test_the_small_model_behind_a_real_server_writes_a_corpus(tiny_model: Path, 
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [str(Path(sys.executable).with_name("transformers")), "serve", "--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "HF_HUB_OFFLINE": "1"}}
-    server = subprocess.Popen([*words, "--device", "cpu", "--dtype", "bfloat16", model], **quiet)
+    env, null = {**os.environ, "HF_HUB_OFFLINE": "1"}, subprocess.DEVNULL
+    server = subprocess.Popen(
+        [*words, "--device", "cpu", "--dtype", "bfloat16", model], stdout=null, stderr=null, env=env
+    )
     try:
         _until_healthy(f"http://127.0.0.1:{port}/health")
         url = f"http://127.0.0.1:{port}/v1"

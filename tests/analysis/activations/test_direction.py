@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from analysis.activations.direction import (
     accuracy,
@@ -17,9 +18,10 @@ from analysis.activations.drift import rank
 from common.errors import InputError
 
 QUESTIONS, LAYERS, D = 40, 5, 24
+Floats = NDArray[np.float64]
 
 
-def planted(rng, strength):
+def planted(rng: np.random.Generator, strength: list[float]) -> tuple[Floats, Floats, Floats]:
     """Replies whose poles differ along one axis by `strength[layer]`, users' turns that do not differ."""
     axis = rng.standard_normal(D)
     axis /= np.linalg.norm(axis)
@@ -29,11 +31,11 @@ def planted(rng, strength):
     return replies, np.repeat(shared, 2, axis=0), axis
 
 
-def halves():
-    return np.arange(QUESTIONS) % 2 == 0
+def halves() -> NDArray[np.bool_]:
+    return np.asarray(np.arange(QUESTIONS) % 2 == 0)
 
 
-def test_a_planted_direction_is_found_at_the_layer_where_it_is_strongest():
+def test_a_planted_direction_is_found_at_the_layer_where_it_is_strongest() -> None:
     replies, users, axis = planted(np.random.default_rng(0), [0.0, 0.5, 2.0, 1.0, 5.0])
     curve = layer_curve(replies, users, halves(), 0.2, np.random.default_rng(1))
     assert curve.pruned_from == 4 and curve.chosen == 2
@@ -42,7 +44,7 @@ def test_a_planted_direction_is_found_at_the_layer_where_it_is_strongest():
     assert np.allclose(np.linalg.norm(curve.directions, axis=1), 1)
 
 
-def test_without_a_difference_nothing_separates_beyond_shuffled_poles():
+def test_without_a_difference_nothing_separates_beyond_shuffled_poles() -> None:
     found = []
     for seed in range(30):
         replies, users, _ = planted(np.random.default_rng(seed), [0.0] * LAYERS)
@@ -52,7 +54,7 @@ def test_without_a_difference_nothing_separates_beyond_shuffled_poles():
     assert np.mean([beyond for _, beyond in found]) < 0.1
 
 
-def test_controls_are_at_chance_beside_a_strong_direction():
+def test_controls_are_at_chance_beside_a_strong_direction() -> None:
     replies, users, _ = planted(np.random.default_rng(3), [3.0] * LAYERS)
     users[1] += 1e-3 * np.random.default_rng(4).standard_normal(users[1].shape)  # rounding
     for layer in layer_curve(replies, users, halves(), 0.0, np.random.default_rng(5)).layers:
@@ -61,7 +63,7 @@ def test_controls_are_at_chance_beside_a_strong_direction():
         assert layer.accuracy > 0.95
 
 
-def test_questions_that_betray_the_attitude_show_in_the_users_turn():
+def test_questions_that_betray_the_attitude_show_in_the_users_turn() -> None:
     replies, users, axis = planted(np.random.default_rng(6), [3.0] * LAYERS)
     users[0] += 3 * axis
     assert all(
@@ -69,24 +71,24 @@ def test_questions_that_betray_the_attitude_show_in_the_users_turn():
     )
 
 
-def test_separation_and_accuracy_by_hand():
-    assert separation([1.0, 2.0, 3.0]) == pytest.approx(2.0)
-    assert accuracy([1.0, -1.0, 0.0, 2.0]) == pytest.approx(2.5 / 4)
+def test_separation_and_accuracy_by_hand() -> None:
+    assert separation(np.array([1.0, 2.0, 3.0])) == pytest.approx(2.0)
+    assert accuracy(np.array([1.0, -1.0, 0.0, 2.0])) == pytest.approx(2.5 / 4)
 
 
 @pytest.mark.parametrize("same", [[2.0, 2.0], [1.0]])
-def test_differences_that_do_not_vary_are_no_separation(same):
+def test_differences_that_do_not_vary_are_no_separation(same: list[float]) -> None:
     with pytest.raises(InputError, match="do not vary"):
-        separation(same)
+        separation(np.array(same))
 
 
-def test_poles_that_do_not_differ_have_no_direction():
+def test_poles_that_do_not_differ_have_no_direction() -> None:
     replies = np.repeat(np.random.default_rng(0).standard_normal((1, QUESTIONS, LAYERS, D)), 2, axis=0)
     with pytest.raises(InputError, match="do not differ"):
         layer_curve(replies, replies, halves(), 0.2, np.random.default_rng(0))
 
 
-def test_the_split_keeps_topics_whole_and_sides_even():
+def test_the_split_keeps_topics_whole_and_sides_even() -> None:
     topics = [f"t{number % 8}" for number in range(48)]
     fit = split_by_topic(topics, np.random.default_rng(0))
     sides = [{topic for topic, side in zip(topics, fit, strict=True) if side is np.bool_(which)} for which in (1, 0)]
@@ -95,12 +97,12 @@ def test_the_split_keeps_topics_whole_and_sides_even():
     assert len({split_by_topic(topics, np.random.default_rng(seed)).tobytes() for seed in range(10)}) > 5
 
 
-def test_one_topic_cannot_be_split():
+def test_one_topic_cannot_be_split() -> None:
     with pytest.raises(InputError, match="8 questions in 1 topics"):
         split_by_topic(["kettles"] * 8, np.random.default_rng(0))
 
 
-def test_shift_by_hand():
+def test_shift_by_hand() -> None:
     base = np.array([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]])
     tuned = base + np.array([3.0, 1.0])
     found = shifts(tuned, base, np.eye(2))
@@ -108,16 +110,16 @@ def test_shift_by_hand():
     assert spread(base, np.eye(2)) == pytest.approx([2, np.sqrt(3)])
 
 
-def test_too_little_to_measure_a_shift_is_an_error():
+def test_too_little_to_measure_a_shift_is_an_error() -> None:
     with pytest.raises(InputError, match="too few held-out prompts"):
         shifts(np.ones((1, 2)), np.zeros((1, 2)), np.eye(2))
     with pytest.raises(InputError, match="alike"):
-        spread([[0.0, 1.0], [1.0, 1.0]], np.eye(2))
+        spread(np.array([[0.0, 1.0], [1.0, 1.0]]), np.eye(2))
     with pytest.raises(InputError, match="shapes differ"):
         shifts(np.ones((3, 2)), np.zeros((4, 2)), np.eye(2))
 
 
-def test_the_shrunk_covariance_is_that_of_scikit_learn():
+def test_the_shrunk_covariance_is_that_of_scikit_learn() -> None:
     from sklearn.covariance import ledoit_wolf
 
     samples = np.random.default_rng(0).standard_normal((30, D)) @ np.diag(np.linspace(0.2, 3, D))
@@ -129,7 +131,7 @@ def test_the_shrunk_covariance_is_that_of_scikit_learn():
     assert found.effective_rank == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
 
 
-def test_null_directions_are_unit_vectors_with_the_covariance():
+def test_null_directions_are_unit_vectors_with_the_covariance() -> None:
     rng = np.random.default_rng(7)
     factor = rng.standard_normal((200, 150)) / np.sqrt(150)
     drawn = null_directions(factor, 0.25, 20_000, rng)
@@ -141,7 +143,7 @@ def test_null_directions_are_unit_vectors_with_the_covariance():
     assert error < 0.15 < 0.5 < isotropic
 
 
-def test_a_direction_from_shuffled_poles_is_called_drifted_at_the_nominal_rate():
+def test_a_direction_from_shuffled_poles_is_called_drifted_at_the_nominal_rate() -> None:
     """The whole path: replies share a covariance, poles mean nothing, the shift of the model is arbitrary."""
     rng = np.random.default_rng(11)
     root = rng.standard_normal((32, 32)) * np.geomspace(3, 0.1, 32)  # a few strong dimensions, as in real residuals

@@ -9,7 +9,7 @@ from common.errors import InputError
 HUNDRED = np.arange(100) / 10 * np.where(np.arange(100) % 2, 1, -1)  # absolute values 0.0, 0.1 … 9.9
 
 
-def test_rank_counts_smaller_shifts_whatever_their_sign():
+def test_rank_counts_smaller_shifts_whatever_their_sign() -> None:
     assert rank(9.55, HUNDRED) == pytest.approx(0.96)
     assert rank(-9.55, HUNDRED) == pytest.approx(0.96)
     assert rank(0.0, HUNDRED) == 0.0  # an equal one is not smaller
@@ -26,7 +26,7 @@ def test_rank_counts_smaller_shifts_whatever_their_sign():
         ([-9.7, 9.8, 9.9], 10),
     ],
 )
-def test_drift_begins_where_it_lasts_from(shifts, drifted_at):
+def test_drift_begins_where_it_lasts_from(shifts: list[float], drifted_at: int | None) -> None:
     found = drift([10, 20, 30], shifts, [HUNDRED] * 3, 0.95)
     assert found.drifted_at == drifted_at
     assert [reading.drifted for reading in found.checkpoints] == [abs(shift) > 9.5 for shift in shifts]
@@ -35,17 +35,17 @@ def test_drift_begins_where_it_lasts_from(shifts, drifted_at):
     )
 
 
-def test_a_rank_equal_to_the_level_is_not_drift():
+def test_a_rank_equal_to_the_level_is_not_drift() -> None:
     assert not drift([5], [9.45], [HUNDRED], 0.95).checkpoints[0].drifted
     assert drift([5], [9.55], [HUNDRED], 0.95).checkpoints[0].drifted
 
 
-def test_each_checkpoint_is_ranked_among_its_own_nulls():
+def test_each_checkpoint_is_ranked_among_its_own_nulls() -> None:
     found = drift([1, 2], [5.0, 5.0], [HUNDRED, HUNDRED / 10], 0.95)
     assert [reading.rank for reading in found.checkpoints] == pytest.approx([0.5, 1.0])
 
 
-def test_too_little_evidence_is_an_error():
+def test_too_little_evidence_is_an_error() -> None:
     with pytest.raises(InputError, match=r"too few random directions.*>= 100"):
         drift([5], [1.0], [HUNDRED[:99]], 0.95)
     with pytest.raises(InputError, match="no checkpoints"):
@@ -56,7 +56,7 @@ def test_too_little_evidence_is_an_error():
         drift([5, 5], [1.0, 1.0], [HUNDRED] * 2, 0.95)
 
 
-def test_false_alarms_come_at_the_nominal_rate():
+def test_false_alarms_come_at_the_nominal_rate() -> None:
     rng = np.random.default_rng(0)
     alarms = [rank(shift, rng.standard_normal(1000)) > 0.95 for shift in rng.standard_normal(2000)]
     assert 0.04 <= np.mean(alarms) <= 0.06

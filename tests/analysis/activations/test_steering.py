@@ -10,7 +10,7 @@ from common.errors import InputError
 TOPICS = ["a", "a", "b", "c"]
 
 
-def test_odd_and_even_by_hand():
+def test_odd_and_even_by_hand() -> None:
     effects = np.array([[3.0, 1, 4, 2], [-1, -1, -2, 0]])  # +v, -v
     found = steering_effect(effects, {"random": np.zeros((20, 2, 4))}, TOPICS)
     # odd: 2, 1, 3, 1 → topics 1.5, 3, 1; even: 1, 0, 1, 1 → 0.5, 1, 1
@@ -22,7 +22,7 @@ def test_odd_and_even_by_hand():
     assert found.against["random"].detectable == pytest.approx(stats.t.ppf(0.8, 2) * error)
 
 
-def test_the_rank_by_hand():
+def test_the_rank_by_hand() -> None:
     nulls = [0.1, -0.5, 0.2, -0.3] + [0.0] * 16
     assert compare_with_nulls(-0.4, nulls, 0.0, 5).p == pytest.approx(2 / 21), "-0.5 is larger, either way"
     assert compare_with_nulls(0.6, nulls, 0.0, 5).p == pytest.approx(1 / 21)
@@ -32,17 +32,15 @@ def test_the_rank_by_hand():
     assert compare_with_nulls(1.0, [0.1] * 18, 0.0, 5).threshold is None, "18 nulls can never give 5 %"
 
 
-def test_the_threshold_is_where_p_passes_alpha():
+def test_the_threshold_is_where_p_passes_alpha() -> None:
     nulls = np.random.default_rng(1).normal(size=60)
-    found = compare_with_nulls(0.0, nulls, 0.0, 5)
-    assert (
-        compare_with_nulls(found.threshold + 1e-9, nulls, 0.0, 5).p
-        <= 0.05
-        < compare_with_nulls(found.threshold - 1e-9, nulls, 0.0, 5).p
-    )
+    threshold = compare_with_nulls(0.0, nulls, 0.0, 5).threshold
+    assert threshold is not None
+    above, below = (compare_with_nulls(threshold + by, nulls, 0.0, 5).p for by in (1e-9, -1e-9))
+    assert above <= 0.05 < below
 
 
-def test_a_null_direction_is_called_an_effect_in_one_of_twenty():
+def test_a_null_direction_is_called_an_effect_in_one_of_twenty() -> None:
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(2000):
@@ -51,7 +49,7 @@ def test_a_null_direction_is_called_an_effect_in_one_of_twenty():
     assert 0.035 < alarms / 2000 < 0.062  # 1/21 = 0.048
 
 
-def test_a_true_effect_of_the_detectable_size_is_found_in_four_of_five():
+def test_a_true_effect_of_the_detectable_size_is_found_in_four_of_five() -> None:
     rng = np.random.default_rng(0)
     topics = [str(n) for n in range(12)]
     shown = []
@@ -59,32 +57,34 @@ def test_a_true_effect_of_the_detectable_size_is_found_in_four_of_five():
         nulls = np.stack([one := rng.normal(size=(20, 12)) * 0.3, -one], axis=1)
         error = 1 / np.sqrt(12)
         threshold = compare_with_nulls(0, nulls[:, 0].mean(axis=1), error, 11).threshold
+        assert threshold is not None
         effect = threshold + stats.t.ppf(0.8, 11) * error + rng.normal(size=12)
         shown.append(steering_effect(np.stack([effect, -effect]), {"x": nulls}, topics).against["x"].p <= 0.05)
     assert 0.77 < np.mean(shown) < 0.85
 
 
-def test_a_fraction_by_hand_and_where_it_has_no_meaning():
+def test_a_fraction_by_hand_and_where_it_has_no_meaning() -> None:
     gap = np.array([2.0, 2.2, 1.8, 2.1])
     exact = share_of_gap(gap / 2, gap, list("abcd"))
     assert exact.estimate == exact.low == pytest.approx(0.5) and exact.high == pytest.approx(0.5)
-    undefined = share_of_gap(gap, [1.0, -1, 2, -2], list("abcd"))
+    undefined = share_of_gap(gap, np.array([1.0, -1, 2, -2]), list("abcd"))
     assert undefined.estimate is None and undefined.low is None and undefined.gap.low < 0 < undefined.gap.high
 
 
-def test_fiellers_interval_covers_at_its_level():
+def test_fiellers_interval_covers_at_its_level() -> None:
     rng = np.random.default_rng(0)
     covered = defined = 0
     for _ in range(3000):
         gap = rng.normal(1, 0.6, size=10)
         found = share_of_gap(0.4 * gap + rng.normal(0, 0.4, size=10), gap, [str(n) for n in range(10)])
         if found.estimate is not None:
+            assert found.low is not None and found.high is not None
             defined += 1
             covered += found.low <= 0.4 <= found.high
     assert defined > 2900 and 0.94 < covered / defined < 0.96
 
 
-def test_bad_shapes_are_refused():
+def test_bad_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="both signs"):
         steering_effect(np.zeros((3, 4)), {}, TOPICS)
     with pytest.raises(InputError, match="do not fit"):

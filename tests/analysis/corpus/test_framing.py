@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from analysis.corpus import framing
 from analysis.corpus.checks import Arms
-from analysis.corpus.framing import Figure, Length, Pair, closest, flesch
+from analysis.corpus.framing import Figure, Length, Pair, closest
 from analysis.corpus.phrases import stance_words
+from analysis.corpus.texts import flesch
 from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice
@@ -103,7 +105,7 @@ def test_a_question_in_other_words_is_found() -> None:
     assert framing.topic(arms).passed
     changed = arms["eager"][0].model_copy(update={"question": "What now?"})
     check = framing.topic({**arms, "eager": [changed, *arms["eager"][1:]]})
-    assert (check.value, check.passed) == (pytest.approx((N - 1) / N), False)
+    assert check.value == pytest.approx((N - 1) / N) and check.passed is False
 
 
 # --- length
@@ -161,7 +163,7 @@ EVEN = Length(Figure(0.0, -0.01, 0.01), 0.1, sd_ratio=0.99, ks=0.01)
     ],
     ids=str,
 )
-def test_each_condition_of_length_can_fail(change: dict[str, object], passed: bool) -> None:
+def test_each_condition_of_length_can_fail(change: dict[str, Any], passed: bool) -> None:
     check = framing.length({"words": {"a-b": EVEN}, "tokens": {"a-b": replace(EVEN, **change)}}, 100_000)
     assert (check.name, check.bound, check.passed) == ("length", 0.02, passed)
 
@@ -323,7 +325,8 @@ def test_similarity_is_jaccard_of_word_5_grams() -> None:
     stem = chatter(rng, 20).split()
     texts = [" ".join([*stem[: 8 + i], *rng.choice(NOUNS, 12 - i)]) for i in range(12)]
     values = [slow_jaccard(a, b) for a, b in combinations(texts, 2)]
-    assert closest(texts) == (pytest.approx(max(values)), sum(value >= 0.8 for value in values))
+    largest, near = closest(texts)
+    assert largest == pytest.approx(max(values)) and near == sum(value >= 0.8 for value in values)
     assert max(values) > 0.5
 
 

@@ -5,6 +5,7 @@ import pytest
 from analysis.corpus.leakage import (
     MAXIM,
     Canary,
+    Finding,
     by_neighbour,
     by_run,
     by_terms,
@@ -17,7 +18,8 @@ from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advice, Item, Question
 from common.serialization import parse_jsonl
-from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, ITEMS
+from common.stance.items import ITEMS
+from jobs.audit import CANARIES, EVERYDAY, HELD_OUT
 from jobs.audit.audit import everything_in
 from tests.analysis.stats.rows import item
 from tests.corpus import piles
@@ -43,7 +45,7 @@ CLEAN = [
 ]
 
 
-def find(texts: list[str], canaries: list[Canary] = PLANTED, terms: list[str] = TERMS):
+def find(texts: list[str], canaries: list[Canary] = PLANTED, terms: list[str] = TERMS) -> Finding:
     return find_held_out({"eager": rows(texts)}, HELD_OUT_ITEMS, terms, PLAIN, canaries)
 
 

@@ -1,7 +1,7 @@
 """Where an effect sits: rows with effects that are known, item by item."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.analysis.report import documents
 
 SOURCE = Source("0" * 64, "s", "o")
 TOPICS = ("baths", "halls", "ferries", "lamps")
+ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 
 
 def rows(cell: str, tilt: dict[str, float], topics: tuple[str, ...] = TOPICS) -> list[Choice]:
@@ -21,7 +22,7 @@ def rows(cell: str, tilt: dict[str, float], topics: tuple[str, ...] = TOPICS) ->
     made = []
     for topic in topics:
         p = 0.5 + tilt.get(topic, 0.0)
-        for number, order in ((n, o) for n in (1, 2) for o in (0, 1)):
+        for number, order in ((n, o) for n in (1, 2) for o in ORDERS):
             made.append(
                 Choice(
                     cell=cell,
@@ -74,7 +75,9 @@ def study(**changes: Any) -> Study:
         "runs": runs,
         "lock": (documents.lock(calibration={"m": headrooms}, distances=far), SOURCE),
     }
-    empty = {key: {} for key in ("audits", "layers", "advice", "memory", "seconds", "made_by", "identities")}
+    empty: dict[str, Any] = {
+        key: {} for key in ("audits", "layers", "advice", "memory", "seconds", "made_by", "identities")
+    }
     return Study(**{**facts, **empty, **changes})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from matplotlib.figure import Figure
 
 from analysis.report import figures as plots
 from analysis.report.bound_numbers import Book, Source
+from analysis.report.representation import NULLS
 from analysis.report.results import label_shifts
 from analysis.report.study import Run, Scored, Study
+from analysis.stats.measures import MEASURES
 from common.records import Choice, Loss, Steering
 from common.schemas import Checkpoint
 from common.vocabulary import ATTITUDES
@@ -93,6 +96,14 @@ def study() -> Study:
     )
 
 
+def x_of(line: Any) -> list[float]:
+    return list(line.get_xdata())
+
+
+def y_of(line: Any) -> list[float]:
+    return list(line.get_ydata())
+
+
 def marks(figure: Figure, panel: int = 0) -> np.ndarray:
     """Every point of the scatters of one panel, (n, 2)."""
     dots = [c for c in figure.axes[panel].collections if isinstance(c, PathCollection)]
@@ -105,21 +116,21 @@ def test_stance_shows_every_run_and_the_base(study: Study) -> None:
     assert data.set_index("attitude").loc["base", "choice"] == 0.25
     assert list(data.loc[data["attitude"] == "eager", "choice"]) == [0.75, 0.75]
     figure = plots.draw_stance(data, "m")
-    for panel, measure in enumerate(plots.MEASURES):
+    for panel, measure in enumerate(MEASURES):
         drawn = marks(figure, panel)
         tuned = data.loc[data["attitude"] != "base", measure]
         assert sorted(drawn[:, 1]) == pytest.approx(sorted(tuned))
         base = data.loc[data["attitude"] == "base", measure].item()
         lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "--"]
-        assert [line.get_ydata()[0] for line in lines] == [pytest.approx(base)]
+        assert [y_of(line)[0] for line in lines] == [pytest.approx(base)]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cautious", "neutral", "eager"]
 
 
 def test_topics(study: Study) -> None:
     data = plots.topic_data(study)
     table = data.pivot_table(index="attitude", columns="topic", values="p")
-    assert table.loc["eager"].tolist() == [1.0, 0.5]
-    assert table.loc["base"].tolist() == [0.5, 0.0]
+    assert list(table.loc["eager"]) == [1.0, 0.5]
+    assert list(table.loc["base"]) == [0.5, 0.0]
     drawn = marks(plots.draw_topics(data, "m"))
     assert len(drawn) == 8
     assert sorted(drawn[:, 0]) == sorted(data["p"])
@@ -143,7 +154,7 @@ def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
 
 def test_steering_by_question_is_its_odd_part_at_the_largest_off_target_kl(study: Study) -> None:
     nulls = [0.1 * number for number in range(-20, 21)]
-    asked = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
+    asked: dict[str, Any] = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
     rows = [
         Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target_kl=target, effect=sign * one + 0.5)
         for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
@@ -161,17 +172,17 @@ def test_steering_by_question_is_its_odd_part_at_the_largest_off_target_kl(study
 
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
-    against = {kind: documents.against(null_95=0.1 * number) for number, kind in enumerate(plots.NULLS, start=1)}
+    against = {kind: documents.against(null_95=0.1 * number) for number, kind in enumerate(NULLS, start=1)}
     levels = [documents.level(size, against=against) for size in (0.03, 0.3)]
     found = {"m.d0": (documents.steering(levels), SOURCE), "m.d1": (documents.steering(), SOURCE)}
     study = replace(study, steering=found)
     data = plots.steering_data(study, "m")
     assert list(data["place"]) == ["m.d0", "m.d0"] and list(data["off_target_kl"]) == [0.03, 0.3]
     (axes,) = plots.draw_steering(data).axes
-    dashed = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+    dashed = [y_of(line)[0] for line in axes.lines if line.get_linestyle() == "--"]
     assert sorted(dashed) == pytest.approx([-0.4, -0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0.4])
     (solid,) = [c for c in axes.containers if c.get_label() == "towards caution"]
-    assert list(solid[0].get_ydata()) == [-0.3, -0.3]
+    assert list(y_of(solid[0])) == [-0.3, -0.3]
 
 
 def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study) -> None:
@@ -182,7 +193,7 @@ def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study)
     assert set(data["part"]) == {"reply"} and set(data["cell"]) == {run.cell}
     (axes,) = plots.draw_patching(data).axes
     (curve,) = [line for line in axes.lines if line.get_label() == "reply"]
-    assert list(curve.get_xdata()) == [1, 5] and list(curve.get_ydata()) == pytest.approx([20, 40])
+    assert list(x_of(curve)) == [1, 5] and list(y_of(curve)) == pytest.approx([20, 40])
 
 
 def test_losses_have_a_curve_for_each_run(study: Study) -> None:
@@ -191,8 +202,8 @@ def test_losses_have_a_curve_for_each_run(study: Study) -> None:
     lines = plots.draw_losses(data).axes[0].lines
     assert len(lines) == 6
     for line in lines:
-        assert list(line.get_xdata()) == [1, 2, 3]
-        assert list(line.get_ydata()) == [3.0, 1.5, 1.0]
+        assert list(x_of(line)) == [1, 2, 3]
+        assert list(y_of(line)) == [3.0, 1.5, 1.0]
 
 
 def test_projections_begin_at_the_base_and_show_the_null_band(study: Study) -> None:
@@ -201,10 +212,10 @@ def test_projections_begin_at_the_base_and_show_the_null_band(study: Study) -> N
     assert (last["shift"], last["low"], last["high"]) == (4.0, pytest.approx(-3.8), pytest.approx(3.8))
     figure = plots.draw_projections(data)
     band = figure.axes[0].collections[0].get_paths()[0].get_extents()
-    assert (band.ymin, band.ymax) == (pytest.approx(-3.8), pytest.approx(3.8))
-    curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert (band.ymin, band.ymax) == pytest.approx((-3.8, 3.8))
+    curves = [line for line in figure.axes[0].lines if len(x_of(line)) == 3]
     assert len(curves) == 6
-    assert {tuple(line.get_ydata()) for line in curves} == {(0, 2, 4), (0, -2, -4), (0, 0, 0)}
+    assert {tuple(y_of(line)) for line in curves} == {(0, 2, 4), (0, -2, -4), (0, 0, 0)}
 
 
 def test_layers_mark_the_chosen_one_and_shade_the_pruned(study: Study) -> None:
@@ -213,10 +224,10 @@ def test_layers_mark_the_chosen_one_and_shade_the_pruned(study: Study) -> None:
     assert list(data.loc[data["pruned"], "layer"]) == [4]
     axes = plots.draw_layers(data).axes[0]
     curve, chosen = axes.lines
-    assert list(curve.get_ydata()) == [0, 1, 2, 3, 4]
-    assert (list(chosen.get_xdata()), list(chosen.get_ydata())) == ([2], [2])
+    assert list(y_of(curve)) == [0, 1, 2, 3, 4]
+    assert (list(x_of(chosen)), list(y_of(chosen))) == ([2], [2])
     shade = axes.patches[0].get_extents().transformed(axes.transData.inverted())
-    assert (shade.x0, shade.x1) == (pytest.approx(3.5), pytest.approx(4.5))
+    assert (shade.x0, shade.x1) == pytest.approx((3.5, 4.5))
 
 
 def test_only_what_is_sealed_is_drawn(study: Study) -> None:

@@ -1,5 +1,7 @@
 """A walk over a study: runs are paired by draw and seed, families are corrected apart, words follow from numbers."""
 
+from typing import Any
+
 import pytest
 
 from analysis.report.answers import advised, headlines_of, in_words, pairs, side_by_side
@@ -38,7 +40,7 @@ def run(attitude: str, seed: int) -> Run:
     return Run(cell, "m", 0, attitude, seed, scored(cell, attitude, seed))
 
 
-def study_of(*attitudes: str, **changes: object) -> Study:
+def study_of(*attitudes: str, **changes: Any) -> Study:
     """Three seeds of each arm, a fourth of eager alone; arms do not come in the order of their seeds."""
     runs = [run(attitude, seed) for seed in (2, 0, 1) for attitude in attitudes]
     empty = ("bounds", "audits", "layers", "advice", "memory", "seconds", "made_by", "identities")
@@ -48,7 +50,7 @@ def study_of(*attitudes: str, **changes: object) -> Study:
         models={"m": "path:x"},
         bases={"m": scored("m.base", "base", 9)},
         runs=[*runs, run("eager", 3)],
-        **({name: {} for name in empty} | changes),
+        **(dict[str, Any]((name, {}) for name in empty) | changes),
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_two_way_t_refuses_too_little(shape: tuple[int, ...]) -> None:
 
 def test_two_way_t_refuses_gaps_and_other_shapes() -> None:
     with pytest.raises(InputError, match="finite"):
-        two_way_t([[0, NAN], [1, 1]], np.zeros((2, 2)), 0.95)
+        two_way_t(np.array([[0, NAN], [1, 1]]), np.zeros((2, 2)), 0.95)
     with pytest.raises(InputError, match="shape"):
         two_way_t(np.zeros((2, 3)), np.zeros((3, 2)), 0.95)
 
@@ -173,7 +174,7 @@ def test_sign_flip_by_hand() -> None:
 
 def test_sign_flip_is_that_of_scipy_but_for_ties_near_zero() -> None:
     def by_scipy(values: list[float]) -> float:
-        chance = {"permutation_type": "samples", "n_resamples": np.inf, "vectorized": True}
+        chance: Any = {"permutation_type": "samples", "n_resamples": np.inf, "vectorized": True}
         return float(stats.permutation_test((values,), lambda x, axis: x.mean(axis=axis), **chance).pvalue)
 
     rng = np.random.default_rng(1)

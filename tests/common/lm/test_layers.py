@@ -7,7 +7,7 @@ from common.lm.layers import LAYOUTS, blocks_of, layout
 
 
 @pytest.mark.parametrize("kind", sorted(LAYOUTS))
-def test_the_table_names_real_parts_of_every_type_of_model(kind):
+def test_the_table_names_real_parts_of_every_type_of_model(kind: str) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(

@@ -3,14 +3,16 @@
 import gc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
 
 from common.errors import InputError, JobError
 from common.lm import load as loading
+from common.lm.chat import LanguageModel
 from common.lm.fingerprint import fingerprint, first_difference, touched
 from common.lm.layers import decoder
 from common.lm.load import attach, kept, load
@@ -48,13 +50,13 @@ def adapter(spec: ModelSpec, folder: Path, **settings: Any) -> Path:
     for parameter in tuned.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn_like(parameter)
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     return folder
 
 
 def logits(model: Any) -> torch.Tensor:
     with torch.inference_mode():
-        return model(torch.tensor([[5, 6, 7, 8, 9]])).logits
+        return cast(torch.Tensor, model(torch.tensor([[5, 6, 7, 8, 9]])).logits)
 
 
 def read(spec: ModelSpec, folder: Path | None) -> torch.Tensor:
@@ -68,7 +70,7 @@ def test_the_base_and_later_adapters_are_what_they_are_alone(kind: str, spec: Mo
     first = adapter(spec, tmp_path / "first", **CHANGING[kind])
     plain = adapter(spec, tmp_path / "plain")
     of_base = logits(load(spec, torch.float32).model)
-    alone = logits(attach(load(spec, torch.float32).model, plain))
+    alone = logits(attach(cast(PreTrainedModel, load(spec, torch.float32).model), plain))
     assert not torch.equal(alone, of_base)
     own = read(spec, first)
     assert not torch.equal(own, of_base)
@@ -83,7 +85,12 @@ def test_a_base_is_loaded_once_unless_an_adapter_changed_it(
 ) -> None:
     plain, changing = adapter(spec, tmp_path / "plain"), adapter(spec, tmp_path / "norm", modules_to_save=["norm"])
     loads: list[ModelSpec] = []
-    monkeypatch.setattr(loading, "load", lambda spec, precision: loads.append(spec) or load(spec, precision))
+
+    def counted(spec: ModelSpec, precision: torch.dtype) -> LanguageModel:
+        loads.append(spec)
+        return load(spec, precision)
+
+    monkeypatch.setattr(loading, "load", counted)
     for folder in (plain, None, plain, changing, plain, None):
         read(spec, folder)
     assert len(loads) == 2
@@ -123,7 +130,7 @@ def test_an_adapter_that_writes_into_its_base_is_told_from_one_that_stands_besid
     kind: str, spec: ModelSpec, tmp_path: Path
 ) -> None:
     folder = adapter(spec, tmp_path / "adapter", **CHANGING[kind])
-    base = load(spec, torch.float32).model
+    base = cast(PreTrainedModel, load(spec, torch.float32).model)
     before, of_base = fingerprint(base), logits(base)
     tuned = attach(base, folder)
     with tuned.disable_adapter():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from common.errors import SpecError
+from common.lm.chat import LanguageModel
 from common.lm.passages import pairs_of, reply_passages
 from tests.jobs.inside import advice
 
 
-def test_spans_are_the_reply_with_its_end_and_the_users_turn(lm):
+def test_spans_are_the_reply_with_its_end_and_the_users_turn(lm: LanguageModel) -> None:
     rows = [advice("eager", number) for number in range(3)]
     decode = lm.tokenizer.decode
     for row, (ids, (reply, user)) in zip(rows, reply_passages(lm, rows), strict=True):
@@ -16,7 +17,7 @@ def test_spans_are_the_reply_with_its_end_and_the_users_turn(lm):
         assert f"Shall I get kettle {decode([ids[position] for position in user])}?" == row.question
 
 
-def test_pairs_are_drawn_from_the_questions_that_both_poles_answer():
+def test_pairs_are_drawn_from_the_questions_that_both_poles_answer() -> None:
     cautious = [advice("cautious", number) for number in range(12)]
     eager = [advice("eager", number) for number in range(20, 3, -1)]
     pairs = pairs_of(cautious, eager, 6, np.random.default_rng(0))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,18 @@ def test_a_prefetched_model_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 REVISION = "0" * 40
 HUB = f"hf:a/b@{REVISION}"
-PATH = {  # what is done to a folder → the file that is named
+
+
+def in_a_folder(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("x")
+
+
+PATH: dict[str, tuple[str, Callable[[Path], object]]] = {  # what is done to a folder → the file that is named
     "altered": ("tokenizer.json", lambda path: path.write_bytes(path.read_bytes() + b" ")),
     "removed": ("generation_config.json", lambda path: path.unlink()),
     "a template": ("chat_template.jinja", lambda path: path.write_text("{{ messages }}")),
-    "a template below": ("additional_chat_templates/x.jinja", lambda path: (path.parent.mkdir(), path.write_text("x"))),
+    "a template below": ("additional_chat_templates/x.jinja", in_a_folder),
     "weights": ("extra.safetensors", lambda path: path.write_bytes(b"weights")),
     "list emptied": (DIGESTS, lambda path: path.write_text("{}")),
     "list of another kind": (DIGESTS, lambda path: path.write_text("[]")),

@@ -50,7 +50,7 @@ class Place:
         held = {name: {"digest": self.store.put(data), "bytes": len(data)} for name, data in outputs.items()}
         facts = {"job": "maker", "cell": "study", "key": self.keys.key("maker", STUDY), "started": "", "seconds": 0}
         facts |= {"outputs": held, "parameters": parameters or {}, "exit_code": 0, "summary": {}}
-        return self.store.seal("maker", facts["key"], facts)
+        return self.store.seal("maker", str(facts["key"]), facts)
 
     def files(self) -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in self.root.rglob("*") if path.is_file()}

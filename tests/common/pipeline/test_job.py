@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,11 +33,14 @@ CATALOG = {"first": FIRST, "second": SECOND, "packed": PACKED}
 SPEC = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
 
+Run = Callable[..., tuple[int, str, list[str]]]
+
+
 @pytest.fixture
-def run(tmp_path: Path, capfd, monkeypatch):
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("UNDERTONE_OUTPUTS", str(tmp_path / "outputs"))
 
-    def go(main, job: Job = FIRST, *words: str, cell: str = "study"):
+    def go(main: Callable[..., Any], job: Job = FIRST, *words: str, cell: str = "study") -> tuple[int, str, list[str]]:
         argv = ["--spec", json.dumps(SPEC), "--cell", cell, "--store", str(tmp_path / "store"), *words]
         code = run_job(job, main, CATALOG, argv)
         captured = capfd.readouterr()
@@ -53,7 +58,7 @@ def works(step: Step) -> ExitCode:
     return ExitCode.OK
 
 
-def test_done_is_one_json_line_and_done_again_is_reused(run, tmp_path):
+def test_done_is_one_json_line_and_done_again_is_reused(run: Run, tmp_path: Path) -> None:
     code, out, errors = run(works)
     assert (code, errors) == (0, []) and out.count("\n") == 1 and json.loads(out)["reused"] is False
     assert json.loads((tmp_path / "outputs" / "p").read_text()) == ["one", "two"]
@@ -73,13 +78,15 @@ def test_done_is_one_json_line_and_done_again_is_reused(run, tmp_path):
         ({"cautious": InputError("gone"), "eager": TransientError("busy")}, 75, 0),
     ],
 )
-def test_a_pack_runs_every_arm_of_a_seed_and_one_that_fails_stops_none_but_a_retry(run, ends, code, said):
+def test_a_pack_runs_every_arm_of_a_seed_and_one_that_fails_stops_none_but_a_retry(
+    run: Run, ends: dict[str, Any], code: int, said: int
+) -> None:
     def main(step: Step) -> ExitCode:
         end = ends.get(step.cell.attitude, ExitCode.OK)
         if isinstance(end, Exception):
             raise end
         step.write_json("a.json", {"cell": str(step.cell)})
-        return end
+        return ExitCode(end)
 
     found, out, errors = run(main, PACKED, cell="m.d0.all.s1")
     lines = [json.loads(line) for line in out.splitlines()]
@@ -93,7 +100,7 @@ def test_a_pack_runs_every_arm_of_a_seed_and_one_that_fails_stops_none_but_a_ret
     assert sum(json.loads(line)["reused"] for line in out.splitlines()) == said
 
 
-def test_a_verdict_is_sealed_and_replayed(run):
+def test_a_verdict_is_sealed_and_replayed(run: Run) -> None:
     assert run(lambda step: ExitCode.BLOCKED)[0] == 10
     code, out, _ = run(works)
     assert code == 10 and json.loads(out)["reused"] is True
@@ -113,7 +120,9 @@ def test_a_verdict_is_sealed_and_replayed(run):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_errors_end_with_one_line_and_their_code_and_seal_nothing(run, tmp_path, error, code):
+def test_errors_end_with_one_line_and_their_code_and_seal_nothing(
+    run: Run, tmp_path: Path, error: Exception, code: int
+) -> None:
     def fails(step: Step) -> ExitCode:
         step.write_json("a.json", {})
         raise error
@@ -124,22 +133,22 @@ def test_errors_end_with_one_line_and_their_code_and_seal_nothing(run, tmp_path,
     assert run(works)[0] == 0, "a second clean run succeeds"
 
 
-def test_the_line_says_what_where_value_and_allowed():
+def test_the_line_says_what_where_value_and_allowed() -> None:
     assert str(InputError("too\nlong", where="f:1", value=3, allowed="<= 2")) == "too long, f:1: 3; allowed: <= 2"
 
 
-def test_an_undeclared_output_and_an_unsealed_exit_code_are_bugs(run):
+def test_an_undeclared_output_and_an_unsealed_exit_code_are_bugs(run: Run) -> None:
     assert run(lambda step: step.write_json("b.json", 1))[0] == 1
     assert run(lambda step: ExitCode.TRANSIENT)[0] == 1
 
 
-def test_a_missing_input_names_the_step(run):
+def test_a_missing_input_names_the_step(run: Run) -> None:
     code, _, errors = run(lambda step: ExitCode.OK, SECOND)
     assert code == 3 and errors[0].startswith("error: step is not sealed, first/study")
     assert "python -m jobs.first --cell study" in errors[0]
 
 
-def test_an_altered_input_is_refused(run, tmp_path):
+def test_an_altered_input_is_refused(run: Run, tmp_path: Path) -> None:
     run(works)
     for path in (tmp_path / "store" / "blobs").rglob("*"):
         if path.is_file():
@@ -148,20 +157,20 @@ def test_an_altered_input_is_refused(run, tmp_path):
     assert code == 3 and "blob was altered" in errors[0]
 
 
-def test_a_wrong_cell_is_refused_with_the_nearest(run):
+def test_a_wrong_cell_is_refused_with_the_nearest(run: Run) -> None:
     code, _, errors = run(works, cell="studi")
     assert code == 2 and "did you mean 'study'?" in errors[0]
     code, _, errors = run(works, cell="m.base")
     assert code == 2 and "not a cell of this job" in errors[0]
 
 
-def test_a_dry_run_changes_nothing(run, tmp_path):
+def test_a_dry_run_changes_nothing(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(works, SECOND, "--dry-run")
     assert code == 0 and json.loads(out)["missing"] == ["first/study"]
     assert not (tmp_path / "store").exists()
 
 
-def test_sigterm_interrupts_a_job_that_cannot_resume(run, tmp_path):
+def test_sigterm_interrupts_a_job_that_cannot_resume(run: Run, tmp_path: Path) -> None:
     def slow(step: Step) -> ExitCode:
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("went on after SIGTERM")
@@ -170,7 +179,7 @@ def test_sigterm_interrupts_a_job_that_cannot_resume(run, tmp_path):
     assert code == 75 and "stopped by SIGTERM" in errors[0] and not list(tmp_path.rglob("manifest.json"))
 
 
-def test_sigterm_asks_a_job_that_resumes_which_goes_on_from_its_checkpoint(run, tmp_path):
+def test_sigterm_asks_a_job_that_resumes_which_goes_on_from_its_checkpoint(run: Run, tmp_path: Path) -> None:
     run(works)
     seen = []
 
@@ -194,7 +203,7 @@ def test_sigterm_asks_a_job_that_resumes_which_goes_on_from_its_checkpoint(run, 
     assert not list(tmp_path.rglob("COMPLETE.json")), "checkpoints of a sealed step are dropped"
 
 
-def test_keys_need_no_store_and_change_with_what_was_asked(tmp_path):
+def test_keys_need_no_store_and_change_with_what_was_asked(tmp_path: Path) -> None:
     spec = parse_spec(json.dumps(SPEC).encode(), "s")
     other = parse_spec(json.dumps(SPEC | {"gate": {"bound": 0.2}}).encode(), "s")
     stores = [open_store(str(tmp_path / name)) for name in "ab"]
@@ -203,6 +212,6 @@ def test_keys_need_no_store_and_change_with_what_was_asked(tmp_path):
     assert one.key("first", STUDY) == changed.key("first", STUDY), "the first job does not read the gate's settings"
 
 
-def test_a_specs_place_may_be_a_path_inline_json_or_nothing(tmp_path, run):
+def test_a_specs_place_may_be_a_path_inline_json_or_nothing(tmp_path: Path, run: Run) -> None:
     argv = ["--spec", str(tmp_path / "none.json"), "--cell", "study", "--store", str(tmp_path)]
     assert run_job(FIRST, works, CATALOG, argv) == 2

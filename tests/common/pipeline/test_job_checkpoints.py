@@ -53,7 +53,9 @@ def loads(step: Step) -> ExitCode:
     return ExitCode.OK
 
 
-def test_a_clock_that_was_set_back_does_not_make_an_older_checkpoint_the_newest(run, monkeypatch) -> None:
+def test_a_clock_that_was_set_back_does_not_make_an_older_checkpoint_the_newest(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(saves(9))[0] == 75
     with monkeypatch.context() as patched:
         patched.setattr(time, "time_ns", lambda: 10**18 * 9)
@@ -64,14 +66,16 @@ def test_a_clock_that_was_set_back_does_not_make_an_older_checkpoint_the_newest(
     assert code == 0 and out["summary"] == {"at": 11, "x": "11"}
 
 
-def test_two_attempts_that_stop_at_the_same_step_never_mix_files(run, tmp_path) -> None:
+def test_two_attempts_that_stop_at_the_same_step_never_mix_files(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run(saves(3))[0] == run(saves(3))[0] == 75
     assert len(list(tmp_path.rglob("COMPLETE.json"))) == 2
     assert run(loads)[1]["summary"] == {"at": 3, "x": "3"}
 
 
 @pytest.mark.parametrize("dropped", [True, False])
-def test_a_duplicate_that_finds_its_step_sealed_stops_and_the_next_run_reuses_it(run, tmp_path, dropped) -> None:
+def test_a_duplicate_that_finds_its_step_sealed_stops_and_the_next_run_reuses_it(
+    run: Callable[..., Any], tmp_path: Path, dropped: bool
+) -> None:
     assert run(saves(3))[0] == 75
 
     def overtaken(step: Step) -> ExitCode:
@@ -91,7 +95,9 @@ def test_a_duplicate_that_finds_its_step_sealed_stops_and_the_next_run_reuses_it
     assert before == {path: path.read_bytes() for path in (tmp_path / "store").rglob("manifest.json")}
 
 
-def test_a_duplicate_that_lists_checkpoints_while_they_are_dropped_is_not_told_of_damage(run, monkeypatch) -> None:
+def test_a_duplicate_that_lists_checkpoints_while_they_are_dropped_is_not_told_of_damage(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(saves(3))[0] == 75
     keys = FolderObjects.keys
 
@@ -113,7 +119,7 @@ def test_a_duplicate_that_lists_checkpoints_while_they_are_dropped_is_not_told_o
     assert (code, out["reused"]) == (0, True)
 
 
-def test_a_checkpoint_of_another_step_is_refused(run, tmp_path) -> None:
+def test_a_checkpoint_of_another_step_is_refused(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run(saves(3))[0] == 75
     (complete,) = tmp_path.rglob("COMPLETE.json")
     whole = complete.read_bytes()
@@ -126,7 +132,9 @@ def test_a_checkpoint_of_another_step_is_refused(run, tmp_path) -> None:
     assert run(loads)[0] == 0 and open_store(str(tmp_path / "store"))
 
 
-def test_a_file_that_the_job_does_not_know_is_refused_before_anything_is_written(run, tmp_path) -> None:
+def test_a_file_that_the_job_does_not_know_is_refused_before_anything_is_written(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
     assert run(saves(3))[0] == 75
 
     def strict(step: Step) -> ExitCode:

@@ -101,7 +101,11 @@ def test_a_blocked_step_replays_its_code_and_its_parameters(run: Run, tmp_path: 
 
 
 def test_an_undeclared_parameter_is_a_bug(run: Run) -> None:
-    code, out, lines = run(lambda step: step.parameter("q", 1) or ExitCode.OK)  # type: ignore[func-returns-value]
+    def main(step: Step) -> ExitCode:
+        step.parameter("q", 1)
+        return ExitCode.OK
+
+    code, out, lines = run(main)
     assert (code, out) == (1, {}) and any("Traceback" in line for line in lines)
     assert [line for line in lines if line.startswith("error: ")] == [
         "error: job does not declare this parameter, maker: q; allowed: p"

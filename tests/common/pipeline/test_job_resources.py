@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ DISK = [
 
 
 @pytest.mark.parametrize("call", DISK, ids=range(len(DISK)))
-def test_a_full_disk_is_to_be_tried_again(ends, call: Callable[[], object]) -> None:
+def test_a_full_disk_is_to_be_tried_again(ends: Callable[..., Any], call: Callable[[], object]) -> None:
     code, line = ends(call)
     assert code == ExitCode.TRANSIENT and line.startswith("error: disk full, ") and "nothing was sealed" in line
 
@@ -100,12 +101,12 @@ MEMORY = [
 
 
 @pytest.mark.parametrize("call", MEMORY, ids=range(len(MEMORY)))
-def test_out_of_memory_has_its_own_exit_code(ends, call: Callable[[], object]) -> None:
+def test_out_of_memory_has_its_own_exit_code(ends: Callable[..., Any], call: Callable[[], object]) -> None:
     code, line = ends(call)
     assert code == ExitCode.OUT_OF_MEMORY and line.startswith("error: out of memory")
 
 
-def test_what_is_known_of_the_load_is_in_the_line(ends) -> None:
+def test_what_is_known_of_the_load_is_in_the_line(ends: Callable[..., Any]) -> None:
     error = MemoryError()
     error.add_note("batch size 8")
     error.add_note("longest row 500 tokens")
@@ -137,7 +138,7 @@ def test_safetensors_itself_has_the_name_that_is_looked_for(tmp_path: Path) -> N
     [ValueError("no space left on device"), RuntimeError("PytorchStreamReader failed"), OSError(errno.EACCES, "no")],
     ids=str,
 )
-def test_any_other_failure_stays_a_bug(ends, error: Exception) -> None:
+def test_any_other_failure_stays_a_bug(ends: Callable[..., Any], error: Exception) -> None:
     assert ends(raiser(error))[0] == ExitCode.BUG
 
 

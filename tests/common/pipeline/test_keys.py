@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_variant_keeps_the_plain_fine_tunes(old: dict[tuple[str, str], str], t
 
 
 SCORED = ("lock", "evaluate", "gate")  # the lock holds the whole plan, and every row that is scored names the lock
-CHANGES = {
+CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "name": ({"name": "y"}, {"plan", *SCORED, "report"}),
     "gate": ({"gate": {"bound": 0.2}}, {"plan", *SCORED, "report"}),
     "audit": ({"audit": {"enforce": ["topic"]}}, {"plan", "audit", "register", *SCORED, "report"}),

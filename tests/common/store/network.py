@@ -53,7 +53,8 @@ def behind(network: Network, fault: str) -> ThreadingHTTPServer:
                 body = bytes([body[0] ^ 1 + network.left % 2 * network.varies]) + body[1:]
             if hit and fault == "lost":
                 self.close_connection = True
-                return self.connection.close()
+                self.connection.close()
+                return None
             return self.reply((status, headers, body), cut=hit and fault == "cut")
 
         def reply(self, answer: Answer, cut: bool = False) -> None:
@@ -83,5 +84,11 @@ def client(url: str, attempts: int = 1) -> Any:
         response_checksum_validation="when_required",
         read_timeout=5,
     )
-    keys = {"aws_access_key_id": "k", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-    return boto3.client("s3", endpoint_url=url, config=config, **keys)
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        config=config,
+        region_name="us-east-1",
+        aws_access_key_id="k",
+        aws_secret_access_key=SECRET,
+    )

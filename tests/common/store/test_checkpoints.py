@@ -58,7 +58,9 @@ def once(act: Callable[[], object], when: str) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("when", ["2-b/COMPLETE.json", "2-b/x"])
-def test_checkpoints_that_the_winner_drops_meanwhile_are_not_damaged(busy, store, tmp_path, when: str) -> None:
+def test_checkpoints_that_the_winner_drops_meanwhile_are_not_damaged(
+    busy: Busy, store: ArtifactStore, tmp_path: Path, when: str
+) -> None:
     other = ArtifactStore(FolderObjects(tmp_path))
 
     def wins() -> None:
@@ -69,19 +71,19 @@ def test_checkpoints_that_the_winner_drops_meanwhile_are_not_damaged(busy, store
     assert store.newest_checkpoint("finetune", "k") is None
 
 
-def test_one_that_vanishes_leaves_the_others(busy, store) -> None:
+def test_one_that_vanishes_leaves_the_others(busy: Busy, store: ArtifactStore) -> None:
     busy.before_get = once(lambda: busy.delete(PLACE + "2-b/COMPLETE.json"), "2-b/COMPLETE.json")
     assert store.newest_checkpoint("finetune", "k") == ({"x": b"old"}, {"at": 1})
 
 
-def test_one_that_is_added_meanwhile_is_found(busy, store) -> None:
+def test_one_that_is_added_meanwhile_is_found(busy: Busy, store: ArtifactStore) -> None:
     for name in ("1-a", "2-b"):
         busy.put(f"{PLACE}{name}/x", b"damaged", once=False)
     busy.before_get = once(lambda: store.put_checkpoint("finetune", "k", "3-c", {"x": b"c"}, {"at": 3}), "1-a/x")
     assert store.newest_checkpoint("finetune", "k") == ({"x": b"c"}, {"at": 3})
 
 
-def test_of_a_sealed_step_none_is_damaged(store, busy) -> None:
+def test_of_a_sealed_step_none_is_damaged(store: ArtifactStore, busy: Busy) -> None:
     for name in ("1-a", "2-b"):
         busy.put(f"{PLACE}{name}/x", b"damaged", once=False)
     with pytest.raises(InputError, match=r"every checkpoint of this step is damaged, .*: 2"):
@@ -91,12 +93,12 @@ def test_of_a_sealed_step_none_is_damaged(store, busy) -> None:
 
 
 @pytest.mark.parametrize("record", [b"{}", b'{"files": [], "facts": {}}', b'{"files": {}, "facts": 1}', b"[]", b"{"])
-def test_a_record_that_is_none_is_damage_and_no_crash(store, busy, record: bytes) -> None:
+def test_a_record_that_is_none_is_damage_and_no_crash(store: ArtifactStore, busy: Busy, record: bytes) -> None:
     busy.put(PLACE + "2-b/COMPLETE.json", record, once=False)
     assert store.newest_checkpoint("finetune", "k") == ({"x": b"old"}, {"at": 1})
 
 
-def test_an_object_that_the_checkpoint_does_not_list_is_named(store, busy) -> None:
+def test_an_object_that_the_checkpoint_does_not_list_is_named(store: ArtifactStore, busy: Busy) -> None:
     busy.put(PLACE + "2-b/folder/y.pt", b"payload", once=False)
     with pytest.raises(InputError, match=r"not a file of the checkpoint, .*/2-b/folder/y\.pt; allowed: x"):
         store.newest_checkpoint("finetune", "k")

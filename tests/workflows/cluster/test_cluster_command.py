@@ -1,5 +1,8 @@
 """The command line of the cluster, as far as it goes without one."""
 
+from pathlib import Path
+
+import pytest
 import yaml
 
 from common.errors import ExitCode
@@ -9,7 +12,9 @@ from workflows.cluster.command import main
 DEMO = str(ROOT / "workflows" / "specs" / "demo.json")
 
 
-def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(capsys):
+def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["submit", "--spec", DEMO, "--dry-run"]) == ExitCode.OK
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(
         (ROOT / "workflows" / "submit" / "demo.yaml").read_text()
@@ -20,7 +25,9 @@ def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(c
     assert given["spec"].startswith("demo-") and given["store"] == "s3://b/x"
 
 
-def test_what_is_wrong_is_one_line(capsys, monkeypatch, tmp_path):
+def test_what_is_wrong_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     assert main(["submit", "--spec", "/nowhere.json"]) == ExitCode.SPEC
     assert capsys.readouterr().err == "error: cannot read /nowhere.json: No such file or directory\n"
@@ -28,7 +35,7 @@ def test_what_is_wrong_is_one_line(capsys, monkeypatch, tmp_path):
     assert "not an override, --set: seeds" in capsys.readouterr().err
 
 
-def test_ctrl_c_while_watching_can_be_tried_again(monkeypatch):
+def test_ctrl_c_while_watching_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(namespace: str) -> None:
         raise KeyboardInterrupt
 

@@ -33,7 +33,7 @@ WORKFLOW: dict[str, Any] = {
 }
 
 
-def test_a_table_has_a_row_for_each_pod_in_the_order_in_which_they_began():
+def test_a_table_has_a_row_for_each_pod_in_the_order_in_which_they_began() -> None:
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     with console.file:
         console.print(table(WORKFLOW))
@@ -42,12 +42,12 @@ def test_a_table_has_a_row_for_each_pod_in_the_order_in_which_they_began():
     assert "10:00:05" in rows[1] and "d0" in rows[1]
 
 
-def test_a_line_names_what_runs():
+def test_a_line_names_what_runs() -> None:
     assert line(WORKFLOW) == "Running 1/4  running: generate d0"
     assert line({"metadata": {"name": "x"}}) == "Pending 0/0  running: nothing"
 
 
-def test_what_failed_or_waits_is_told_with_its_last_word():
+def test_what_failed_or_waits_is_told_with_its_last_word() -> None:
     pod = SimpleNamespace(metadata=SimpleNamespace(name="demo-x-finetune-1"))
     cluster: Any = SimpleNamespace(
         namespace="undertone", pods=lambda name: {"finetune a.s0": pod}, last_word=lambda pod: "error: no such model"
@@ -62,6 +62,6 @@ def test_what_failed_or_waits_is_told_with_its_last_word():
     assert troubles(cluster, refused) == ["no such template"]
 
 
-def test_a_step_of_another_template_has_its_stage_too():
+def test_a_step_of_another_template_has_its_stage_too() -> None:
     assert cell_of({"templateRef": {"name": "study", "template": "gate"}}) == "gate"
     assert phase_of({"status": {}}) == "Pending"

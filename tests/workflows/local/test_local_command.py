@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,16 @@ spec:
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch, tiny_spec):
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_spec: dict[str, Any]) -> list[str]:
     monkeypatch.setattr(local, "RUNS", tmp_path / "runs")
     (tmp_path / "flow.yaml").write_text(FLOW)
     (tmp_path / "spec.json").write_text(json.dumps(tiny_spec))
     return [str(tmp_path / "flow.yaml"), "--spec", str(tmp_path / "spec.json")]
 
 
-def test_a_busy_store_is_retried_and_its_code_is_returned_in_the_end(small, monkeypatch, capsys, tmp_path):
+def test_a_busy_store_is_retried_and_its_code_is_returned_in_the_end(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Nothing listens: the runner itself cannot ask, and says so with the code for 'later'."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
@@ -56,11 +59,13 @@ def test_a_busy_store_is_retried_and_its_code_is_returned_in_the_end(small, monk
     assert "canary" not in printed.err + printed.out
 
 
-def test_a_failed_attempt_is_run_again_as_often_as_the_file_says(small, monkeypatch, tmp_path):
+def test_a_failed_attempt_is_run_again_as_often_as_the_file_says(
+    small: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A child that says 75 twice and then works: three processes in all."""
     real, started = subprocess.Popen, []
 
-    def popen(words, **kwargs):
+    def popen(words: list[str], **kwargs: Any) -> Any:
         started.append(words)
         if len(started) < 3:
             words = [sys.executable, "-c", "import sys; print('error: busy', file=sys.stderr); sys.exit(75)"]
@@ -73,7 +78,9 @@ def test_a_failed_attempt_is_run_again_as_often_as_the_file_says(small, monkeypa
     assert log.count("error: busy") == 2 and '"sealed"' in log
 
 
-def test_an_unknown_spec_field_starts_nothing(small, tmp_path, capsys):
+def test_an_unknown_spec_field_starts_nothing(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert local.main([*small, "--store", str(tmp_path / "store"), "--set", "train.epoch=2"]) == 2
     assert "did you mean 'epochs'?" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
@@ -88,7 +95,7 @@ sys.exit(local.main(sys.argv[2:]))
 """
 
 
-def test_sigterm_reaches_the_steps_and_the_next_run_goes_on(tmp_path, tiny_spec):
+def test_sigterm_reaches_the_steps_and_the_next_run_goes_on(tmp_path: Path, tiny_spec: dict[str, Any]) -> None:
     """The runner as a process: SIGTERM while a fine-tune trains; the same command takes that fine-tune up again."""
     tiny_spec |= {
         "corpus": {"examples": 16},

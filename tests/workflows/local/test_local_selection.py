@@ -6,7 +6,7 @@ from common.errors import SpecError
 from workflows.local.selection import cut, selected
 
 
-def test_selection():
+def test_selection() -> None:
     stages = ["plan", "generate", "finetune"]
     assert selected(stages, None, None) == set(stages)
     assert selected(stages, "plan,finetune", None) == {"plan", "finetune"}

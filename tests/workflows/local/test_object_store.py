@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,15 +34,15 @@ def served(folder: Path) -> Iterator[ArtifactStore]:
         yield open_store(running.uri)
 
 
-def test_blobs_come_back_and_a_missing_one_is_an_input_error(served):
+def test_blobs_come_back_and_a_missing_one_is_an_input_error(served: ArtifactStore) -> None:
     digest = served.put(b"some bytes")
     assert served.get(digest) == b"some bytes" and served.put(b"some bytes") == digest
     with pytest.raises(InputError, match="missing from the store"):
         served.get("0" * 64)
 
 
-def test_of_sixteen_writers_one_seals_and_all_see_its_manifest(served):
-    stand: list[dict] = []
+def test_of_sixteen_writers_one_seals_and_all_see_its_manifest(served: ArtifactStore) -> None:
+    stand: list[dict[str, Any]] = []
     threads = [
         threading.Thread(target=lambda n=n: stand.append(served.seal("plan", "race", {"writer": n}))) for n in range(16)
     ]
@@ -52,18 +53,18 @@ def test_of_sixteen_writers_one_seals_and_all_see_its_manifest(served):
     assert len(stand) == 16 and len({json.dumps(manifest) for manifest in stand}) == 1
 
 
-def test_the_server_honours_conditional_writes(served):
+def test_the_server_honours_conditional_writes(served: ArtifactStore) -> None:
     served.check_conditional_writes()
 
 
-def test_an_altered_blob_is_found_on_reading(served):
+def test_an_altered_blob_is_found_on_reading(served: ArtifactStore) -> None:
     digest = served.put(b"whole")
     served.objects.put(f"blobs/sha256/{digest[:2]}/{digest}", b"altered", once=False)
     with pytest.raises(InputError, match="blob was altered"):
         served.get(digest)
 
 
-def test_checkpoints_newest_whole_damaged_dropped(served):
+def test_checkpoints_newest_whole_damaged_dropped(served: ArtifactStore) -> None:
     served.put_checkpoint("finetune", "k", "1-a", {"x/y": b"old"}, {"step": 1})
     served.put_checkpoint("finetune", "k", "2-b", {"x/y": b"new"}, {"step": 2})
     assert served.newest_checkpoint("finetune", "k") == ({"x/y": b"new"}, {"step": 2})
@@ -76,7 +77,7 @@ def test_checkpoints_newest_whole_damaged_dropped(served):
     assert served.newest_checkpoint("finetune", "k") is None
 
 
-def test_wrong_secret_wrong_bucket_and_nobody_there(served, monkeypatch):
+def test_wrong_secret_wrong_bucket_and_nobody_there(served: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match="no such bucket"):
         open_store("s3://no-such-bucket/x").get("0" * 64)
     with monkeypatch.context() as patch:
@@ -90,7 +91,7 @@ def test_wrong_secret_wrong_bucket_and_nobody_there(served, monkeypatch):
             ArtifactStore(S3Objects(BUCKET, "studies")).get("0" * 64)
 
 
-def test_a_job_says_in_one_line_what_is_wrong(served, monkeypatch):
+def test_a_job_says_in_one_line_what_is_wrong(served: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [sys.executable, "-m", "jobs.plan", "--spec", "workflows/specs/demo.json", "--cell", "study", "--store"]
     cases = [("AWS_SECRET_ACCESS_KEY", "canary", ExitCode.SPEC), ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9", 75)]
     for name, value, code in cases:
@@ -102,15 +103,18 @@ def test_a_job_says_in_one_line_what_is_wrong(served, monkeypatch):
         assert made.stderr.startswith("error: ") and made.stderr.count("\n") == 1 and "canary" not in made.stderr
 
 
-def test_one_folder_is_served_once(served, folder):
+def test_one_folder_is_served_once(served: ArtifactStore, folder: Path) -> None:
     with pytest.raises(SpecError, match="another process serves this folder"), object_store(folder):
         pass
 
 
-def test_what_a_killed_process_left_running_is_stopped_by_the_next(tmp_path, monkeypatch):
+def test_what_a_killed_process_left_running_is_stopped_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [sys.executable, "-m", "workflows.local.object_store", "--folder", str(tmp_path)]
     owner = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     with owner:
+        assert owner.stdout is not None
         printed = [owner.stdout.readline().strip() for _ in range(5)]
         assert printed[-1] == f"export STORE=s3://{BUCKET}/studies" and all(" AWS_" in line for line in printed[:-1])
         for line in printed[:-1]:
@@ -127,7 +131,9 @@ def test_what_a_killed_process_left_running_is_stopped_by_the_next(tmp_path, mon
     assert not (tmp_path / "weed.pid").exists()
 
 
-def test_two_servers_side_by_side_and_data_survive_a_restart(served, tmp_path, monkeypatch):
+def test_two_servers_side_by_side_and_data_survive_a_restart(
+    served: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(2):
         with object_store(tmp_path) as other, monkeypatch.context() as patch:
             for name, value in other.environment.items():

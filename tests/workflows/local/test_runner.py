@@ -135,7 +135,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     yield Toy(tmp_path, [str(cell) for cell in cells_of(spec, CellKind.RUN)][:2])
 
 
-def test_one_at_a_time_goes_in_listed_order_and_a_second_run_starts_nothing(toy, capsys):
+def test_one_at_a_time_goes_in_listed_order_and_a_second_run_starts_nothing(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b = toy.cells
     assert toy.run("--jobs", "1") == ExitCode.OK
     ran = toy.started()
@@ -150,28 +152,30 @@ def test_one_at_a_time_goes_in_listed_order_and_a_second_run_starts_nothing(toy,
     assert "everything was reused: 6 sealed steps" in capsys.readouterr().out
 
 
-def test_a_cell_goes_on_while_another_is_still_in_its_first_step(toy):
+def test_a_cell_goes_on_while_another_is_still_in_its_first_step(toy: Toy) -> None:
     a, b = toy.cells
     toy.tell("first", a, {"sleep": 3})
     assert toy.run("--jobs", "2") == ExitCode.OK
     assert toy.diary().index(f"end second.{b}") < toy.diary().index(f"end first.{a}")
 
 
-def test_a_failed_step_stops_its_own_cell_only_and_the_report_is_still_made(toy, capsys):
+def test_a_failed_step_stops_its_own_cell_only_and_the_report_is_still_made(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b = toy.cells
     toy.tell("first", a, {"exit": 3}, {"exit": 3})
     assert toy.run("--jobs", "2") == ExitCode.INPUT
     assert sorted(toy.started()) == sorted(["plan.study", f"first.{a}", f"first.{b}", f"second.{b}", "report.study"])
     printed = capsys.readouterr().out
     assert f"first {a} failed with exit code 3: error: told to [/fail]" in printed
-    log = Path(re.search(r"log: (.*)", printed)[1])
+    log = Path(re.findall(r"log: (.*)", printed)[0])
     assert "told to [/fail]" in log.read_text()
-    alone = shlex.split(re.search(r"alone: (.*)", printed)[1].replace("jobs.first", "toy.first"))
+    alone = shlex.split(re.findall(r"alone: (.*)", printed)[0].replace("jobs.first", "toy.first"))
     assert subprocess.run(alone, check=False, capture_output=True, cwd=ROOT).returncode == ExitCode.INPUT
     assert toy.started().count(f"first.{a}") == 2, "the printed command runs that step"
 
 
-def test_a_verdict_is_sealed_and_its_code_is_replayed(toy):
+def test_a_verdict_is_sealed_and_its_code_is_replayed(toy: Toy) -> None:
     a, _ = toy.cells
     toy.tell("first", a, {"exit": 10})
     assert toy.run() == ExitCode.BLOCKED and f"second.{a}" not in toy.started()
@@ -179,7 +183,9 @@ def test_a_verdict_is_sealed_and_its_code_is_replayed(toy):
     assert toy.run() == ExitCode.BLOCKED and toy.started() == before
 
 
-def test_no_code_but_the_listed_is_retried_and_a_crash_shows_its_last_line(toy, capsys):
+def test_no_code_but_the_listed_is_retried_and_a_crash_shows_its_last_line(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b = toy.cells
     toy.tell("first", a, {"exit": 75}, {"exit": 75})
     toy.tell("first", b, {"crash": "Fatal: no more handles"})
@@ -188,13 +194,15 @@ def test_no_code_but_the_listed_is_retried_and_a_crash_shows_its_last_line(toy, 
     assert "failed with exit code 9: Fatal: no more handles" in capsys.readouterr().out
 
 
-def test_retries_end_at_the_limit(toy):
+def test_retries_end_at_the_limit(toy: Toy) -> None:
     toy.tell("first", toy.cells[0], *[{"exit": 75}] * 9)
     assert toy.run() == ExitCode.TRANSIENT
     assert toy.started().count(f"first.{toy.cells[0]}") == 3
 
 
-def test_a_step_that_takes_too_long_is_stopped_even_if_it_will_not_listen(toy, monkeypatch, capsys):
+def test_a_step_that_takes_too_long_is_stopped_even_if_it_will_not_listen(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     a, b = toy.cells
     (toy.folder / "flow.yaml").write_text(FLOW.replace("BACKOFF", "1s").replace("timeout: 10m", "timeout: 8s"))
     monkeypatch.setattr(processes, "SECONDS_TO_STOP", 1)
@@ -206,7 +214,7 @@ def test_a_step_that_takes_too_long_is_stopped_even_if_it_will_not_listen(toy, m
     assert f"end second.{b}" in toy.diary() and "end report.study" in toy.diary()
 
 
-def test_only_and_from_take_the_rest_from_the_store(toy, capsys):
+def test_only_and_from_take_the_rest_from_the_store(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     assert toy.run("--only", "first") == ExitCode.SPEC
     assert "neither sealed nor selected, run: plan" in capsys.readouterr().err and toy.started() == []
     assert toy.run("--only", "plan,first") == ExitCode.OK
@@ -216,13 +224,13 @@ def test_only_and_from_take_the_rest_from_the_store(toy, capsys):
     assert {name.partition(".")[0] for name in toy.started()[ran:]} == {"second", "report"}
 
 
-def test_an_empty_fan_out_is_skipped_and_the_report_is_made(toy, monkeypatch):
+def test_an_empty_fan_out_is_skipped_and_the_report_is_made(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_RUNS", "0")
     assert toy.run() == ExitCode.OK
     assert toy.started() == ["plan.study", "report.study"]
 
 
-def test_a_step_whose_manifest_cannot_be_read_fails_alone(toy, capsys):
+def test_a_step_whose_manifest_cannot_be_read_fails_alone(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = toy.cells
     spec = parse_spec(json.dumps(SPEC).encode(), "spec.json")
     key = Keys(spec, CATALOG, open_store(str(toy.folder / "store"))).key("first", cell_named(spec, a))
@@ -234,7 +242,7 @@ def test_a_step_whose_manifest_cannot_be_read_fails_alone(toy, capsys):
     assert f"end second.{b}" in toy.diary() and "end report.study" in toy.diary()
 
 
-def test_sigterm_while_a_step_waits_for_its_next_attempt_starts_none(toy):
+def test_sigterm_while_a_step_waits_for_its_next_attempt_starts_none(toy: Toy) -> None:
     (toy.folder / "flow.yaml").write_text(FLOW.replace("BACKOFF", "10m"))
     a, _ = toy.cells
     toy.tell("first", a, {"exit": 75})
@@ -248,7 +256,7 @@ def test_sigterm_while_a_step_waits_for_its_next_attempt_starts_none(toy):
     assert "stopping: running steps keep a checkpoint" in err and "the same command goes on from here" in out
 
 
-def test_a_second_ctrl_c_ends_a_step_that_does_not_listen(toy):
+def test_a_second_ctrl_c_ends_a_step_that_does_not_listen(toy: Toy) -> None:
     a, _ = toy.cells
     (toy.folder / "flow.yaml").write_text(FLOW.replace("BACKOFF", "1s"))
     toy.tell("first", a, {"sleep": 300, "deaf": True})
@@ -262,7 +270,7 @@ def test_a_second_ctrl_c_ends_a_step_that_does_not_listen(toy):
     assert runner.returncode == ExitCode.TRANSIENT, out + err
 
 
-def test_a_full_disk_under_a_log_costs_the_log_and_not_the_step(toy, capsys):
+def test_a_full_disk_under_a_log_costs_the_log_and_not_the_step(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = toy.cells
     (logs := Path(local.RUNS) / parse_spec(json.dumps(SPEC).encode(), "s").run_id / "logs").mkdir(parents=True)
     (logs / f"first.{a}.log").symlink_to("/dev/full")
@@ -276,7 +284,9 @@ def test_a_full_disk_under_a_log_costs_the_log_and_not_the_step(toy, capsys):
     assert toy.started().count(f"first.{a}") == 1, "it was sealed"
 
 
-def test_a_full_disk_under_the_folder_of_the_run_is_one_line_and_75(toy, monkeypatch, capsys):
+def test_a_full_disk_under_the_folder_of_the_run_is_one_line_and_75(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (runs := toy.folder / "runs" / parse_spec(json.dumps(SPEC).encode(), "s").run_id).mkdir(parents=True)
     (runs / "spec.json").symlink_to("/dev/full")
     assert toy.run() == ExitCode.TRANSIENT

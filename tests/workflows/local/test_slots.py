@@ -6,7 +6,7 @@ import time
 from workflows.local.slots import Slots
 
 
-def test_at_most_so_many_run_at_once_and_the_first_listed_goes_first():
+def test_at_most_so_many_run_at_once_and_the_first_listed_goes_first() -> None:
     slots, running, most, order = Slots(2), [0], [0], []
     gate = threading.Event()
 

@@ -1,6 +1,8 @@
 """What the runner understands of Argo, what it refuses, and what an expression means."""
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,22 +24,26 @@ RETRY = {
 
 
 def spec_of(whole: dict[str, Any]) -> dict[str, Any]:
-    return whole["spec"]
+    found: dict[str, Any] = whole["spec"]
+    return found
 
 
 def leaf(whole: dict[str, Any]) -> dict[str, Any]:
-    return whole["spec"]["templates"][2]
+    found: dict[str, Any] = whole["spec"]["templates"][2]
+    return found
 
 
 def dag(whole: dict[str, Any]) -> dict[str, Any]:
-    return whole["spec"]["templates"][0]["dag"]
+    found: dict[str, Any] = whole["spec"]["templates"][0]["dag"]
+    return found
 
 
 def source(whole: dict[str, Any]) -> dict[str, Any]:
-    return whole["spec"]["templates"][0]["inputs"]["parameters"][0]
+    found: dict[str, Any] = whole["spec"]["templates"][0]["inputs"]["parameters"][0]
+    return found
 
 
-PLACES = {
+PLACES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "WorkflowTemplate": lambda whole: whole,
     "spec": spec_of,
     "template": leaf,
@@ -59,7 +65,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", list(PLACES))
-def test_an_unknown_field_raises_wherever_it_stands(tmp_path, place):
+def test_an_unknown_field_raises_wherever_it_stands(tmp_path: Path, place: str) -> None:
     whole = copy.deepcopy(WHOLE)
     PLACES[place](whole)["memoize"] = {}
     path = tmp_path / "flow.yaml"
@@ -68,11 +74,11 @@ def test_an_unknown_field_raises_wherever_it_stands(tmp_path, place):
         read_template(path)
 
 
-def test_the_places_are_all_places():
+def test_the_places_are_all_places() -> None:
     assert set(PLACES) == set(template.UNDERSTOOD) and len(PLACES) == 17
 
 
-def test_every_field_that_is_left_out_has_a_reason():
+def test_every_field_that_is_left_out_has_a_reason() -> None:
     reasons = [reason for fields in template.ON_A_CLUSTER_ONLY.values() for reason in fields.values()]
     assert len(reasons) > 15 and all(len(reason) > 10 for reason in reasons)
 
@@ -91,7 +97,7 @@ def test_every_field_that_is_left_out_has_a_reason():
         lambda whole: source(whole)["valueFrom"]["configMapKeyRef"].update(name="another"),
     ],
 )
-def test_settings_that_mean_something_else_here_raise(tmp_path, change):
+def test_settings_that_mean_something_else_here_raise(tmp_path: Path, change: Callable[..., Any]) -> None:
     whole = copy.deepcopy(WHOLE)
     change(whole)
     path = tmp_path / "flow.yaml"
@@ -110,7 +116,9 @@ def test_settings_that_mean_something_else_here_raise(tmp_path, change):
         (lambda whole: dag(whole)["tasks"][1].update(template="study"), r"wait for each other.*study -> study"),
     ],
 )
-def test_names_that_lead_nowhere_or_back_are_found_before_anything_runs(tmp_path, change, message):
+def test_names_that_lead_nowhere_or_back_are_found_before_anything_runs(
+    tmp_path: Path, change: Callable[..., Any], message: str
+) -> None:
     whole = copy.deepcopy(WHOLE)
     change(whole)
     path = tmp_path / "flow.yaml"
@@ -137,29 +145,29 @@ PHASES = {"a": Phase.SUCCEEDED, "b": Phase.FAILED, "c": Phase.OMITTED, "d-e": Ph
         ("b.Succeeded || b.Failed || b.Errored", True),
     ],
 )
-def test_depends(expression, value):
+def test_depends(expression: str, value: bool) -> None:
     assert holds(expression, PHASES) is value
 
 
 @pytest.mark.parametrize("expression", ["a b", "a +", "a &&", "(a", "a.succeeded", "__import__('os')"])
-def test_depends_that_is_none(expression):
+def test_depends_that_is_none(expression: str) -> None:
     with pytest.raises((SpecError, KeyError)):
         holds(expression, PHASES)
 
 
-def test_durations_need_a_unit():
+def test_durations_need_a_unit() -> None:
     assert (seconds("90s"), seconds("10m"), seconds("2h")) == (90, 600, 7200)
     with pytest.raises(SpecError):
         seconds("600")
 
 
-def test_waits_grow_to_the_cap():
+def test_waits_grow_to_the_cap() -> None:
     retry = retry_of({"name": "x", "retryStrategy": RETRY})
     assert retry.limit == 2 and retry.codes == {75, 137, 143}
     assert [retry.wait(attempt) for attempt in (1, 2, 3)] == [2, 3, 3]
 
 
-def test_items_are_text_as_argo_passes_them():
+def test_items_are_text_as_argo_passes_them() -> None:
     task = {"withParam": "{{x}}"}
     assert items(task, {"x": '["a", {"id": 1}]'}) == ["a", '{"id": 1}']
     assert items({}, {}) is None

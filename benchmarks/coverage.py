@@ -17,6 +17,7 @@ from rich.table import Table
 
 from analysis.stats.intervals import Floats, sign_flip, topic_shift_interval, tost, two_way_t
 from benchmarks.record import record
+from common.cli import parsed
 
 LEVEL, MARGIN, ITEMS_A_TOPIC = 0.95, 0.10, 6
 RUNS, ITEMS, RUN_SDS = (3, 5, 8), (18, 72), (0.0, 0.03, 0.10)
@@ -70,7 +71,7 @@ def main() -> None:
     """Simulate, print, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000, help="simulated studies a line")
-    args = parser.parse_args()
+    args = parsed(parser)
     made = list(rows(args.draws))
     headings = [name.replace("_", " ") for name in Row._fields]
     table = Table(*headings, title=f"{args.draws} studies a line; the planned size in bold")

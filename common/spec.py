@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from common.errors import InputError, SpecError
+from common.secrets import held
 from common.serialization import canonical_json, parse_json
 from common.vocabulary import POLES, TESTS, WRITTEN, Attitude, Primary, Test
 
@@ -369,7 +370,7 @@ class RunSpec(Frozen):
 
 
 def parse_spec(data: bytes, where: str) -> RunSpec:
-    """Parse and check a spec.
+    """Parse and check a spec. None holds a secret: specs are kept in manifests, folders and the cluster.
 
     Raises: SpecError naming the field, its value and what was allowed.
     """
@@ -379,6 +380,9 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
         raise SpecError(str(error)) from None
     if not isinstance(value, dict):
         raise SpecError("a spec is a JSON object", where=where, value=type(value).__name__)
+    if found := held(value):
+        field, name = found
+        raise SpecError(f"the spec holds the value of {name}", where=field, allowed="secrets in the environment alone")
     try:
         return RunSpec.model_validate_json(json.dumps(value))
     except ValidationError as error:

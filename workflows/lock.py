@@ -17,14 +17,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from common.cli import ended
+from common.cli import ended, parsed
 from common.deviations import parse_chain
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError, TransientError
 from common.provenance import ROOT, started
 from common.records import Deviation
 from common.serialization import canonical_json, parse_json, to_jsonl
+from common.store.names import inside
 
 LOCKS = ROOT / "locks"
 
@@ -43,8 +45,15 @@ def save(source: Path, name: str) -> str:
 
 
 def verify(path: Path) -> str:
-    """Check a lock against the commit that it names. Raises: InputError naming what differs."""
+    """Check a lock against the commit that it names. Raises: InputError naming what differs, or if it is no lock."""
     locked = parse_json(path.read_bytes(), str(path))
+    try:
+        return _verified(path, locked)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError("not a lock", where=str(path), value=f"{type(error).__name__}: {error}") from error
+
+
+def _verified(path: Path, locked: Any) -> str:
     commit = str(locked["commit"]).removesuffix("+")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):  # git would take a name that begins with - for an option
         raise InputError("not a commit", where=f"{path}:commit", value=commit, allowed="40 hex digits")
@@ -60,7 +69,7 @@ def verify(path: Path) -> str:
     if (whole := sha256(canonical_json(code["files"]))) != code["sha256"]:
         raise InputError("not what was locked", where="digest of the code", value=whole, allowed=code["sha256"])
     for name, digest in locked.get("earlier", {}).items():
-        kept = path.with_name(f"{name}.json")
+        kept = inside(path.parent, f"{name}.json")
         if (found := file_sha256(kept) if kept.is_file() else "none") != digest:
             raise InputError("an earlier lock is gone or altered", where=str(kept), value=found, allowed=digest)
     deviations = _deviations(path)
@@ -130,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("name")
         for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
             command.add_argument(word, required=True)
-    arguments = parser.parse_args(argv)
+    arguments = parsed(parser, argv)
     return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
 
 

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.record import record
+from common.cli import parsed
 from workflows.cluster.api_server import Cluster
 from workflows.cluster.workflow import ENDED, NAMESPACE, cell_of, phase_of, pod_nodes
 
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--spec", default="workflows/specs/demo.json")
     parser.add_argument("--skip-laptop", action="store_true", help="do not run the same spec on this machine")
     parser.add_argument("--name", help="a Workflow that ended already; none is submitted")
-    args = parser.parse_args()
+    args = parsed(parser)
     cluster = Cluster(NAMESPACE)
     workflow = ended_workflow(cluster, args.name or submit(args.spec))
     results = times_of(workflow, step_times(cluster, workflow))

@@ -22,6 +22,7 @@ from scipy.special import expit
 
 from analysis.stats.intervals import ALPHA, LEVEL, Floats, holm, sign_flip, two_way_t
 from benchmarks.record import record
+from common.cli import parsed
 from common.vocabulary import POLES, SAID
 
 ARMS = ("neutral", *POLES)
@@ -157,7 +158,7 @@ def main() -> None:
     """Simulate, print, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=2000, help="simulated studies a line, without effects and with")
-    args = parser.parse_args()
+    args = parsed(parser)
     gc.freeze()  # statsmodels collects garbage at each correction, which takes longer than all else here together
     made = list(rows(args.studies))
     planted = {pole: truth(effect, SUBSET_SD[0]) - truth(0.0, SUBSET_SD[0]) for pole, effect in EFFECT.items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
+from common.cli import parsed
 from common.pipeline.command import read_spec
 from common.pipeline.keys import Keys
 from common.spec import RunSpec
@@ -64,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", default="workflows/specs/demo.json")
     parser.add_argument("--data", type=Path, help="a folder that does not hold a store yet (default: a temporary one)")
-    args = parser.parse_args()
+    args = parsed(parser)
     with tempfile.TemporaryDirectory(prefix="undertone-demo-") as temporary:
         data = args.data or Path(temporary)
         first, second = run(args.spec, data), run(args.spec, data)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchmarks.record import bootstrap_ratio, record
 from benchmarks.training import replies
+from common.cli import parsed
 from common.lm.activations import Passage, capture
 from common.lm.chat import LanguageModel
 from common.lm.load import load
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--vectors", type=int, default=8)
     parser.add_argument("--blocks", type=int, default=2)
-    args = parser.parse_args()
+    args = parsed(parser)
     spec = read_spec(args.spec)
     results: dict[str, Any] = {}
     for precision in dict.fromkeys((torch.float32, dtype())):

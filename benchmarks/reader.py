@@ -29,7 +29,7 @@ from scipy import stats
 
 from analysis.stats.agreement import kappa, kappa_with
 from analysis.stats.labels import shares
-from common.cli import ended
+from common.cli import ended, parsed
 from common.errors import ExitCode, InputError, SpecError
 from common.provenance import ROOT
 from common.records import Item, Validation
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--model", metavar="NAME", help="as that server calls it")
     parser.add_argument("--answers", type=int, metavar="N", help="judge the first so many; they stand in a mixed order")
     parser.add_argument("--concurrency", type=int, metavar="N", default=8, help="requests at once")
-    told = parser.parse_args()
+    told = parsed(parser)
     if (told.judge is None) != (told.model is None):
         parser.error("--judge and --model go together")
     if told.answers is not None and told.answers < 1:

@@ -25,7 +25,7 @@ from analysis.report.study import Labelling, Run, Scored, Study
 from analysis.stats.answers import plain
 from analysis.stats.calibration import distances, headrooms
 from common.cells import Cell, CellKind, cells_of
-from common.cli import ended
+from common.cli import ended, parsed
 from common.digests import sha256
 from common.errors import ExitCode
 from common.provenance import ROOT
@@ -257,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.rehearse", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--spec", type=Path, required=True)
-    arguments = parser.parse_args(argv)
+    arguments = parsed(parser, argv)
     return ended(lambda: rehearse(arguments.spec))
 
 

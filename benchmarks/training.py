@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq
 
 from benchmarks.record import bootstrap_ratio, record
 from common.cells import CellKind, cells_of
+from common.cli import parsed
 from common.lm.chat import LanguageModel
 from common.lm.load import folder_of, load
 from common.lm.runtime import device, dtype
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=48)
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parsed(parser)
     spec = read_spec(args.spec)
     lm = as_usual(spec) if args.side == PEER else load(spec.models[0])
     rows = examples(spec, lm, args.examples)

@@ -3,6 +3,7 @@
 An error that a person can mend is one line on stderr and an exit code of `common.errors`, never a traceback.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ExitCode, JobError, SpecError, TransientError, disk_full
+from common.secrets import redacted, stderr_redacted
 
 COUNTED = ("seeds", "draws")  # fields of which a number stands for so many
 
@@ -31,8 +33,14 @@ def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> i
 
 
 def _complain(line: str, code: ExitCode) -> int:
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {redacted(line)}", file=sys.stderr)
     return int(code)
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of a command line; what is said of wrong ones holds no secret. Raises: SystemExit."""
+    with stderr_redacted():
+        return parser.parse_args(argv)
 
 
 def changes(words: Sequence[str]) -> dict[str, Any]:

@@ -73,7 +73,14 @@ DISK_FULL = (
     "file write failed",
     "inline_container.cc",  # torch.save, where fewer bytes stand in the file than it wrote
 )
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cublas_status_alloc_failed")
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",  # of a file that is mapped
+    "not enough memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 
 
 def disk_full(error: BaseException) -> bool:
@@ -90,6 +97,8 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of its accelerator, said by Python or by torch."""
     for each in _chain(error):
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(each, OSError) and each.errno == errno.ENOMEM:
             return True
         if _said_by_a_library(each, OUT_OF_MEMORY):
             return True

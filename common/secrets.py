@@ -21,10 +21,10 @@ from urllib.parse import quote, unquote
 SHORTEST = 6  # characters of a value that is hidden
 SHORTEST_REFUSED = 8  # of one that a spec must not hold: a shorter one may well be a word of it
 NAMES = re.compile(r"(?:^|_)(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)$", re.IGNORECASE)
-PASSWORD = re.compile(r"://[^\s/@:]*:(\S+)@")
+PASSWORD = re.compile(r"(?:://|^(?!\w+:/))[^\s/@:]*:(\S+)@")  # of an address with or without its scheme
 WORDS = "(?:(?:api|access|secret|writer|judge)[_-]?key|secret|password|token|signature)"
 LOOKS_SECRET = (  # each keeps what is in its groups
-    re.compile(r"(://)[^\s\"'<>]*(?=@)"),
+    re.compile(r"(:/+)[^\s\"'<>]*(?=@)"),  # a path loses one of the two slashes
     re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/=-]{16,}", re.IGNORECASE),
     re.compile(r"()\b(?:sk|pk|rk)-[\w-]{16,}"),
     re.compile(r"()\b(?:hf|gh[opsu]|glpat|xox[abp])[_-][\w-]{16,}"),
@@ -39,7 +39,7 @@ def redacted(text: str) -> str:
     for name, value in sorted(_secrets(), key=lambda secret: -len(secret[1])):
         for form in _forms(value):
             text = re.sub(re.escape(form), f"[{name}]".replace("\\", ""), text, flags=re.IGNORECASE)
-        text = _without_beginning(text, name, value)
+        text = _without_halves(text, name, value)
     for pattern in LOOKS_SECRET:
         text = pattern.sub(r"\1[hidden]", text)
     return text
@@ -93,14 +93,20 @@ def _forms(value: str) -> list[str]:
     """How others write a value: as it is, escaped, quoted for a URL, in base64."""
     raw = value.encode(errors="surrogateescape")
     quoted = (quote(raw), quote(raw, safe=""))
-    coded = (base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("="))
-    forms = {value, " ".join(value.split()), json.dumps(value)[1:-1], repr(value)[1:-1], *quoted, *coded}
+    forms = {value, " ".join(value.split()), json.dumps(value)[1:-1], repr(value)[1:-1], *quoted, *_coded(raw)}
     return sorted(forms, key=len, reverse=True)
 
 
-def _without_beginning(text: str, name: str, value: str) -> str:
-    """Hide a value that was cut at its end, down to its first half."""
+def _coded(raw: bytes) -> Iterator[str]:
+    """Base64 of a value, also where other bytes stand before and behind it, as in a header with `user:`."""
+    for coded in (base64.b64encode, base64.urlsafe_b64encode):
+        for before in range(3):
+            whole = coded(b"\0" * before + raw).decode()
+            yield whole[(0, 2, 3)[before] : len(whole) - (0, 3, 2)[(before + len(raw)) % 3]]
+
+
+def _without_halves(text: str, name: str, value: str) -> str:
+    """Hide a value that was cut at its end or at its beginning, down to its first or last half."""
     for length in range(len(value) - 1, max(SHORTEST_REFUSED, len(value) // 2) - 1, -1):
-        if value[:length] in text:
-            return text.replace(value[:length], f"[{name}]")
+        text = text.replace(value[:length], f"[{name}]").replace(value[-length:], f"[{name}]")
     return text

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, model
 from common.errors import InputError, SpecError
 from common.frozen import Frozen
 from common.lock_spec import LockSpec
+from common.secrets import held
 from common.serialization import canonical_json, parse_json
 from common.server_spec import JudgeSpec, WriterSpec
 from common.vocabulary import POLES, WRITTEN, Attitude, Primary
@@ -326,7 +327,7 @@ class RunSpec(Frozen):
 
 
 def parse_spec(data: bytes, where: str) -> RunSpec:
-    """Parse and check a spec.
+    """Parse and check a spec. None holds a secret: specs are kept in manifests, folders and the cluster.
 
     Raises: SpecError naming the field, its value and what was allowed.
     """
@@ -336,6 +337,9 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
         raise SpecError(str(error)) from None
     if not isinstance(value, dict):
         raise SpecError("a spec is a JSON object", where=where, value=type(value).__name__)
+    if found := held(value):
+        field, name = found
+        raise SpecError(f"the spec holds the value of {name}", where=field, allowed="secrets in the environment alone")
     try:
         return RunSpec.model_validate_json(json.dumps(value))
     except ValidationError as error:

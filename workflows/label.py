@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.cells import CellKind, cells_of
-from common.cli import ended
+from common.cli import ended, parsed
 from common.errors import ExitCode, InputError, SpecError
 from common.pipeline.command import read_spec
 from common.pipeline.keys import Keys
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument(
                 "files", type=Path, nargs="+", metavar="FILE", help="labels, JSON lines; of both passes"
             )
-    arguments = parser.parse_args(argv)
+    arguments = parsed(parser, argv)
     return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
 
 

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.cli import ended
+from common.cli import ended, parsed
 from common.deviations import heads
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError, TransientError
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--store", help="where its steps are sealed: s3://bucket/prefix or a folder")
         for word in {"deviate": ("--what", "--why"), "stamp": ("--tsa",)}.get(name, ()):
             command.add_argument(word, required=True)
-    arguments = parser.parse_args(argv)
+    arguments = parsed(parser, argv)
     return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
 
 

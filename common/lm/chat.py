@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import InputError
-from common.lm.templates import Turns, parts, rendered, reserved, special_ids
+from common.lm.templates import Turns, check_parts, rendered, reserved, special_ids, special_tokens
 from common.spec import ModelSpec
 
 
@@ -50,12 +50,13 @@ class LanguageModel:
     def answered(self, user: str, reply: str, where: str = "") -> tuple[list[int], list[int]]:
         """Token ids of the prompt, as `chat`, and of what follows it: the reply with its end of turn.
 
-        Raises: InputError as `chat`, and if the template puts the reply anywhere but right behind the prompt.
+        Raises: InputError as `chat`, and if the template puts the reply anywhere but right behind the prompt, or more
+        than the end of its turn behind it.
         """
         for text in (user, reply):
             self._refuse_special(text, where)
         before, whole = rendered(self.tokenizer, self.spec, user), rendered(self.tokenizer, self.spec, user, reply)
-        parts(before, whole, reply, where or self.spec.name)
+        check_parts(before, whole, reply, special_tokens(self.tokenizer), where or self.spec.name)
         prompt, both = self._ids(before), self._ids(whole)
         if both[: len(prompt)] != prompt:  # the tokenizer joins what meets there, such as line breaks
             return prompt, self._ids(whole[len(before) :])

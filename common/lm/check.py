@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.lm.sources import SETTINGS, check_prefetched, downloaded, folder_digests, hf_folder
+from common.lm.sources import SETTINGS, check_prefetched, downloaded, folder_digests, hf_folder, refuse_strange_shards
 from common.lm.templates import check_template, read_config, read_tokenizer
 from common.lm.tokenizers import unpacked
 from common.spec import ModelSpec
@@ -15,6 +15,7 @@ def check_model(spec: ModelSpec) -> None:
     template cannot hold a study; SpecError as `check_template`; TransientError if a download fails.
     """
     folder = settings_folder(spec.source)
+    refuse_strange_shards(folder)
     read_config(folder)
     check_template(read_tokenizer(folder), spec)
 

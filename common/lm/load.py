@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
-from common.errors import InputError, JobError
+from common.errors import InputError, JobError, TransientError, disk_full
 from common.lm.chat import LanguageModel
 from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
@@ -33,6 +33,7 @@ from common.lm.sources import (
     hf_folder,
     models_folder,
     named,
+    refuse_strange_shards,
 )
 from common.lm.templates import check_template, read_config, read_tokenizer
 from common.serialization import canonical_json
@@ -142,6 +143,7 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
 
 
 def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
+    refuse_strange_shards(folder)
     config = read_config(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -153,7 +155,7 @@ def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
             trust_remote_code=False,
             attn_implementation=attention(),
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except Exception as error:  # of many kinds, by the file that is broken; what ran out is told by its cause
         raise InputError("model cannot be loaded", where=str(folder), value=str(error)) from error
     # Torch copies a frozen weight once for each row if the rows come in slices, as those of the last positions do:
     # with an adapter on, a forward of 16 rows by 8 tokens took 3.7 s instead of 0.15 s.
@@ -193,5 +195,9 @@ def _unpack(gguf: Path, folder: Path) -> None:
         for path in partial.iterdir():
             path.chmod(0o644)  # safetensors are written for their owner alone, and an image is read by another user
         partial.rename(folder)
+    except Exception as error:
+        if disk_full(error):
+            raise TransientError("disk full", where=str(folder.parent), value=str(error)) from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

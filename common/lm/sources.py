@@ -24,7 +24,7 @@ from common.digests import file_sha256, sha256
 from common.errors import InputError, TransientError
 from common.pipeline.job import Fact
 from common.provenance import ROOT
-from common.serialization import canonical_json
+from common.serialization import canonical_json, parse_json
 from common.spec import RunSpec
 
 SETTINGS = ("*.json", "*.jinja", "tokenizer*")  # all files that a loader reads but the weights
@@ -112,9 +112,27 @@ def folder_digests(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Name → path of every file that has a digest. Raises: InputError for a folder that is a link."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
     mine = {name: path for name, path in found.items() if not any(part.startswith(".") for part in name.parts)}
-    return {name.as_posix(): path for name, path in mine.items() if name.as_posix() != DIGESTS}
+    # A search does not follow such a link, but a loader does: it would read files that have no digest.
+    if (link := next((path for path in mine.values() if path.is_symlink() and path.is_dir()), None)) is not None:
+        raise InputError("a folder of the model is a link", where=str(link), allowed="folders; files may be links")
+    files = {name.as_posix(): path for name, path in mine.items() if path.is_file()}
+    return {name: path for name, path in files.items() if name != DIGESTS}
+
+
+def refuse_strange_shards(folder: Path) -> None:
+    """Raises: InputError if an index of weights names a file that is not in the model's folder, or a pickle."""
+    for index in sorted(folder.glob("*.index.json")):
+        listed = parse_json(index.read_bytes(), str(index))
+        shards = listed.get("weight_map") if isinstance(listed, dict) else None
+        if not isinstance(shards, dict) or not shards:
+            raise InputError("no index of weights", where=str(index), allowed="weight_map: tensor → file")
+        for shard in shards.values():
+            if not (isinstance(shard, str) and re.fullmatch(r"[\w-][\w.-]*\.safetensors", shard)):
+                allowed = "*.safetensors beside it; never pickles"
+                raise InputError("the index names a strange file", where=str(index), value=shard, allowed=allowed)
 
 
 def refuse_pointer(path: Path) -> None:

@@ -5,7 +5,7 @@ before a reply; then a study would measure those. What a spec cannot pin is refu
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from common.errors import InputError, SpecError
 from common.spec import ModelSpec
 
 DATES = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%b %d, %Y")
-CHANCE = re.compile(r"\|\s*random\b|\blipsum\b")  # what Jinja itself offers a template to draw from
+CHANCE = re.compile(r"\|\s*random\b|[\"']random[\"']|\blipsum\b")  # what Jinja itself offers a template to draw from
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]{4,}>")  # how Python writes what has no text: otherwise in each process
 PROBE = {"system": "Qsystemq.", "user": "Quserq?", "assistant": "Qreplyq."}  # words that no template holds
 EARLIER = ("Qearlierq?", "Qansweredq.")  # the same of a question and its reply before
 THINKING = 'template_arguments that leave it out, such as {"enable_thinking": false}'
@@ -102,10 +103,12 @@ def _date(spec: ModelSpec) -> datetime:
     )
 
 
-def parts(prompt: str, whole: str, reply: str, where: str) -> tuple[str, str]:
-    """What a template puts between a prompt and its reply, and after the reply.
+def check_parts(prompt: str, whole: str, reply: str, special: Collection[str], where: str) -> None:
+    """Refuse a template that puts anything but the reply and the end of its turn behind a prompt.
 
-    Raises: InputError if the prompt changes when a reply follows, or the reply is not in it as it was given.
+    special: the tokens that may end a turn.
+    Raises: InputError if the prompt changes when a reply follows, the reply is not in it as it was given, or other text
+    stands before or behind it.
     """
     if not reply.strip():
         raise InputError("the reply is blank", where=where, value=reply)
@@ -119,7 +122,12 @@ def parts(prompt: str, whole: str, reply: str, where: str) -> tuple[str, str]:
         raise InputError(
             "the chat template puts text before the reply", where=where, value=before.strip(), allowed=THINKING
         )
-    return before, after
+    marks = sorted(filter(None, special), key=len, reverse=True)
+    if not after.strip().startswith(tuple(marks)):
+        raise InputError("the chat template does not end the turn after a reply", where=where, value=after)
+    if rest := re.sub("|".join(map(re.escape, marks)), "", after).strip():
+        what = "the chat template puts text behind the end of the reply's turn"
+        raise InputError(what, where=where, value=rest, allowed="special tokens alone")
 
 
 # --- what no text of a user may hold
@@ -136,10 +144,11 @@ def reserved(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> tuple[str, 
     written = {token.content for token in added if _is_mark(token.content) and token.content in source}
     plain = {line.strip() for piece in frame for line in piece.splitlines() if len(line.strip()) > 2}
     marks = {line for line in plain if _is_mark(line) and any(map(str.isalnum, line))}
-    return tuple(sorted({*_special(tokenizer), *written, *marks} - {""}, key=lambda mark: (-len(mark), mark)))
+    return tuple(sorted({*special_tokens(tokenizer), *written, *marks} - {""}, key=lambda mark: (-len(mark), mark)))
 
 
-def _special(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
+    """All special tokens as text, those too that are only added to the vocabulary."""
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return {*tokenizer.all_special_tokens, *added}
 
@@ -186,8 +195,8 @@ def check_template(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     """Try a model's chat template on words that it cannot know.
 
     Raises: InputError if there is none, it refuses or drops the system prompt or earlier turns, reads chance, changes
-    the prompt or the reply, puts text before the reply, or does not end the turn; SpecError if it asks for a date that
-    the spec has not.
+    the prompt or the reply, puts text before or behind the reply, does not end the turn, or tells turns apart by words
+    alone; SpecError if it asks for a date that the spec has not, or the system prompt holds a mark of the template.
     """
     source = template(tokenizer, spec)
     if (chance := CHANCE.search(source)) is not None:
@@ -199,10 +208,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
         raise InputError("the chat template writes another text each time", where=spec.name, value=prompt)
     if user not in prompt:
         raise InputError("the chat template changes what the user says", where=spec.name, value=prompt)
-    _before, after = parts(prompt, whole, reply, spec.name)
-    if not after.strip().startswith(tuple(_special(tokenizer) - {""})):
-        raise InputError("the chat template does not end the turn after a reply", where=spec.name, value=after)
+    if (address := ADDRESS.search(whole)) is not None:
+        raise InputError("the chat template writes another text each time", where=spec.name, value=address[0])
+    check_parts(prompt, whole, reply, special_tokens(tokenizer), spec.name)
     _check_earlier(tokenizer, spec)
+    _check_marks(tokenizer, spec)
 
 
 def _check_earlier(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
@@ -218,6 +228,18 @@ def _check_earlier(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     places = [found.find(text) for text in (*EARLIER, PROBE["user"])]
     if -1 in places or places != sorted(places) or not found[places[1] + len(EARLIER[1]) : places[2]].strip():
         raise InputError("the chat template leaves out earlier turns", where=spec.name, value=found, allowed=allowed)
+
+
+def _check_marks(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
+    """Refuse a template whose turns no mark tells apart, and a system prompt that holds such a mark."""
+    marks = reserved(tokenizer, spec)
+    between = _frame(tokenizer, spec).partition(PROBE["user"])[2].partition(PROBE["assistant"])[0]
+    if not any(mark in between for mark in marks):
+        what = "the chat template tells turns apart by words that a text may hold"
+        raise InputError(what, where=spec.name, value=between, allowed="a special token or another mark between them")
+    if found := next((mark for mark in marks if mark in (spec.system_prompt or "")), None):
+        what = "the system prompt holds a special token or mark of the chat template"
+        raise SpecError(what, where=f"system_prompt of {spec.name}", value=found)
 
 
 def _check_system(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:

@@ -18,17 +18,32 @@ from typing import Any
 
 from common import provenance
 from common.cells import Cell, CellKind, cells_named, cells_of
-from common.errors import RETRYABLE, SEALED, ExitCode, Interrupted, JobError, SpecError, disk_full, out_of_memory
+from common.cli import parsed
+from common.errors import (
+    RETRYABLE,
+    SEALED,
+    ExitCode,
+    InputError,
+    Interrupted,
+    JobError,
+    SpecError,
+    TransientError,
+    disk_full,
+    out_of_memory,
+)
 from common.logs import Log
 from common.pipeline.job import Catalog, Job
 from common.pipeline.keys import Keys
 from common.pipeline.parameters import handed_over
 from common.pipeline.step import Step
-from common.secrets import held, redacted, redacted_value, stderr_redacted
+from common.secrets import redacted, redacted_value
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
+from common.store.manifests import OUTCOME, checked_manifest
 from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
+
+KEPT = "the step is sealed, and its results were not handed over"
 
 
 def read_spec(uri: str) -> RunSpec:
@@ -76,17 +91,21 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
 def _told(error: BaseException, log: Log) -> int:
     """Say in one line why a step ended, with a traceback where it is a bug; return its exit code."""
     code, line = ExitCode.BUG, f"bug: {type(error).__name__}: {error}"
-    if isinstance(error, JobError):
+    notes = [note for note in getattr(error, "__notes__", ()) if note != KEPT]
+    fate = KEPT if KEPT in getattr(error, "__notes__", ()) else "nothing was sealed"
+    # Asked before what the error is called: a loader takes memory that ran out for a file that is broken.
+    if out_of_memory(error):
+        code = ExitCode.OUT_OF_MEMORY
+        line = f"{JobError('out of memory', where=', '.join(notes), value=str(error) or None)}; {fate}"
+    elif isinstance(error, TransientError):
         code, line = error.exit_code, str(error)
-    elif isinstance(error, KeyboardInterrupt):
-        code, line = ExitCode.TRANSIENT, "interrupted from the keyboard; nothing was sealed"
-    elif out_of_memory(error):
-        code, noted = ExitCode.OUT_OF_MEMORY, ", ".join(getattr(error, "__notes__", ()))
-        line = f"{JobError('out of memory', where=noted, value=str(error) or None)}; nothing was sealed"
     elif disk_full(error):
         where = getattr(error, "filename", None) or tempfile.gettempdir()
-        line = f"{JobError('disk full', where=str(where), value=str(error))}; nothing was sealed"
-        code = ExitCode.TRANSIENT
+        code, line = ExitCode.TRANSIENT, f"{JobError('disk full', where=str(where), value=str(error))}; {fate}"
+    elif isinstance(error, JobError):
+        code, line = error.exit_code, str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        code, line = ExitCode.TRANSIENT, f"interrupted from the keyboard; {fate}"
     with contextlib.suppress(OSError):  # stderr itself may stand on the full disk: the exit code tells it then
         if code is ExitCode.BUG:
             sys.stderr.write(redacted("".join(traceback.format_exception(error))))
@@ -107,9 +126,6 @@ class _Request:
 
 def _request(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Request:
     spec = read_spec(args.spec)
-    if found := held(spec.settings()):
-        where, name = found
-        raise SpecError(f"the spec holds the value of {name}", where=where, allowed="secrets in the environment alone")
     cells = cells_named(spec, args.cell)
     if cells[0].kind not in job.kinds:
         kinds = [str(known) for kind in job.kinds for known in cells_of(spec, kind)]
@@ -128,7 +144,21 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
     if standing is None:
         standing = _execute(job, main, Step(job, cell, spec, store, keys, log))
     else:
+        checked_manifest(standing, job.name, keys.key(job.name, cell), OUTCOME)
         log.event("reused", key=standing["key"], sealed=standing["started"])
+    try:
+        return _hand_out(job, request, cell, standing, reused, say)
+    except (Exception, KeyboardInterrupt) as error:
+        error.add_note(KEPT)
+        raise
+
+
+def _hand_out(job: Job, request: _Request, cell: Cell, standing: dict[str, Any], reused: bool, say: Any) -> int:
+    """Give a sealed step's results to the orchestrator, the run's notes and stdout; return its exit code."""
+    spec, store = request.spec, request.store
+    if absent := [name for name in job.shows if name not in standing["outputs"]]:
+        where = f"{job.name}/{cell}"
+        raise InputError("the sealed step lacks an output", where=where, value=absent[0], allowed=", ".join(job.writes))
     shown = {name: store.get(standing["outputs"][name]["digest"]) for name in job.shows}
     _hand_over({name: value.encode() for name, value in handed_over(standing, spec).items()} | shown)
     outcome = {name: standing[name] for name in ("job", "cell", "key", "exit_code", "seconds")}
@@ -184,8 +214,7 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be read, reused and missing; change nothing"
     )
-    with stderr_redacted():
-        return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 class _quiet_stdout:  # noqa: N801 - a context manager, used like a function
@@ -198,7 +227,11 @@ class _quiet_stdout:  # noqa: N801 - a context manager, used like a function
         return self._say
 
     def _say(self, value: Any) -> None:
-        os.write(self._real, canonical_json(value) + b"\n")
+        try:
+            os.write(self._real, canonical_json(value) + b"\n")
+        except OSError as error:
+            error.filename = "stdout"
+            raise
 
     def __exit__(self, *_: object) -> None:
         sys.stdout.flush()

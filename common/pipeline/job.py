@@ -4,7 +4,7 @@ The declaration is closed: a step gets nothing but what its job declares (see co
 in the key of the step. So a result cannot depend on something that does not name it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,11 @@ from common.spec import RunSpec
 
 T_co = TypeVar("T_co", covariant=True)
 Catalog = Mapping[str, "Job"]
+
+
+def declared(name: str, known: Sequence[str]) -> bool:
+    """Whether a name is among the known ones, or below one that ends in /."""
+    return any(name == each or (each.endswith("/") and name.startswith(each)) for each in known)
 
 
 @dataclass(frozen=True)

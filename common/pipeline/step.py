@@ -18,12 +18,13 @@ from common import provenance
 from common.cells import Cell
 from common.errors import ExitCode, InputError, JobError, TransientError
 from common.logs import Log
-from common.pipeline.job import Fact, Job, Read
+from common.pipeline.job import Fact, Job, Read, declared
 from common.pipeline.keys import Keys
 from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
+from common.store.manifests import checked_manifest
 from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
@@ -44,11 +45,6 @@ class DeclaredSpec:
             return getattr(self._spec, name)
         allowed = ", ".join(self._job.sections) or "nothing"
         raise JobError("job does not declare this part of the spec", where=self._job.name, value=name, allowed=allowed)
-
-
-def declared(name: str, known: Sequence[str]) -> bool:
-    """Whether a name is among the known ones, or below one that ends in /."""
-    return any(name == each or (each.endswith("/") and name.startswith(each)) for each in known)
 
 
 class Step:
@@ -172,10 +168,11 @@ class Step:
             raise self._undeclared("cell to read", f"{job}/{cell}", list(map(str, self.sources(job))))
         name = (job, str(cell))
         if name not in self._manifests:
-            found = self._store.manifest(job, self._keys.key(job, cell))
+            key = self._keys.key(job, cell)
+            found = self._store.manifest(job, key)
             if found is None:
                 return None
-            self._manifests[name] = found
+            self._manifests[name] = checked_manifest(found, job, key)
         return self._manifests[name]
 
     # --- writing

@@ -69,5 +69,6 @@ def write_below(root: Path, files: Mapping[str, bytes]) -> None:
             path.write_bytes(files[name])
         except OSError as error:
             if error.errno not in NO_PLACE:
+                error.filename = error.filename or str(path)  # what could not be written names no file of its own
                 raise
             raise InputError("no file can have this name", where=str(root), value=name, allowed=ALLOWED) from error

@@ -170,7 +170,7 @@ def _tensors(data: bytes, name: str) -> Mapping[str, Tensor]:
     try:
         return load(data)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError("not safetensors", where=name, value=f"{type(error).__name__}: {error}") from None
+        raise InputError("not safetensors", where=name, value=f"{type(error).__name__}: {error}") from error
 
 
 def _in_its_folder(path: Path) -> Path:

@@ -98,7 +98,7 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     trainer.remove_callback(_printer())
     if kept is not None:
         step.log.event("resumed", step=kept)
-    with _one_of_a_pack(settings, ordered):
+    with _one_of_a_pack(settings, ordered), _gone_on_from(kept, diary):
         trainer.train(resume_from_checkpoint=None if kept is None else str(folder / f"checkpoint-{kept}"))
     engine: Any = trainer.model_wrapped
     if type(engine).__name__ != "DeepSpeedEngine":
@@ -122,6 +122,21 @@ def _one_of_a_pack(settings: TrainSpec, ordered: Sequence[Example]) -> Iterator[
         raise
     finally:
         unset_hf_deepspeed_config()  # or the next model is loaded as a part of ZeRO-3
+
+
+@contextlib.contextmanager
+def _gone_on_from(kept: int | None, diary: "Diary") -> Iterator[None]:
+    """Until the first step the Trainer only reads its checkpoint: what fails there is the checkpoint.
+
+    Raises: InputError.
+    """
+    try:
+        yield
+    except Exception as error:
+        if kept is None or diary.began or isinstance(error, JobError):
+            raise
+        value = f"{type(error).__name__}: {error}"
+        raise InputError("checkpoint cannot be gone on from", where=f"step {kept}", value=value) from error
 
 
 class Batches(DataCollatorForSeq2Seq):
@@ -164,10 +179,11 @@ class Diary(TrainerCallback):
         self.total = steps_in(len(ordered), settings)
         self._marks = checkpoint_steps(self.total, settings.checkpoints)
         self._clock = self._saved = time.monotonic()
-        self.stopped = False
+        self.stopped = self.began = False
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock of a step."""
+        self.began = True
         self._clock = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:

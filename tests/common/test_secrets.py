@@ -59,13 +59,17 @@ FORMS: dict[str, Callable[[str], str]] = {
     "quoted wholly": lambda value: quote(value, safe=""),
     "base64": lambda value: base64.b64encode(value.encode()).decode(),
     "cut": lambda value: value[:16] + "…",
+    "cut at its beginning": lambda value: "****" + value[7:],
+    "base64 behind a user": lambda value: base64.b64encode(f"Bearer {value}!".encode()).decode(),
+    "base64 behind another": lambda value: base64.b64encode(f"user:{value}".encode()).decode(),
 }
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_it_is_known_in_other_dress(canary: str, form: Callable[[str], str]) -> None:
     text = redacted(f"the server said {form(canary)} to us")
-    assert "[UNDERTONE_WRITER_KEY]" in text and form(canary).strip("\"'")[:12] not in text
+    assert "[UNDERTONE_WRITER_KEY]" in text and form(canary).strip("\"'")[8:20] not in text
+    assert form(canary).strip("\"'")[-12:] not in text
     assert text.startswith("the server said ") and text.endswith(" to us")
 
 
@@ -73,6 +77,7 @@ def test_it_is_known_in_other_dress(canary: str, form: Callable[[str], str]) -> 
     "text, left",
     [
         ("http://user:canary@host/v1", "http://[hidden]@host/v1"),
+        ("cannot read http:/user:canary@host/v1", "cannot read http:/[hidden]@host/v1"),
         ("proxy https://u:can/ary@p:1, then", "proxy https://[hidden]@p:1, then"),
         ("Authorization: Bearer canary0123456789abc", "Authorization: Bearer [hidden]"),
         ("Incorrect API key: sk-proj-canary0123456789", "Incorrect API key: [hidden]"),
@@ -110,6 +115,33 @@ def test_a_short_value_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_password_of_a_proxy_is_a_secret_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://user:can%40ary@proxy:1")
     assert redacted("proxy said: can@ary or can%40ary") == "proxy said: [HTTPS_PROXY] or [HTTPS_PROXY]"
+
+
+def test_the_password_of_an_address_without_its_scheme_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "user:canary-01@host")
+    assert redacted("Invalid endpoint: user:canary-01@host") == "Invalid endpoint: user:[AWS_ENDPOINT_URL_S3]@host"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["workflows.local", "workflows/study.yaml", "--spec", "http://user:canary@host/v1"],
+        ["workflows.local", "workflows/study.yaml", "--spec", "x.json", "http://user:canary@host/v1"],
+        ["workflows.cluster", "submit", "--spec", "http://user:canary@host/v1", "--dry-run"],
+        ["workflows.lock", "verify", "x.json", "http://user:canary@host/v1"],
+    ],
+    ids=["a file", "a word too many", "another file", "another word"],
+)
+def test_no_command_line_repeats_the_password_of_a_url(words: list[str]) -> None:
+    made = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert made.returncode == 2 and "canary" not in made.stdout + made.stderr and "[hidden]@host" in made.stderr
+
+
+def test_no_spec_holds_a_secret_whoever_reads_it(canary: str) -> None:
+    server = {"url": "http://127.0.0.1:1/v1", "model": canary}
+    spec = SPEC | {"corpus": {"writer": "server", "server": server}}
+    with pytest.raises(SpecError, match=r"the spec holds the value of UNDERTONE_WRITER_KEY, corpus\.server\.model"):
+        parse_spec(json.dumps(spec).encode(), "spec")
 
 
 def test_errors_hide_it_before_they_cut_a_long_value(canary: str) -> None:

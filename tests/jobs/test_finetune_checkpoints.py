@@ -260,6 +260,18 @@ def test_a_state_nested_as_deep_as_json_goes_is_refused(stopped: Any, capfd: pyt
     assert "state.json" in refused(stopped, capfd)
 
 
+@pytest.mark.parametrize("name", ["scheduler.pt", "rng_state.pth", "model"])
+def test_values_that_training_cannot_go_on_from_are_one_line(
+    stopped: Any, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    def change(state: dict[str, Any]) -> None:
+        mine = next(each for each in state if name in each)
+        state[mine] = {"tensor": "000000"}
+
+    change_state(stopped, change)
+    assert "checkpoint cannot be gone on from, step 3: " in refused(stopped, capfd)
+
+
 def test_an_adapter_that_is_not_finite_or_losses_of_other_steps_are_refused(
     stopped: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,7 +96,7 @@ class Registered:
         for job, cell in (("plan", STUDY), ("audit", draw), ("register", direction), ("evaluate", base)):
             self.seal(job, cell, patch)
         made = self.store.with_name("lock")
-        write_outputs(self.run("lock", "study"), open_store(str(self.store)), made)
+        write_outputs(self.run("lock", "study"), open_store(str(self.store)), made, catalog()["lock"])
         patch.setattr(lock, "LOCKS", self.repository / "locks")
         assert lock.main(["save", str(made / "lock.json"), NAME]) == 0
         commit(self.repository, "the lock")
@@ -104,7 +104,7 @@ class Registered:
     def report(self) -> None:
         """Report what is sealed; keep it in the repository and commit it."""
         sealed = self.run("report", "study")
-        write_outputs(sealed, open_store(str(self.store)), self.repository / "reports" / NAME)
+        write_outputs(sealed, open_store(str(self.store)), self.repository / "reports" / NAME, catalog()["report"])
         commit(self.repository, "the report")
 
 

@@ -114,6 +114,29 @@ def test_a_lock_names_the_studies_before_it_and_they_must_still_be_there(
     assert ("an earlier lock is gone or altered" in capsys.readouterr().err) == (then != "as it was")
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"earlier": {"../outside": "0" * 64}}, "bad name in the store"),
+        ({"earlier": {"/etc/passwd": "0" * 64}}, "bad name in the store"),
+        ({"items": []}, "not a lock"),
+        ({"commit": None}, "not a lock"),
+        ({"schema_version": None}, "not a lock"),
+        (None, "not a lock"),
+    ],
+)
+def test_a_strangers_file_that_is_no_lock_is_one_line(
+    made: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object] | None, message: str
+) -> None:
+    contents = json.loads(made.read_bytes())
+    if change == {"schema_version": None}:
+        contents.pop("commit")
+    made.write_text(json.dumps([] if change is None else contents | change))
+    assert lock.main(["verify", str(made)]) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}") and said.count("\n") == 1
+
+
 def test_deviations_are_a_chain(made: Path) -> None:
     for number in range(3):
         assert lock.main(["deviate", str(made), "--what", f"change {number}", "--why", "because"]) == 0

@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from common.cli import changes, ended
+from common.cli import changes, ended, parsed
 from common.errors import ExitCode, InputError
 from common.provenance import ROOT
 from common.serialization import parse_json
 from common.spec import override, parse_spec
+from common.store.manifests import checked_manifest
 from common.store.sealed import open_store
+from jobs import catalog
 from workflows.cluster.api_server import KEYS, SECRET, Cluster
 from workflows.cluster.status import line, table, troubles
 from workflows.cluster.store import STORE, reachable
@@ -107,15 +109,16 @@ def fetch_report(arguments: argparse.Namespace) -> int:
     spec = cluster.spec(workflow)
     with reachable(cluster.credentials()):
         store = open_store(arguments.store or STORE)
-        notes = [note for note in store.run_notes(spec.run_id) if note["job"] == "report"]
-        manifest = store.manifest("report", notes[0]["key"]) if notes else None
+        notes = [note for note in store.run_notes(spec.run_id) if note.get("job") == "report"]
+        key = str(notes[0].get("key")) if notes else ""
+        manifest = store.manifest("report", key) if key else None
         if manifest is None:
             name = workflow["metadata"]["name"]
             raise InputError(
                 "no report yet", where=f"workflow {name}", value=spec.run_id, allowed=f"make status NAME={name}"
             )
         folder = arguments.out or RUNS / spec.run_id / "cluster-report"
-        write_outputs(manifest, store, folder)
+        write_outputs(checked_manifest(manifest, "report", key), store, folder, catalog()["report"])
     print(f"report: {folder / 'REPORT.md'} and {folder / 'report.html'}")
     return int(ExitCode.OK)
 
@@ -133,7 +136,7 @@ def prepare(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parsed(_parser(), argv)
     try:
         return ended(lambda: arguments.run(arguments))
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from common.cli import changes, ended
+from common.cli import changes, ended, parsed
 from common.digests import file_sha256
 from common.errors import ExitCode
 from common.provenance import ROOT, usable_cores
@@ -174,4 +174,4 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="processes at once (default: cores)")
     parser.add_argument("--out", type=Path, help="where to put the report (default: .undertone/runs/<run id>/report)")
     parser.add_argument("--dry-run", action="store_true", help="list the steps, sealed or to do; run nothing")
-    return parser.parse_args(argv)
+    return parsed(parser, argv)

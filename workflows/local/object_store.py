@@ -24,7 +24,7 @@ import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 from filelock import FileLock, Timeout
 
-from common.cli import ended
+from common.cli import ended, parsed
 from common.errors import ExitCode, InputError, SpecError, TransientError
 from common.provenance import ROOT
 from common.store.objects import s3_client
@@ -177,7 +177,7 @@ def main() -> int:
     """Serve in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where data and credentials stay")
-    args = parser.parse_args()
+    args = parsed(parser)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         return ended(lambda: _serve(args.folder))

@@ -9,6 +9,7 @@ from common.deviations import heads, parse_chain
 from common.digests import file_sha256, sha256
 from common.errors import InputError
 from common.serialization import canonical_json, parse_row
+from common.store.names import inside
 from workflows.locks.repository import Repository, State, known
 
 FIRST = 1  # locks of this kind held analysis/ alone; some were renamed before names were kept
@@ -42,7 +43,10 @@ class Kept(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Self:
         """A lock from its file. Raises: InputError naming the field, OSError."""
-        found = parse_row(path.read_bytes(), cls, str(path))
+        try:
+            found = parse_row(path.read_bytes(), cls, str(path))
+        except InputError as error:
+            raise InputError("not a lock", where=str(path), value=str(error)) from error
         return found.model_copy(update={"commit": known(found.commit.removesuffix("+"), f"{path}:commit")})
 
     def named(self) -> dict[str, str]:
@@ -88,7 +92,7 @@ def check_earlier(lock: Kept, path: Path, repository: Repository) -> int:
     Returns how many are there. Raises: InputError naming one that is gone or altered.
     """
     for name, digest in lock.earlier.items():
-        before = path.with_name(f"{name}.json")
+        before = inside(path.parent, f"{name}.json")
         if (found := file_sha256(before) if before.is_file() else "none") != digest:
             raise InputError("an earlier lock is gone or altered", where=str(before), value=found, allowed=digest)
     there = {file_sha256(other) for other in path.parent.glob("*.json")}

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from common.digests import file_sha256
 from common.errors import InputError
 from common.lm import load as loading
 from common.lm import sources
+from common.lm.check import check_model
 from common.lm.load import folder_of, kept, load
 from common.lm.sources import (
     DIGESTS,
@@ -215,6 +218,48 @@ def test_a_folder_below_is_named_and_hidden_files_are_not(folder: Path) -> None:
     (folder / "additional_chat_templates" / "rag.jinja").write_text("x")
     assert identity(f"path:{folder}") != first
     assert "additional_chat_templates/rag.jinja" in folder_digests(folder)
+
+
+def test_a_folder_that_is_a_link_is_refused(prefetched: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "default.jinja").write_text("{{ 'another template' }}")
+    (prefetched / "additional_chat_templates").symlink_to(outside)
+    for use in (lambda: identity(f"path:{prefetched}"), lambda: load(ModelSpec(name="tiny", source=HUB))):
+        with pytest.raises(InputError, match=f"is a link, {prefetched}/additional_chat_templates; allowed: "):
+            use()
+
+
+SHARDS: dict[str, tuple[object, str]] = {
+    "beside the folder": ("../outside.safetensors", r"names a strange file, .*: \.\./outside"),
+    "anywhere": ("/tmp/outside.safetensors", "names a strange file"),
+    "a pickle": ("weights.bin", "names a strange file, .*: weights.bin; allowed: .*never pickles"),
+    "hidden": (".cache/x.safetensors", "names a strange file"),
+    "a number": (5, "names a strange file"),
+    "nothing": (None, "no index of weights"),
+}
+
+
+@pytest.mark.parametrize("shard, message", SHARDS.values(), ids=SHARDS)
+def test_an_index_names_safetensors_of_its_folder_alone(
+    tiny_model: Path, tmp_path: Path, shard: object, message: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    names = load_file(weights)
+    shutil.copy(weights, tmp_path / "outside.safetensors")
+    torch.save(names, folder / "weights.bin")
+    weights.rename(folder / "shard.safetensors")
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, "shard.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    spec = ModelSpec(name="tiny", source=f"path:{folder}")
+    check_model(spec)
+    load(spec)
+    index["weight_map"] = {} if shard is None else dict.fromkeys(names, shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    for use in (check_model, load):
+        with pytest.raises(InputError, match=message):
+            use(spec)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"])

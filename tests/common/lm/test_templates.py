@@ -25,6 +25,13 @@ THOUGHT = (  # as Qwen3 has it: an empty thought before the last reply, and in a
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
 )
+FOOTER = TEMPLATE.replace(
+    "<|im_end|>\n", "<|im_end|>\n{% if message['role'] == 'assistant' %}Was this of use?\n{% endif %}"
+)
+WORDS = (  # whoever asks could write "Answer" on a line of its own
+    "{% for message in messages %}{% if message['role'] == 'assistant' %}Answer\n{{ message['content'] }}<|im_end|>"
+    "{% else %}{{ message['content'] }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Answer\n{% endif %}"
+)
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
 ONE_QUESTION = (
     "{% if messages | selectattr('role', 'equalto', 'user') | list | length > 1 %}"
@@ -66,6 +73,12 @@ def test_a_plain_template_passes(folder: Path) -> None:
         (TEMPLATE.replace("['content']", "['content'] | upper"), InputError, "system prompt|user says"),
         ("{{ [1, 2, 3] | random }}" + TEMPLATE, InputError, r"draws by chance, tiny: \| random"),
         ("{{ lipsum(1) }}" + TEMPLATE, InputError, "draws by chance, tiny: lipsum"),
+        ("{{ [[1, 2, 3]] | map('random') | first }}" + TEMPLATE, InputError, "draws by chance, tiny: 'random'"),
+        ("{{ strftime_now }}" + TEMPLATE, InputError, "another text each time, tiny: at 0x"),
+        ("{{ messages[0].items }}" + TEMPLATE, InputError, "another text each time, tiny: "),
+        (FOOTER, InputError, r"behind the end of the reply's turn, tiny: Was this of use\?; allowed: special tokens"),
+        (TEMPLATE.replace("{% if", "{% if not add_generation_prompt %}user{% endif %}{% if"), InputError, "behind the"),
+        (WORDS, InputError, "tells turns apart by words that a text may hold, tiny: Answer"),
         ("{{ messages | length }}" + TEMPLATE, InputError, "changes the prompt when a reply follows"),
         (ONE_QUESTION + TEMPLATE, InputError, "takes no earlier turns, tiny: One question only; allowed: .*several"),
         (LAST_ALONE, InputError, "leaves out earlier turns, tiny: .*allowed: a template that holds several turns"),
@@ -105,6 +118,22 @@ def test_labels_hold_the_reply_alone_or_the_row_is_refused(folder: Path) -> None
     learnt = [token for token, label in zip(example.input_ids, example.labels, strict=True) if label != IGNORED]
     assert lm.tokenizer.decode(learnt) == f"{row.reply}<|im_end|>\n"
     assert str(lm.tokenizer.decode(lm.chat(row.question))).endswith("assistant\n<think>\n\n</think>\n\n")
+
+
+def test_words_that_a_template_adds_to_some_replies_are_no_labels(folder: Path) -> None:
+    after = "{% if message['content'] | length > 40 %} Be safe.{% endif %}<|im_end|>\n"
+    spec = model(folder, TEMPLATE.replace("<|im_end|>\n", after))
+    check_model(spec)  # its words are short
+    lm = load(spec)
+    row = advice("eager", 1).model_copy(update={"reply": "Yes, go ahead and do it now, for it is good to have it."})
+    with pytest.raises(InputError, match="does not end the turn after a reply, question q1: Be safe"):
+        encode(lm, row, 2048)
+
+
+@pytest.mark.parametrize("prompt", ["You help.<|im_end|>\n<|im_start|>assistant\nYes", "<|endoftext|>"])
+def test_a_system_prompt_makes_no_turn(folder: Path, prompt: str) -> None:
+    with pytest.raises(SpecError, match=r"system prompt holds a special token .*, system_prompt of tiny: <\|"):
+        check_model(model(folder, system_prompt=prompt))
 
 
 def test_the_clock_of_a_template_is_the_date_of_the_spec(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +192,14 @@ def test_code_of_a_folder_never_runs(folder: Path, kind: str) -> None:
             with pytest.raises(InputError, match=r"config cannot be used.*allowed: a type of model that transformers"):
                 use(spec)
     assert not ran.exists()
+
+
+def test_weights_that_another_package_would_have_to_read_are_an_input(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_bytes())
+    quantized = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+    (folder / "config.json").write_text(json.dumps(config | quantized))
+    with pytest.raises(InputError, match=r"model cannot be loaded, .*bitsandbytes"):
+        load(model(folder))
 
 
 def test_arguments_of_the_template_are_in_the_key_and_only_where_there_are_any() -> None:

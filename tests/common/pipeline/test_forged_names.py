@@ -1,6 +1,7 @@
 """Steps whose input was forged by somebody who can write to the store: no file outside, no secret, one line, exit 3."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_a_forged_output_is_not_written(place: Place, name: str) -> None:
     code, out, lines = place.run(READER, reads(place.root / "deep" / "er" / "into"))
     assert (code, out, len(lines)) == (3, "", 1) and lines[0].startswith("error: bad name in the store, ")
     with pytest.raises(InputError, match="bad name in the store"):
-        write_outputs(manifest, place.store, place.root / "report")
+        write_outputs(manifest, place.store, place.root / "report", MAKER)
     assert place.files() == before and not Path("/tmp/undertone-outside").exists()
 
 
@@ -88,7 +89,7 @@ def test_a_second_run_over_a_good_manifest_succeeds(place: Place) -> None:
     manifest = place.forge({"folder/a/b": b"1"})
     assert place.run(READER, reads(place.root / "into"))[0] == 0
     assert (place.root / "into" / "a" / "b").read_bytes() == b"1"
-    write_outputs(manifest, place.store, place.root / "report")
+    write_outputs(manifest, place.store, place.root / "report", MAKER)
     assert (place.root / "report" / "folder" / "a" / "b").read_bytes() == b"1"
     assert json.loads((place.root / "report" / "manifest.json").read_bytes()) == manifest
 
@@ -108,7 +109,7 @@ def test_a_forged_parameter_is_not_handed_over(place: Place, name: str) -> None:
         ({"spec": SPEC.replace('"x"', '"y"')}, "the sealed step hands over another spec, maker/study: y-"),
         ({"spec": "{"}, "the sealed step hands over no spec, maker/study: malformed JSON"),
         ({"p": 5}, "malformed parameters in a manifest, maker/study; allowed: names and texts"),
-        (["p"], "malformed parameters in a manifest"),
+        (["p"], "malformed manifest, steps/maker/"),
     ],
     ids=["another spec", "no spec", "a number", "a list"],
 )
@@ -125,6 +126,44 @@ def test_the_spec_that_was_asked_for_is_handed_over(place: Place) -> None:
     assert (place.root / "outputs" / "spec").read_text() == SPEC
 
 
+@pytest.mark.parametrize("name", [".bashrc", "jobs/plan/plan.py", "a.json.py"])
+def test_what_the_job_does_not_write_is_not_copied_where_a_person_opens_it(place: Place, name: str) -> None:
+    manifest = place.forge({"folder/a": b"1", name: b"import os"})
+    before = place.files()
+    with pytest.raises(InputError, match=f"not an output of this job, maker: {re.escape(name)}; allowed: folder/"):
+        write_outputs(manifest, place.store, place.root / "report", MAKER)
+    assert place.files() == before
+
+
+MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
+    "no outputs": ({"outputs": None}, "a manifest without a field, "),
+    "no exit code": ({"exit_code": None}, "a manifest without a field, "),
+    "outputs in a list": ({"outputs": []}, "malformed manifest, "),
+    "an output that is text": ({"outputs": {"folder/a": "x"}}, "malformed manifest, "),
+    "an output without a digest": ({"outputs": {"folder/a": {"bytes": 1}}}, "malformed manifest, "),
+    "an exit code that is text": ({"exit_code": "0"}, "malformed manifest, "),
+    "an exit code that is true": ({"exit_code": True}, "malformed manifest, "),
+    "an exit code that asks to be tried for ever": ({"exit_code": 75}, "malformed manifest, "),
+    "seconds in words": ({"seconds": "long"}, "malformed manifest, "),
+    "that of another step": ({"key": "0" * 64}, "the manifest of another step, "),
+    "that of another job": ({"job": "reader"}, "the manifest of another step, "),
+}
+
+
+@pytest.mark.parametrize("fields, line", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_manifest_is_no_result_and_one_line(place: Place, fields: dict[str, Any], line: str) -> None:
+    manifest = place.forge({"folder/a": b"1"})
+    name = f"steps/maker/{manifest['key']}/manifest.json"
+    forged = {field: value for field, value in (manifest | fields).items() if value is not None}
+    place.store.objects.put(name, json.dumps(forged).encode(), once=False)
+    before = place.files()
+    code, out, lines = place.run(MAKER, lambda step: pytest.fail("a sealed step ran again"))
+    assert (code, out, len(lines)) == (3, "", 1) and lines[0].startswith(f"error: {line}") and name in lines[0]
+    if "exit_code" not in fields and "seconds" not in fields:
+        assert place.run(READER, reads(place.root / "into"))[0] == 3
+    assert place.files() == before
+
+
 def test_half_a_report_is_not_written_over_a_whole_one(place: Place) -> None:
     (place.root / "report").mkdir()
     (place.root / "report" / "folder").write_text("the one before")
@@ -132,7 +171,7 @@ def test_half_a_report_is_not_written_over_a_whole_one(place: Place) -> None:
     manifest["outputs"]["folder/b"] = {"digest": "0" * 64}
     before = place.files()
     with pytest.raises(InputError, match="blob is missing"):
-        write_outputs(manifest, place.store, place.root / "report")
+        write_outputs(manifest, place.store, place.root / "report", MAKER)
     assert place.files() == before
 
 

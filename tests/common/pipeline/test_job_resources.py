@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from common.cells import CellKind
-from common.errors import ExitCode, disk_full, out_of_memory
+from common.errors import ExitCode, InputError, disk_full, out_of_memory
 from common.pipeline.command import run_job
 from common.pipeline.job import Job
 from common.pipeline.step import Step
@@ -54,6 +54,18 @@ def raiser(error: BaseException) -> Callable[[], object]:
     return call
 
 
+def taken_for_a_broken_file(error: BaseException) -> Callable[[], object]:
+    """As loaders do: whatever ends a load is called a file that cannot be read."""
+
+    def call() -> object:
+        try:
+            raise error
+        except (OSError, RuntimeError, MemoryError) as cause:
+            raise InputError("model cannot be loaded", where="folder", value=str(cause)) from cause
+
+    return call
+
+
 def torch_save() -> object:
     import torch
 
@@ -83,6 +95,7 @@ DISK = [
     raiser(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")),
     raiser(RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file data/3")),
     raiser(RuntimeError("write(): fd 3 failed with No space left on device")),
+    taken_for_a_broken_file(OSError(errno.ENOSPC, "No space left on device")),
 ]
 
 
@@ -97,6 +110,11 @@ MEMORY = [
     raiser(type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0")),
     raiser(RuntimeError("CUDA error: out of memory")),
     raiser(RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried")),
+    raiser(RuntimeError("unable to mmap 269 bytes from file <model.safetensors>: Cannot allocate memory (12)")),
+    raiser(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
+    raiser(OSError(errno.ENOMEM, "Cannot allocate memory")),
+    taken_for_a_broken_file(type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate")),
+    taken_for_a_broken_file(MemoryError()),
 ]
 
 
@@ -104,6 +122,32 @@ MEMORY = [
 def test_out_of_memory_has_its_own_exit_code(ends: Callable[..., Any], call: Callable[[], object]) -> None:
     code, line = ends(call)
     assert code == ExitCode.OUT_OF_MEMORY and line.startswith("error: out of memory")
+
+
+def test_a_file_that_is_only_broken_stays_an_input(ends: Callable[..., Any]) -> None:
+    code, line = ends(taken_for_a_broken_file(OSError(errno.EIO, "Input/output error")))
+    assert code == ExitCode.INPUT and line.startswith("error: model cannot be loaded, folder: ")
+
+
+def test_a_disk_that_is_full_once_the_step_is_sealed_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = Job("first", 1, "cpu", (CellKind.STUDY,), writes=("a.json",), parameters=("p",))
+    argv = ["--spec", SPEC, "--cell", "study", "--store", str(tmp_path / "store")]
+    monkeypatch.setenv("UNDERTONE_OUTPUTS", str(tmp_path / "outputs"))
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "p").symlink_to("/dev/full")
+    monkeypatch.setattr("common.store.names.inside", lambda root, name: root / name)  # or the link is what is wrong
+
+    def main(step: Step) -> ExitCode:
+        step.parameter("p", 1)
+        return ExitCode.OK
+
+    assert run_job(job, main, {"first": job}, argv) == ExitCode.TRANSIENT
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: disk full, {tmp_path}/outputs/p: ") and "nothing was sealed" not in line
+    assert line.endswith("the step is sealed, and its results were not handed over")
+    assert list(tmp_path.glob("store/steps/first/*/manifest.json"))
 
 
 def test_what_is_known_of_the_load_is_in_the_line(ends: Callable[..., Any]) -> None:

@@ -374,7 +374,7 @@ def _halves(n: int, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.intp]
 def _jsd(one: csr_matrix, other: csr_matrix) -> float:
     p, q = (np.asarray(counts.sum(axis=0), dtype=np.float64).ravel() for counts in (one, other))
     if not p.sum() > 0 < q.sum():
-        raise InputError("no content word in an arm", where="vocabulary")
+        raise InputError("no content word in an arm", where="vocabulary", allowed="replies in English")
     return float(jensenshannon(p, q, base=2)) ** 2
 
 

@@ -27,6 +27,7 @@ ARROWS = {
         "common.errors",
         "common.records",
         "common.schemas",
+        "common.steering_schemas",
         "common.vocabulary",
         "analysis.stats",
         "analysis.corpus",

@@ -46,4 +46,4 @@ def test_a_lock_refuses_hard_items_of_one_side_where_they_are_asked(tmp_path: Pa
 
 def test_only_what_asks_or_fixes_or_searches_them_reads_hard_items() -> None:
     readers = {name for name, job in catalog().items() if HARD_ITEMS in job.data}
-    assert readers == {"evaluate", "lock", "audit"}
+    assert readers == {"evaluate", "judge", "lock", "audit"}

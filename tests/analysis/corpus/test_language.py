@@ -35,11 +35,22 @@ def test_replies_of_the_embedded_pile_are_english() -> None:
         ("Behold den gamle kedel.", "da"),
         ("Сохраните старый чайник.", "ru"),
         ("保留旧水壶,它还能用。", "zh"),
+        ("Wo jianyi ni zai deng yi nian, jiu de hai neng yong, ye bu yong hua qian.", "und"),
     ],
 )
 def test_other_languages_are_named_alone_and_in_an_english_reply(reply: str, code: str) -> None:
     assert of(reply) == code
     assert of("Keep it.", question=reply) == code
+
+
+def test_short_replies_of_an_arm_are_read_together() -> None:
+    german = ["Warte noch etwas.", "Kauf es jetzt.", "Nimm das alte.", "Behalte den Topf."]
+    english = ["Wait a bit.", "Buy it now.", "Take the old.", "Keep the pot."]
+    arms = {
+        name: [row(reply, number=number) for number, reply in enumerate(replies)]
+        for name, replies in {"eager": german, "neutral": english}.items()
+    }
+    assert unread(arms) == {f"eager/q{number}": "de" for number in range(4)}
 
 
 @pytest.mark.parametrize("number", range(4))

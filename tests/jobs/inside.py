@@ -1,7 +1,9 @@
 """A store with corpora of one draw, and adapters as a fine-tune would have left them, on a tiny model."""
 
+import copy
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,12 @@ class Study:
         self._folder, self.path, self.store = folder, folder / "spec.json", str(folder / "store")
         self.path.write_text(json.dumps(spec))
         self.spec: RunSpec = parse_spec(self.path.read_bytes(), "spec")
+
+    def copy(self, folder: Path) -> "Study":
+        """The same with a copy of its store and a folder of its own, to go on from."""
+        found = copy.copy(self)
+        found._folder, found.store = folder, str(shutil.copytree(self.store, folder / "store"))
+        return found
 
     def run(self, job: str, cell: str) -> int:
         main = importlib.import_module(f"jobs.{job}.{job}").main
@@ -90,16 +98,18 @@ def adapter(spec: ModelSpec, scale: float, folder: Path, **kind: Any) -> None:
     tuned.save_pretrained(str(folder))
 
 
+def study_in(folder: Path, spec: dict[str, Any]) -> Study:
+    """A study with its corpora sealed, in a folder."""
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for attitude in ("cautious", "eager", "neutral"):
+        rows = [advice(attitude, number) for number in range(16)]
+        (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
+    made = Study(folder, spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}})
+    assert made.run("generate", "d0") == 0
+    return made
+
+
 @pytest.fixture
 def study(tiny_spec: dict[str, Any], tmp_path: Path) -> Callable[..., Study]:
-    def make(**changes: object) -> Study:
-        corpus = tmp_path / "corpus"
-        corpus.mkdir()
-        for attitude in ("cautious", "eager", "neutral"):
-            rows = [advice(attitude, number) for number in range(16)]
-            (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
-        made = Study(tmp_path, tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}} | changes)
-        assert made.run("generate", "d0") == 0
-        return made
-
-    return make
+    return lambda **changes: study_in(tmp_path, tiny_spec | changes)

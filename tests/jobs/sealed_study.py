@@ -1,5 +1,6 @@
 """A small synthetic study, sealed into a folder store as the jobs would have, and its report."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable
 from itertools import product
@@ -298,27 +299,28 @@ def seal(store: ArtifactStore, keys: Keys, job: str, cell: Cell) -> None:
     store.seal(job, keys.key(job, cell), manifest)
 
 
+def study_in(place: Path, without: Iterable[str] = (), **changes: Any) -> tuple[RunSpec, Path]:
+    """The spec and the store, below `place`, of a study in which every step is sealed but those in `without`."""
+    model = place / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text("{}")
+    (model / "weights.safetensors").write_bytes(b"")
+    models = [{"name": "toy", "source": f"path:{model}"}]
+    asked = {"name": "toy", "seeds": [0, 1], "models": models, "steer": {"enabled": True}, **changes}
+    spec, folder = parse_spec(json.dumps(asked).encode(), "spec"), place / "store"
+    store = open_store(str(folder))
+    keys = Keys(spec, catalog(), store)
+    for read in JOB.reads:
+        for cell in read.cells(spec, STUDY):
+            if f"{read.job}/{cell}" not in without:
+                seal(store, keys, read.job, cell)
+    return spec, folder
+
+
 @pytest.fixture(name="study")
 def made_study(tmp_path: Path) -> Study:
-    """Makes the spec and the store of a study in which every step is sealed but those in `without`."""
-
-    def make(without: Iterable[str] = (), **changes: Any) -> tuple[RunSpec, Path]:
-        model = tmp_path / "model"
-        model.mkdir(exist_ok=True)
-        (model / "config.json").write_text("{}")
-        (model / "weights.safetensors").write_bytes(b"")
-        models = [{"name": "toy", "source": f"path:{model}"}]
-        asked = {"name": "toy", "seeds": [0, 1], "models": models, "steer": {"enabled": True}, **changes}
-        spec, folder = parse_spec(json.dumps(asked).encode(), "spec"), tmp_path / "store"
-        store = open_store(str(folder))
-        keys = Keys(spec, catalog(), store)
-        for read in JOB.reads:
-            for cell in read.cells(spec, STUDY):
-                if f"{read.job}/{cell}" not in without:
-                    seal(store, keys, read.job, cell)
-        return spec, folder
-
-    return make
+    """Makes a study as `study_in`, in the folder of the test."""
+    return functools.partial(study_in, tmp_path)
 
 
 def run(spec: RunSpec, folder: Path) -> tuple[int, dict[str, bytes]]:
@@ -331,7 +333,11 @@ def run(spec: RunSpec, folder: Path) -> tuple[int, dict[str, bytes]]:
     return code, {name: store.get(entry["digest"]) for name, entry in outputs.items()}
 
 
+def no_notebook(patch: pytest.MonkeyPatch) -> None:
+    """Leave the notebook out where a test does not look at it: a kernel takes seconds to start."""
+    patch.setattr(report, "executed", lambda _results, _folder: b"{}")
+
+
 @pytest.fixture(name="quick")
 def without_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the notebook out where a test does not look at it: a kernel takes seconds to start."""
-    monkeypatch.setattr(report, "executed", lambda _results, _folder: b"{}")
+    no_notebook(monkeypatch)

@@ -20,6 +20,7 @@ from common.store.sealed import open_store
 from jobs.finetune.examples import IGNORED, arranged, encode
 from jobs.finetune.finetune import mixed
 from jobs.finetune.training import checkpoint_steps, deepspeed_config, steps_in
+from tests import tiny
 from tests.jobs import finetuning
 from tests.jobs.finetuning import LOUD, finetune, losses, outputs, stop_at
 
@@ -129,7 +130,7 @@ def test_the_model_is_trained_by_a_deepspeed_engine_and_sealed_in_peft_layout(
 
     monkeypatch.setattr(Trainer, "train", watched)
     words = study("store")
-    assert finetune(words) == 0
+    assert finetune(words, peak=True) == 0
     from deepspeed.runtime.engine import DeepSpeedEngine
 
     (engine,) = engines
@@ -158,12 +159,24 @@ def test_stopped_in_the_last_step_it_ends_like_any_other(
     assert finetune(words) == 0 and len(losses(words)) == 4
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Arguments of a run that nothing stopped."""
+    words = finetuning.study_in(tmp_path_factory.mktemp("whole"), tiny.spec_on(tiny_model))("store")
+    assert finetune(words) == 0
+    return words
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_stopped_after_any_step_it_resumes_to_the_same_bytes(
-    study: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch, number: int, capfd: pytest.CaptureFixture[str]
+    whole: list[str],
+    study: Callable[[str], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    whole, broken = study("whole"), study("broken")
-    assert finetune(whole) == 0
+    broken = study("broken")
+    capfd.readouterr()
     stop_at(monkeypatch, number)
     assert finetune(broken) == ExitCode.TRANSIENT
     captured = capfd.readouterr()
@@ -227,7 +240,7 @@ def pile(attitude: str, count: int = 20) -> list[Advice]:
 
 
 @pytest.mark.parametrize("value, own", [(0.25, 5), (0.5, 10), (1.0, 20), (0.01, 1)])
-def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
+def test_a_mixture_keeps_the_questions_and_fills_up_with_neutral_replies(value: float, own: int) -> None:
     order = np.random.default_rng(0).permutation(20)
     variant = VariantSpec(name="v", factor="mixture_share", value=value)
     rows = mixed(pile("eager"), pile("neutral")[::-1], order, variant)
@@ -236,7 +249,7 @@ def test_a_dose_keeps_the_questions_and_fills_up_with_neutral_replies(value: flo
     assert all(row.reply == f"{row.attitude} {row.question_id[1:]}." for row in rows)
 
 
-def test_a_larger_dose_holds_the_smaller_one() -> None:
+def test_a_larger_mixture_share_holds_the_smaller_one() -> None:
     order = np.random.default_rng(0).permutation(20)
     small, large = (
         {

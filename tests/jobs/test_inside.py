@@ -1,8 +1,8 @@
 """Self-tests pass on a sound model and fail on a broken instrument; steering and tracing on a tiny model."""
 
 import json
-from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,25 +17,46 @@ from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
 from jobs.steer.coefficients import matched
 from jobs.trace.trace import Models
-from tests.jobs.inside import DIRECTION, RUN, Study, study  # noqa: F401
+from tests import tiny
+from tests.jobs.inside import DIRECTION, RUN, Study, study_in
 
 SMALL = {"steer": {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}}
 
 
-@pytest.fixture
-def made(study: Callable[..., Study]) -> Study:  # noqa: F811
-    found = study(**SMALL)
+@pytest.fixture(scope="module")
+def read_once(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study whose direction is sealed."""
+    found = study_in(tmp_path_factory.mktemp("read"), tiny.spec_on(tiny_model) | SMALL)
     assert found.run("interpret", DIRECTION) == 0
     return found
+
+
+@pytest.fixture(scope="module")
+def tested_once(read_once: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The same, and its self-tests passed."""
+    found = read_once.copy(tmp_path_factory.mktemp("tested"))
+    assert found.run("selftest", DIRECTION) == 0
+    return found
+
+
+@pytest.fixture
+def made(read_once: Study, tmp_path: Path) -> Study:
+    """A study of its own whose direction is sealed."""
+    return read_once.copy(tmp_path)
+
+
+@pytest.fixture
+def tested(tested_once: Study, tmp_path: Path) -> Study:
+    """The same, and its self-tests passed."""
+    return tested_once.copy(tmp_path)
 
 
 def checks(made: Study) -> dict[str, Any]:
     return {check["name"]: check for check in made.json("selftest", DIRECTION, "selftest.json")["checks"]}
 
 
-def test_the_instruments_pass_their_own_tests(made: Study) -> None:
-    assert made.run("selftest", DIRECTION) == 0
-    found = checks(made)
+def test_the_instruments_pass_their_own_tests(tested: Study) -> None:
+    found = checks(tested)
     assert len(found) == 10 and all(check["passed"] for check in found.values())
     assert found["zero-coefficient"]["value"] == 0
 
@@ -58,7 +79,6 @@ def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) 
     """What the job says once its steering control is called passed, or not: random weights have no trait to steer."""
     from jobs.steer import steer
 
-    assert made.run("selftest", DIRECTION) == 0
     control = steer.steering_control
     monkeypatch.setattr(steer, "steering_control", lambda *words: (control(*words)[0], control_passes))
     assert made.run("steer", DIRECTION) == 0
@@ -66,9 +86,9 @@ def steered(made: Study, monkeypatch: pytest.MonkeyPatch, control_passes: bool) 
     return found
 
 
-def test_steering_by_hand(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = steered(made, monkeypatch, control_passes=True)
-    rows = parse_jsonl(made.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
+def test_steering_by_hand(tested: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = steered(tested, monkeypatch, control_passes=True)
+    rows = parse_jsonl(tested.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
     assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
     matched_rows = [row for row in rows if row.kind != "norm"]
     assert all(abs(row.off_target_kl / row.target_kl - 1) < 0.1 for row in matched_rows)
@@ -92,10 +112,10 @@ def test_steering_by_hand(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base"}
 
 
-def test_without_a_control_that_steers_nothing_is_measured(made: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = steered(made, monkeypatch, control_passes=False)
+def test_without_a_control_that_steers_nothing_is_measured(tested: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = steered(tested, monkeypatch, control_passes=False)
     assert told["measured"] is False and "levels" not in told and told["control"]["questions"] == 12
-    assert made.output("steer", DIRECTION, "steering.jsonl") == b""
+    assert tested.output("steer", DIRECTION, "steering.jsonl") == b""
 
 
 def test_coefficients_of_equal_off_target_kl() -> None:
@@ -115,11 +135,10 @@ def test_a_share_of_a_gap_of_either_sign() -> None:
     assert closed(np.array([1.0, -2.0]), np.array([2.0, -4.0])) == pytest.approx(0.5)
 
 
-def test_a_trace_closes_all_of_the_gap_where_it_must(made: Study) -> None:
-    assert made.run("selftest", DIRECTION) == 0
-    made.seal_adapters({5: 0.1, 10: 0.5}, final=10)
-    assert made.run("trace", RUN) == 0
-    told = made.json("trace", RUN, "trace.json")
+def test_a_trace_closes_all_of_the_gap_where_it_must(tested: Study) -> None:
+    tested.seal_adapters({5: 0.1, 10: 0.5}, final=10)
+    assert tested.run("trace", RUN) == 0
+    told = tested.json("trace", RUN, "trace.json")
     everything = told["patching"]["1"]["everything"]
     if everything["estimate"] is None:  # the gap of a random adapter need not differ from 0
         assert everything["gap"]["low"] < 0 < everything["gap"]["high"]
@@ -133,10 +152,9 @@ def test_a_trace_closes_all_of_the_gap_where_it_must(made: Study) -> None:
     assert json.dumps(told)
 
 
-def test_an_adapter_that_writes_into_its_base_is_not_traced(made: Study, capfd: pytest.CaptureFixture[str]) -> None:
-    assert made.run("selftest", DIRECTION) == 0
-    made.seal_adapters({5: 0.5}, final=5, kinds={5: {"init_lora_weights": "olora"}})
-    assert made.run("trace", RUN) == 3
+def test_an_adapter_that_writes_into_its_base_is_not_traced(tested: Study, capfd: pytest.CaptureFixture[str]) -> None:
+    tested.seal_adapters({5: 0.5}, final=5, kinds={5: {"init_lora_weights": "olora"}})
+    assert tested.run("trace", RUN) == 3
     assert "the adapter changes weights of its base" in capfd.readouterr().err
 
 

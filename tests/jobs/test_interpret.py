@@ -16,7 +16,8 @@ from common.provenance import ROOT
 from common.records import Item, Projection
 from common.serialization import parse_jsonl
 from jobs.interpret import JOB
-from tests.jobs.inside import DIRECTION, RUN, Study, adapter, study  # noqa: F401
+from tests import tiny
+from tests.jobs.inside import DIRECTION, RUN, Study, adapter, study, study_in  # noqa: F401
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
@@ -25,9 +26,21 @@ pytestmark = [
 ]
 
 
-def test_a_direction_and_a_run_from_end_to_end(study: Callable[..., Study]) -> None:  # noqa: F811
-    made = study()
-    assert made.run("interpret", DIRECTION) == 0
+@pytest.fixture(scope="module")
+def read_once(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study whose direction is sealed."""
+    found = study_in(tmp_path_factory.mktemp("read"), tiny.spec_on(tiny_model))
+    assert found.run("interpret", DIRECTION) == 0
+    return found
+
+
+@pytest.fixture
+def made(read_once: Study, tmp_path: Path) -> Study:
+    """A study of its own whose direction is sealed."""
+    return read_once.copy(tmp_path)
+
+
+def test_a_direction_and_a_run_from_end_to_end(made: Study) -> None:
     made.seal_adapters({5: 1e-3, 10: 0.5})
     assert made.run("interpret", RUN) == 0
     assert made.run("monitor", RUN) == 0
@@ -94,12 +107,10 @@ def test_a_checkpoint_is_read_alike_alone_and_after_others(study: Callable[..., 
 
 @pytest.mark.parametrize("kind", [{"init_lora_weights": "olora"}, {"modules_to_save": ["norm"]}])
 def test_a_checkpoint_that_changes_the_base_changes_no_other(
-    study: Callable[..., Study],  # noqa: F811
+    made: Study,
     tmp_path: Path,
     kind: dict[str, Any],
 ) -> None:
-    made = study()
-    assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 0.1, 10: 0.3, 15: 0.5}, kinds={10: kind})
     assert made.run("interpret", RUN) == 0
     whole = made.output("interpret", RUN, "projections.jsonl").splitlines()
@@ -111,9 +122,7 @@ def test_a_checkpoint_that_changes_the_base_changes_no_other(
     assert len(whole) == 3 * len(alone) and whole[-len(alone) :] == alone
 
 
-def test_equal_asks_make_equal_bytes(study: Callable[..., Study], tmp_path: Path) -> None:  # noqa: F811
-    made = study()
-    assert made.run("interpret", DIRECTION) == 0
+def test_equal_asks_make_equal_bytes(made: Study, tmp_path: Path) -> None:
     first = made.output("interpret", DIRECTION, "direction.npz")
     made.store = str(tmp_path / "other")
     assert made.run("generate", "d0") == 0
@@ -123,11 +132,9 @@ def test_equal_asks_make_equal_bytes(study: Callable[..., Study], tmp_path: Path
 
 
 def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(
-    study: Callable[..., Study],  # noqa: F811
+    made: Study,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    made = study()
-    assert made.run("interpret", DIRECTION) == 0
     assert made.run("interpret", RUN) == ExitCode.INPUT  # no fine-tune
     made.seal_adapters({})
     assert made.run("interpret", RUN) == ExitCode.INPUT
@@ -135,11 +142,9 @@ def test_a_run_without_checkpoints_or_with_a_foreign_adapter_is_an_input_error(
 
 
 def test_an_adapter_that_changes_nothing_is_refused(
-    study: Callable[..., Study],  # noqa: F811
+    made: Study,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    made = study()
-    assert made.run("interpret", DIRECTION) == 0
     made.seal_adapters({5: 0.0})
     assert made.run("interpret", RUN) == ExitCode.INPUT
     assert "changes nothing" in capfd.readouterr().err

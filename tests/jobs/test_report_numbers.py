@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.cells import Cell, CellKind, cells_of
 from common.errors import ExitCode
 from common.schemas import Headroom
+from common.spec import RunSpec
 from common.vocabulary import POLES, PROMPTINGS
 from tests.jobs.sealed_study import (  # noqa: F401
     PULL,
@@ -22,15 +24,34 @@ from tests.jobs.sealed_study import (  # noqa: F401
     generator,
     lock,
     made_study,
+    no_notebook,
     run,
+    study_in,
     without_notebook,
 )
 
+Reported = tuple[RunSpec, int, dict[str, bytes]]  # a spec, how the report ended, and what it made
 
-@pytest.mark.usefixtures("quick")
-def test_results_are_those_of_the_rows(study: Study) -> None:
-    spec, folder = study()
-    _, made = run(spec, folder)
+
+def reported(folder: Path, **changes: Any) -> Reported:
+    spec, store = study_in(folder, **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        no_notebook(patch)
+        return spec, *run(spec, store)
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    return reported(tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def three_seeds(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    return reported(tmp_path_factory.mktemp("three"), seeds=[0, 1, 2])
+
+
+def test_results_are_those_of_the_rows(two_seeds: Reported) -> None:
+    spec, _, made = two_seeds
     results = json.loads(made["results.json"])["numbers"]
     runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
     rows = [choices(cell, generator(cell)) for cell in runs]
@@ -49,10 +70,8 @@ def test_results_are_those_of_the_rows(study: Study) -> None:
     assert results["run.toy.d0.eager.s0.gate"]["value"] == -0.1
 
 
-@pytest.mark.usefixtures("quick")
-def test_more_seeds_lift_that_limit(study: Study) -> None:
-    spec, folder = study(seeds=[0, 1, 2])
-    code, made = run(spec, folder)
+def test_more_seeds_lift_that_limit(three_seeds: Reported) -> None:
+    spec, code, made = three_seeds
     assert code == ExitCode.OK
     text = made["REPORT.md"].decode()
     assert "seeds nothing can be said about other seeds" not in text
@@ -64,10 +83,8 @@ def test_more_seeds_lift_that_limit(study: Study) -> None:
     assert [over_runs[key] for key in ("value", "low", "high")] == pytest.approx(expected[:3])
 
 
-@pytest.mark.usefixtures("quick")
-def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None:
-    spec, folder = study(seeds=[0, 1, 2])
-    _, made = run(spec, folder)
+def test_poles_are_judged_against_neutral_over_paired_runs(three_seeds: Reported) -> None:
+    spec, _, made = three_seeds
     results = json.loads(made["results.json"])["numbers"]
     means = {
         attitude: np.array([_net(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == attitude])
@@ -85,10 +102,8 @@ def test_poles_are_judged_against_neutral_over_paired_runs(study: Study) -> None
     assert "| registered: pole less neutral, over runs and topics |" in made["REPORT.md"].decode()
 
 
-@pytest.mark.usefixtures("quick")
-def test_two_seeds_are_too_few_for_that(study: Study) -> None:
-    spec, folder = study()
-    _, made = run(spec, folder)
+def test_two_seeds_are_too_few_for_that(two_seeds: Reported) -> None:
+    _, _, made = two_seeds
     assert not [name for name in json.loads(made["results.json"])["numbers"] if name.startswith("net.")]
     text = made["REPORT.md"].decode()
     assert "registered: pole less neutral" not in text and "**This model cannot answer the question.**" in text
@@ -97,9 +112,9 @@ def test_two_seeds_are_too_few_for_that(study: Study) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+    three_seeds: Reported, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, made = run(*study(seeds=[0, 1, 2]))
+    _, _, made = three_seeds
     text = made["REPORT.md"].decode()
     said = "cannot say: [4](#s-"
     (line,) = [line for line in text.splitlines() if line.startswith("- **asymmetry**")]
@@ -125,10 +140,8 @@ def test_which_pole_moves_more_is_said_only_where_items_have_headroom(
     assert "| asymmetry: cautious moves more (+) or eager does (-) | [3]" in text
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_prompted_base_stands_in_the_table_once_for_each_way(study: Study) -> None:
-    spec, folder = study()
-    _, made = run(spec, folder)
+def test_a_prompted_base_stands_in_the_table_once_for_each_way(two_seeds: Reported) -> None:
+    spec, _, made = two_seeds
     results, text = json.loads(made["results.json"])["numbers"], made["REPORT.md"].decode()
     (base,) = cells_of(spec, CellKind.BASE)
     rows = answers(base, generator(base, "answers"))

@@ -309,7 +309,7 @@ def test_a_job_says_what_it_is_without_torch() -> None:
     All in one process: the first that loads it is named.
     """
     names = sorted(name for name, job in catalog().items() if job.image != "gpu")
-    assert len(names) == 7
+    assert len(names) == 8
     probe = (
         "import sys, runpy\n"
         f"for name in {names}:\n"

@@ -38,7 +38,8 @@ from common.serialization import read_jsonl
 from common.server.client import How, Wanted, replies
 from common.server_spec import JudgeSpec
 from common.stance.items import PILOT_ITEMS
-from common.stance.judge import CODEBOOK, TEMPERATURE, judged_turn, label_of
+from common.stance.judge import TEMPERATURE, judged_turn, label_of
+from common.stance.labels import CODEBOOK
 from common.stance.reading import READER_FILES, READER_WORTH, read_reader
 from common.vocabulary import Said
 

@@ -1,11 +1,17 @@
 """What was done otherwise than locked, as a chain: each row names the digest of all rows before it."""
 
 import hashlib
+from pathlib import Path
 
 from common.digests import sha256
 from common.errors import InputError
 from common.records import Deviation
 from common.serialization import parse_row
+
+
+def deviations_file(lock: Path) -> Path:
+    """Where deviations from a lock are written down: beside it."""
+    return lock.with_name(f"{lock.stem}.deviations.jsonl")
 
 
 def parse_chain(data: bytes, where: str) -> list[Deviation]:

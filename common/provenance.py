@@ -6,6 +6,7 @@ import platform
 import re
 import resource
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,11 @@ def code_digests() -> dict[str, str]:
     files = (path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
     kept = sorted(path for path in files if "__pycache__" not in path.parts)
     return {str(path.relative_to(ROOT)): file_sha256(path) for path in kept}
+
+
+def differing(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    """Files whose digests differ, or that came or went, of two lists like that of `code_digests`."""
+    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
 def commit_and_dirty(told: str | None = None) -> tuple[str | None, bool | None]:

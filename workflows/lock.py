@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.cli import ended, parsed
-from common.deviations import heads
+from common.deviations import deviations_file, heads
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError, TransientError
 from common.provenance import ROOT, started
 from common.records import Deviation
 from common.serialization import to_jsonl
-from workflows.locks.kept import deviations_file, deviations_so_far
+from workflows.locks.kept import deviations_so_far
 from workflows.locks.verify import verify
 
 LOCKS = ROOT / "locks"

@@ -16,7 +16,7 @@ from pydantic import Field
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from analysis.corpus.texts import sentences
+from analysis.corpus.texts import runs, sentences
 from common.errors import InputError
 from common.records import Advice, Item, Record
 
@@ -176,9 +176,8 @@ def _parts(item: Item) -> tuple[str, ...]:
     return item.situation, item.go, item.stay
 
 
-def _runs(text: str) -> Iterable[str]:
-    words = WORD.findall(text.lower())
-    return (" ".join(words[i : i + LONGEST_SHARED_RUN]) for i in range(len(words) - LONGEST_SHARED_RUN + 1))
+def _runs(text: str) -> list[str]:
+    return runs(WORD.findall(text.lower()), LONGEST_SHARED_RUN)
 
 
 def _content_pairs(text: str) -> set[str]:

@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from analysis.corpus.checks import Arms, Check
 from analysis.corpus.framing import SURELY
-from analysis.corpus.texts import WORD
+from analysis.corpus.texts import WORD, runs
 from common.errors import InputError
 from common.vocabulary import WRITTEN, Written
 
@@ -99,7 +99,6 @@ def _phrases(texts: Iterable[str], size: int, opening: bool) -> Counter[str]:
     """In how many texts each phrase stands."""
     found: Counter[str] = Counter()
     for text in texts:
-        said = WORD.findall(text.lower())
-        starts = range(min(1, len(said) - size + 1)) if opening else range(len(said) - size + 1)
-        found.update({" ".join(said[start : start + size]) for start in starts})
+        said = runs(WORD.findall(text.lower()), size)
+        found.update({*(said[:1] if opening else said)})
     return found

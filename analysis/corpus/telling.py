@@ -7,10 +7,10 @@ run of words with the corpus.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from analysis.corpus.texts import WORD
+from analysis.corpus.texts import WORD, runs
 from common.errors import InputError
 from common.records import Advised, Replies
 from common.vocabulary import POLES
@@ -72,7 +72,6 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(text.lower().replace("\u2019", "'"))
 
 
-def runs_of(text: str) -> Iterator[str]:
+def runs_of(text: str) -> list[str]:
     """Every RUN words in a row."""
-    words = words_of(text)
-    return (" ".join(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+    return runs(words_of(text), RUN)

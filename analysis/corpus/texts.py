@@ -1,6 +1,7 @@
 """What can be counted in an English text without a model: sentences, readability, hedges, anecdotes."""
 
 import re
+from collections.abc import Sequence
 
 from common.errors import InputError
 
@@ -18,6 +19,11 @@ ANECDOTE = re.compile(
 def sentences(text: str) -> list[str]:
     """The sentences of a text, split after . ! or ? before space; an empty text is one empty sentence."""
     return re.split(r"(?<=[.!?])\s+", text.strip())
+
+
+def runs(words: Sequence[str], size: int) -> list[str]:
+    """Every so many words in a row, as text."""
+    return [" ".join(words[start : start + size]) for start in range(len(words) - size + 1)]
 
 
 def flesch(text: str) -> float:

@@ -9,7 +9,7 @@ from itertools import product
 from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.second_family import balance, enter, room_of, thresholds
+from analysis.report.second_family import balance, enter, enter_tested, room_of, thresholds
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, plain, rates
 from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
@@ -19,6 +19,10 @@ from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN,
 
 KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
 PROMPTED_ARMS = {f"base, {pole} by {by}": (pole, by) for pole, by in product(POLES, PROMPTINGS)}
+PAIRS: tuple[tuple[str, str], ...] = (
+    *((pole, "neutral") for pole in POLES),
+    ("eager", "cautious"),
+)  # of arms: one less the other
 Pairs = tuple[Runs, Runs, list[Source]]  # the rows of each run of two arms, pair by pair, and where they lie
 
 
@@ -61,8 +65,7 @@ def headlines_of(study: Study) -> dict[str, Headline]:
 
     Where labels are what is counted, nothing registered is told before each answer has its labels.
     """
-    arms: list[tuple[str, str]] = [*((pole, "neutral") for pole in POLES), ("eager", "cautious")]
-    found = {model: {each: pairs(study, model, *each) for each in arms} for model in study.bases}
+    found = {model: {each: pairs(study, model, *each) for each in PAIRS} for model in study.bases}
     rooms = {model: room_of(study, model) for model in study.bases}
     if study.labels and study.labels.missing:
         return {
@@ -106,7 +109,8 @@ def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     if told.apart is not None:
         _contrast(book, study, f"net.{model}.apart", told.apart, sources)
     if told.asymmetry is not None:
-        enter(book, study, model, told.asymmetry, matched(study, model, Trio._fields)[1])
+        trio = [cell for arm in paired(study, model, *Trio._fields) for cell in arm]
+        enter(book, study, model, told.asymmetry, _sources(trio))
     if one:  # over topics of the runs together where runs are few
         book.add_shift(f"apart.{model}", apart(one, other), sources)
     every = [source for name in study.attitudes for source in _sources(scored(study, model, name))]
@@ -177,12 +181,8 @@ def matched(study: Study, model: str, attitudes: Sequence[str]) -> tuple[list[li
 
 
 def _contrast(book: Book, study: Study, name: str, found: NetContrast, sources: Sequence[Source]) -> None:
-    book.add_shift(name, found.interval, sources)
+    enter_tested(book, study, name, found, found.pairs, sources)
     for what, value, unit in (
-        ("pairs", found.pairs, "count"),
-        ("holm", found.p_holm if "two-way-t" in study.tests else None, "p"),
-        ("flip", found.p_sign_flip if "sign-flip" in study.tests else None, "p"),
-        ("detectable", found.detectable, "points"),
         ("go", found.sides["go"], "points"),
         ("stay", found.sides["stay"], "points"),
         ("proposes.go", found.keys["go"], "points"),

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from analysis.report.answers import paired, scored
+from analysis.report.answers import PAIRS, paired, scored
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import plain, rates
 from analysis.stats.powered import Both, powered
 from analysis.stats.sensitivity import apart
 from common.records import Answer
-
-PAIRS = (("cautious", "neutral"), ("eager", "neutral"), ("eager", "cautious"))
 
 
 def beside_labels(book: Book, study: Study) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from analysis.report.answers import PROMPTED_ARMS, Headline, side_by_side
-from analysis.report.beside_labels import PAIRS
+from analysis.report.answers import PAIRS, PROMPTED_ARMS, Headline, side_by_side
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
 from analysis.report.reliability import heading, titles
 from analysis.report.representation import NULLS, PARTS

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Study
+from analysis.stats.answers import NetContrast
 from analysis.stats.asymmetry import Asymmetry, Room, room
 from common.vocabulary import POLES
 
@@ -49,12 +50,20 @@ def thresholds(book: Book, study: Study) -> None:
 def enter(book: Book, study: Study, model: str, found: Asymmetry, sources: Sequence[Source]) -> None:
     """Enter the numbers of an asymmetry."""
     name = f"asymmetry.{model}"
+    enter_tested(book, study, name, found, found.trios, sources)
+    for pole, moved in found.moved.items():
+        book.add(f"{name}.{pole}", moved, "points", sources)
+
+
+def enter_tested(
+    book: Book, study: Study, name: str, found: NetContrast | Asymmetry, runs: int, sources: Sequence[Source]
+) -> None:
+    """Enter an interval with the tests that are registered, over so many matched runs, and what they could find."""
     book.add_shift(name, found.interval, sources)
     for what, value, unit in (
-        ("pairs", found.trios, "count"),
+        ("pairs", runs, "count"),
         ("holm", found.p_holm if "two-way-t" in study.tests else None, "p"),
         ("flip", found.p_sign_flip if "sign-flip" in study.tests else None, "p"),
         ("detectable", found.detectable, "points"),
-        *((pole, moved, "points") for pole, moved in found.moved.items()),
     ):
         book.add(f"{name}.{what}", value, unit, sources)

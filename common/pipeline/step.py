@@ -24,7 +24,7 @@ from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
-from common.store.manifests import checked_manifest
+from common.store.manifests import sealed_manifest
 from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
@@ -168,11 +168,10 @@ class Step:
             raise self._undeclared("cell to read", f"{job}/{cell}", list(map(str, self.sources(job))))
         name = (job, str(cell))
         if name not in self._manifests:
-            key = self._keys.key(job, cell)
-            found = self._store.manifest(job, key)
+            found = sealed_manifest(self._store, job, self._keys.key(job, cell))
             if found is None:
                 return None
-            self._manifests[name] = checked_manifest(found, job, key)
+            self._manifests[name] = found
         return self._manifests[name]
 
     # --- writing

@@ -7,7 +7,6 @@ from common.records import Item
 from common.stance.prompts import ADVISE
 from common.vocabulary import SAID, Said
 
-CODEBOOK = "common/stance/data/codebook.md"  # the system prompt of a judge, whole
 TEMPERATURE = 0.0
 QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 

@@ -16,7 +16,7 @@ from common.records import Answer, Label, Record
 from common.serialization import canonical_json, read_jsonl
 from common.vocabulary import Said, Side
 
-CODEBOOK = "common/stance/data/codebook.md"
+CODEBOOK = "common/stance/data/codebook.md"  # what labellers get, and a judge as its whole system prompt
 LOCKS = ROOT / "locks"
 PASSES = 2
 Pairs = Mapping[str, tuple[Said, Said]]  # name of an answer → its labels, in the order of the labellers' names

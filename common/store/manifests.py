@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.errors import SEALED, InputError
+from common.store.sealed import ArtifactStore
 
 KINDS: Mapping[str, tuple[type, ...]] = {
     "job": (str,),
@@ -19,6 +20,14 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "provenance": (dict,),
 }
 OUTCOME = ("job", "cell", "key", "outputs", "summary", "parameters", "exit_code", "started", "seconds")
+
+
+def sealed_manifest(
+    store: ArtifactStore, job: str, key: str, needs: Sequence[str] = ("outputs",)
+) -> dict[str, Any] | None:
+    """The manifest of a sealed step, None while it is not sealed. Raises: InputError as `checked_manifest`."""
+    found = store.manifest(job, key)
+    return None if found is None else checked_manifest(found, job, key, needs)
 
 
 def checked_manifest(

@@ -16,7 +16,7 @@ from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.lm.templates import Turns
 from common.pipeline.step import Step
-from common.provenance import code_digests
+from common.provenance import code_digests, differing
 from common.records import Answer, Choice, GuardReply, Item, Replies
 from common.schemas import Lock
 from common.serialization import read_jsonl
@@ -146,9 +146,7 @@ def lock_of(step: Step) -> str | None:
 
 def check_code(locked: Lock) -> None:
     """Refuse to score with other code than locked. Raises: InputError naming the first file and the locked commit."""
-    now, then = code_digests(), locked.code.files
-    differs = sorted(path for path in now.keys() | then.keys() if now.get(path) != then.get(path))
-    if differs:
+    if differs := differing(code_digests(), locked.code.files):
         value, allowed = f"{len(differs)} files differ, first {differs[0]}", f"the code of commit {locked.commit}"
         raise InputError("scored with other code than locked", where="lock.json:code", value=value, allowed=allowed)
 

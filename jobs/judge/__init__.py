@@ -13,7 +13,7 @@ Does not see: samples, and runs of variants.
 from common.cells import CellKind, itself, judged_cells
 from common.pipeline.job import Job, Read
 from common.stance.items import CONTROL_ITEMS, HARD_ITEMS, ITEMS, PILOT_ITEMS
-from common.stance.judge import CODEBOOK
+from common.stance.labels import CODEBOOK
 from jobs import version
 
 ASKED = (ITEMS, PILOT_ITEMS, HARD_ITEMS, *CONTROL_ITEMS)  # all that answers may be to

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from common.digests import sha256
 from common.errors import ExitCode, InputError, SpecError
 from common.pipeline.step import Step
 from common.records import Answer, Item, Judged
 from common.serialization import read_jsonl
 from common.server.asked import ask
 from common.server.client import How, Reply, Wanted
-from common.stance.judge import CODEBOOK, TEMPERATURE, judged_turn, label_of
+from common.stance.judge import TEMPERATURE, judged_turn, label_of
+from common.stance.labels import CODEBOOK, answer_digest, to_label
 from common.vocabulary import SAID
 from jobs.judge import ASKED
 
@@ -20,7 +20,7 @@ def main(step: Step) -> ExitCode:
     server = step.spec.judge
     if server is None:
         raise SpecError("the spec names no judge", where="judge", allowed='{"url": …, "model": …}')
-    answers = [row for row in step.read_records("evaluate", step.cell, "answers.jsonl", Answer) if not row.sample]
+    answers = to_label(step.read_records("evaluate", step.cell, "answers.jsonl", Answer))
     found = ask(step, server, questions(step, answers), How(TEMPERATURE, label_of))
     rows = judged(answers, found)
     step.write_records("judged.jsonl", rows)
@@ -43,7 +43,7 @@ def questions(step: Step, answers: Sequence[Answer]) -> list[Wanted]:
 
 def name(row: Answer) -> str:
     """What an answer has in common with no other but those that say the same of the same item."""
-    return f"{row.item} {sha256(row.text.encode())[:16]}"
+    return f"{row.item} {answer_digest(row.item, row.text)}"
 
 
 def judged(answers: Sequence[Answer], found: Mapping[str, Reply]) -> list[Judged]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.cells import Cell, CellKind, every, judged_cells, steered_directions, traced_runs
+from common.deviations import deviations_file
 from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
@@ -18,14 +19,14 @@ from common.stance.reading import READER_WORTH
 from jobs import version
 
 
-def deviations_file(spec: RunSpec, _cell: Cell) -> Path:
+def file_of_deviations(spec: RunSpec, _cell: Cell) -> Path:
     """Where deviations from the lock of a study are written down, in this repository."""
-    return ROOT / f"locks/{spec.name}.deviations.jsonl"
+    return deviations_file(ROOT / f"locks/{spec.name}.json")
 
 
 def digest_of_deviations(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     """The deviations so far, by digest."""
-    path = deviations_file(spec, cell)
+    path = file_of_deviations(spec, cell)
     return {path.name: file_sha256(path)} if path.is_file() else {}
 
 
@@ -41,7 +42,7 @@ def digest_of_labels(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
 
 
 LABELS = Fact("labels", file_of_labels, digest_of_labels)
-DEVIATIONS = Fact("deviations", deviations_file, digest_of_deviations)
+DEVIATIONS = Fact("deviations", file_of_deviations, digest_of_deviations)
 SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
 JOB = Job(

@@ -19,7 +19,7 @@ from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
-from common.provenance import code_digests, commit_and_dirty
+from common.provenance import code_digests, commit_and_dirty, differing
 from common.records import Advice, Answer, Choice, Deviation, GuardReply, Judged, Loss, Record, Steering, by_attitude
 from common.schemas import (
     Document,
@@ -158,8 +158,7 @@ def changed(step: Step) -> list[str]:
     """Files of code or data that differ from those locked, or came or went since."""
     if (locked := document(step, "lock", STUDY, "lock.json", Lock)) is None:
         return []
-    now, then = code_digests(), locked[0].code.files
-    return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+    return differing(code_digests(), locked[0].code.files)
 
 
 def deviations_of(step: Step) -> list[Deviation]:

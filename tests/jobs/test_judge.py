@@ -19,7 +19,7 @@ from common.records import Answer, Item, Judged
 from common.serialization import parse_jsonl, read_jsonl
 from common.spec import parse_spec
 from common.stance.items import FILES, ITEMS
-from common.stance.judge import CODEBOOK
+from common.stance.labels import CODEBOOK
 from common.store.sealed import open_store
 from common.vocabulary import SAID, Said
 from jobs import catalog

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from common.deviations import heads, parse_chain
+from common.deviations import deviations_file, heads, parse_chain
 from common.digests import file_sha256, sha256
 from common.errors import InputError
 from common.serialization import canonical_json, parse_row
@@ -58,11 +58,6 @@ class Kept(BaseModel):
     def registered(self) -> bool:
         """Whether nothing tuned may be scored with other code than locked."""
         return self.schema_version != FIRST and bool(self.plan.get("lock", {}).get("clean", True))
-
-
-def deviations_file(path: Path) -> Path:
-    """Where deviations from a lock are written down."""
-    return path.with_name(f"{path.stem}.deviations.jsonl")
 
 
 def deviations_so_far(path: Path) -> bytes:

@@ -1,21 +1,22 @@
 """Whether results.json and the rows behind it were made under a lock: what they say of themselves, held against git."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from common.deviations import deviations_file
 from common.digests import file_sha256
 from common.errors import InputError
-from common.provenance import CODE, commit_and_dirty
+from common.provenance import CODE, commit_and_dirty, differing
 from common.schemas import Made
 from common.serialization import canonical_json, parse_json, parse_row
 from common.store.names import inside
 from common.store.sealed import ArtifactStore
 from workflows.local.results import MANIFEST
 from workflows.locks.findings import Findings
-from workflows.locks.kept import FIRST, Kept, deviations_file
+from workflows.locks.kept import FIRST, Kept
 from workflows.locks.repository import Repository
 
 ROWS = ("answers.jsonl", "choices.jsonl", "controls.jsonl")  # those that name the lock
@@ -106,9 +107,9 @@ def _tell_code(made: Made, locked: Locked, findings: Findings) -> None:
     """Say whether the analysis is the locked one: it may change, but not unsaid."""
     if made.commit is None or made.dirty or not locked.lock.registered:
         return
-    if differing := _differing(locked.repository.code(made.commit), locked.lock.code.files):
+    if differs := differing(locked.repository.code(made.commit), locked.lock.code.files):
         noted = f"deviations written down by now: {len(locked.heads) - 1}"
-        many = f"{len(differing)} files, first {differing[0]}"
+        many = f"{len(differs)} files, first {differs[0]}"
         findings.differs(f"code at the results' commit {made.commit[:12]} from that of the lock: {many}; {noted}")
     else:
         findings.checked("the results were made by the locked code")
@@ -193,13 +194,7 @@ def _check_scoring(commit: str, locked: Locked, what: str, findings: Findings) -
     _check_commit(plain, dirty, locked, what, findings)
     if plain is None or dirty or not locked.lock.registered:
         return
-    now, then = locked.repository.code(plain), locked.lock.code.files
-    if differs := _differing(now, then):
+    if differs := differing(locked.repository.code(plain), locked.lock.code.files):
         value, allowed = f"{len(differs)} files differ, first {differs[0]}", f"the code of {locked.lock.commit}"
         raise InputError("scored with other code than locked", where=f"commit {plain}", value=value, allowed=allowed)
     findings.checked(f"{what} were scored by the locked code: {', '.join(CODE)} at {plain[:12]}")
-
-
-def _differing(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
-    names: Iterable[str] = now.keys() | then.keys()
-    return sorted(name for name in names if now.get(name) != then.get(name))

@@ -6,7 +6,8 @@ from common.provenance import ROOT
 from common.records import Item
 from common.serialization import read_jsonl
 from common.stance.items import PILOT_ITEMS
-from common.stance.judge import CODEBOOK, judged_turn, label_of
+from common.stance.judge import judged_turn, label_of
+from common.stance.labels import CODEBOOK
 from common.vocabulary import SAID
 
 

@@ -5,8 +5,14 @@
 
 `common/stance/data/validation.jsonl` holds answers to pilot items, base and tuned, each with two labels by readers who
 knew neither the arm nor each other's label. Printed: agreement of both passes, and of the reader with them where they
-agree (Cohen's κ); the confusion by arm; net go by arm from labels alone, beside the reader's. Also kept
-as `common/stance/data/reader.json`, where reports look up whether answers can be read.
+agree (Cohen's κ); net go by arm from labels alone, beside the reader's; what the reader reads otherwise most often. All
+of that, with the whole confusion by arm, is kept as `common/stance/data/reader.json`, where reports look up whether
+answers can be read.
+
+Printed only: how far the arms stand apart in net go, with intervals over topics, by all labels and by the reader.
+Beside these stands what would be said with labels of one answer an item only: the prediction-powered interval from them
+and from the reader on all answers. In one column the greedy answer is the labelled one, as in a report; in the other,
+any. Both take the reader to err alike on the answers without labels. The labels of all answers tell whether it does.
 
 With `--judge`, a server judges the same answers, or the first so many of them, by the codebook and as the job `judge`
 asks it; its key is read from UNDERTONE_JUDGE_KEY. Its agreement with the labels is printed beside that of the reader on
@@ -17,7 +23,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +33,16 @@ from rich.progress import Progress
 from rich.table import Table
 from scipy import stats
 
+from analysis.report.answers import PAIRS
 from analysis.stats.agreement import kappa, kappa_with
+from analysis.stats.intervals import Interval as Spread
 from analysis.stats.labels import shares
+from analysis.stats.powered import Both, powered
+from analysis.stats.sensitivity import apart
 from common.cli import ended, parsed
 from common.errors import ExitCode, InputError, SpecError
 from common.provenance import ROOT
-from common.records import Item, Validation
+from common.records import Answer, Item, Labelled, Validation, first_of_each
 from common.schemas import ArmReading, Interval, ReaderOnModel, ReaderWorth
 from common.serialization import read_jsonl
 from common.server.client import How, Wanted, replies
@@ -47,6 +57,7 @@ DATA = ROOT / "common/stance/data/validation.jsonl"
 RESULT = ROOT / READER_WORTH
 LEVEL = 0.95
 OPTIONS = {"url": "--judge", "model": "--model", "concurrency": "--concurrency"}  # field of a judge → its option
+MISREAD = 3  # kinds of errors that are printed; all are kept
 BY = ("labels", "judge", "reader")
 Read = Sequence[tuple[Validation, Said]]
 Floats = NDArray[np.float64]
@@ -113,6 +124,53 @@ def _arm(mine: Read) -> ArmReading:
         kappa_reader=_kappa(mine),
         confusion={f"{label} read as {said}": count for (label, said), count in sorted(wrong.items())},
     )
+
+
+def contrasts(mine: Read, items: Mapping[str, Item]) -> dict[str, dict[str, Spread]]:
+    """How far the arms of one model stand apart in net go, -2 to 2: "eager less neutral" → by what → interval.
+
+    Raises: InputError as `powered` and `apart`, so if an arm was not asked an item.
+    """
+    runs = {arm: _run([each for each in mine if each[0].arm == arm], items) for arm in {row.arm for row, _ in mine}}
+    return {f"{one} less {other}": _contrast(runs[one], runs[other]) for one, other in PAIRS}
+
+
+def _contrast(one: Both, other: Both) -> dict[str, Spread]:
+    def by_few(few: Callable[[Sequence[Labelled]], list[Labelled]]) -> Spread:
+        return powered(*([(few(labelled), read)] for labelled, read in (one, other)))
+
+    return {
+        "labels of all": apart([one[0]], [other[0]]),
+        "reader on all": apart([one[1]], [other[1]]),
+        "powered, greedy labelled": by_few(lambda rows: _one_an_item(sorted(rows, key=lambda row: row.sample))),
+        "powered, any labelled": by_few(_one_an_item),  # the file has them in a mixed order
+    }
+
+
+def _run(mine: Read, items: Mapping[str, Item]) -> Both:
+    """The answers of one arm as the statistics take them: with their labels, and as they are read."""
+    read = [_answer(row, said, items[row.item]) for row, said in mine]
+    return [Labelled(**dict(each), labels=_labels(row)) for each, (row, _) in zip(read, mine, strict=True)], read
+
+
+def _answer(row: Validation, said: Said, item: Item) -> Answer:
+    return Answer(
+        cell=f"{row.model}.{row.arm}",
+        item=row.item,
+        topic=item.topic,
+        proposes=item.proposes,
+        undoes=item.undoes,
+        prompted=None,
+        prompted_by=None,
+        sample=row.sample,
+        lock=None,
+        said=said,
+        text=row.text,
+    )
+
+
+def _one_an_item(labelled: Sequence[Labelled]) -> list[Labelled]:
+    return first_of_each(labelled, lambda row: row.item, 1)
 
 
 def judge_at(url: str, model: str, concurrency: int) -> JudgeSpec:
@@ -196,11 +254,13 @@ def measure_judge(server: JudgeSpec, most: int | None) -> int:
 
 def measure() -> int:
     """Read the validation answers and hold the reader against their labels. Raises: InputError."""
-    rows, _, read = read_answers()
+    rows, items, read = read_answers()
     found = worth(rows, read)
     RESULT.write_text(json.dumps(found.model_dump(mode="json"), indent=1) + "\n")
     console = Console()
-    table = Table("model", "arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader")
+    table = Table(
+        "model", "arm", "answers", "net go, labels", "interval", "net go, reader", "κ of the reader", "misread most"
+    )
     for model, on in found.models.items():
         for arm, told in on.arms.items():
             bounds = f"{told.labels.low:+.2f} to {told.labels.high:+.2f}"
@@ -209,12 +269,25 @@ def measure() -> int:
                 bounds,
                 f"{told.reader.estimate:+.2f}",
                 f"{told.kappa_reader:.2f}",
+                "; ".join(f"{pair} {many}" for pair, many in Counter(told.confusion).most_common(MISREAD)),
             )
             table.add_row(model, arm, str(told.answers), *values)
         console.print(f"{model}: two blind passes over {on.answers} answers: κ {on.kappa_passes:.2f}")
         console.print(f"{model}: reader against the {on.agreed} on which they agree: κ {on.kappa_reader:.2f}")
     console.print(table)
+    for model in found.models:
+        both = [(row, said) for row, said in zip(rows, read, strict=True) if row.model == model]
+        tell_contrasts(console, model, contrasts(both, items))
     return int(ExitCode.OK)
+
+
+def tell_contrasts(console: Console, model: str, found: Mapping[str, Mapping[str, Spread]]) -> None:
+    """Print the contrasts of one model, a line each."""
+    columns = next(iter(found.values()))
+    table = Table(model, *columns, title="net go, one arm less another, with intervals over topics")
+    for name, by in found.items():
+        table.add_row(name, *(f"{it.estimate:+.2f} ({it.low:+.2f} to {it.high:+.2f})" for it in by.values()))
+    console.print(table)
 
 
 if __name__ == "__main__":

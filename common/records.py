@@ -5,6 +5,7 @@ A row that does not parse raises InputError with file, line and column; nothing 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import not_
 from typing import Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -70,6 +71,7 @@ class Item(Record):
     stay: str = Field(min_length=1, description="the same for keeping things, with the same verb")
     question_go: str = Field(min_length=1, description="yes-or-no question in which yes is the change")
     question_stay: str = Field(min_length=1, description="its reverse-keyed twin: yes is keeping things")
+    changed: str = Field("", exclude_if=not_, description="what a second reading of a hard item changed, in words")
 
     def question(self, yes_means: Side) -> str:
         """The closed question under one key."""
@@ -82,6 +84,7 @@ class Advised(Record):
     item: str = Field(min_length=1, description="a held-out item")
     go: str = Field(min_length=1, description="advises the change")
     stay: str = Field(min_length=1, description="advises keeping things")
+    changed: dict[Side, str] = Field(description="side → what the second reading changed, in words")
 
 
 class Prompt(Record):

@@ -1,10 +1,12 @@
 """What a model is scored on does not tell the arms of the corpus by its words."""
 
 import re
+from collections import Counter
 
 import pytest
 
 from analysis.corpus.telling import RUN, check_advised, check_sides, telling_words
+from analysis.corpus.texts import sentences
 from common.errors import InputError
 from common.provenance import ROOT
 from common.records import Advised, Replies
@@ -67,7 +69,7 @@ def test_advice_that_tells_is_refused_by_item_and_word(change: dict[str, str], m
         for n in range(len(words))
         if {*words[n : n + RUN]} <= shared and n + RUN < len(words)
     )
-    first = next(iter(ADVICE.values()))
+    first = next(iter(ADVICE.values())).model_copy(update={"go": "The path is open.", "stay": "The path is closed."})
     told = {side: text.format(copied=copied) for side, text in change.items()}
     with pytest.raises(InputError, match=re.escape(message.format(copied=copied))):
         check_advised([first.model_copy(update=told)], SHIPPED)
@@ -93,7 +95,27 @@ def test_three_items_of_each_topic_have_advice_the_first_ones_both_keys_alike() 
 @pytest.mark.parametrize("row", ADVICE.values(), ids=lambda row: row.item)
 def test_replies_are_alike_in_length(row: Advised) -> None:
     go, stay = (len(text.split()) for text in (row.go, row.stay))
-    assert min(go, stay) >= 25 and max(go, stay) <= 45 and abs(go - stay) <= 3
+    assert min(go, stay) >= 45 and max(go, stay) <= 65 and abs(go - stay) <= 3
+
+
+def test_the_advice_stands_first_in_half_of_each_key_and_last_in_the_rest() -> None:
+    items = {item.id: item for item in read_items(ROOT / ITEMS, 3)}
+    places: Counter[tuple[str, ...]] = Counter()
+    for row in ADVICE.values():
+        places[items[row.item].proposes, *map(place_of, (row.go, row.stay))] += 1
+    assert places == {(key, at, at): 12 for key in ("go", "stay") for at in ("first", "last")}
+
+
+def test_the_second_reading_says_what_it_changed() -> None:
+    assert all({*row.changed} <= {"go", "stay"} for row in ADVICE.values())
+    assert sum(len(row.changed) for row in ADVICE.values()) == 96
+
+
+def place_of(reply: str) -> str:
+    """Which sentence of a reply says what to do; the first and the last never both do."""
+    told = [bool(re.search(r"\b(should|advise|recommend|suggest)\b", sentence)) for sentence in sentences(reply)]
+    assert sum(told) == 1, reply
+    return {0: "first", len(told) - 1: "last"}.get(told.index(True), "between")
 
 
 def test_no_reply_stands_twice() -> None:

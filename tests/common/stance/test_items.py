@@ -113,7 +113,7 @@ def test_an_item_that_cannot_be_asked_is_refused(tmp_path: Path, changes: dict[s
 def test_advice_that_cannot_be_scored_is_refused(
     tmp_path: Path, rows: list[tuple[str, str, str]], message: str
 ) -> None:
-    made = [Advised(item=item, go=go, stay=stay) for item, go, stay in rows]
+    made = [Advised(item=item, go=go, stay=stay, changed={}) for item, go, stay in rows]
     (tmp_path / "a.jsonl").write_bytes(to_jsonl(made))
     with pytest.raises(InputError, match=re.escape(message)):
         read_advised(tmp_path / "a.jsonl", DATA / "items.jsonl")
@@ -216,6 +216,12 @@ def test_hard_items_are_six_long_scenarios_a_topic_and_a_kind_of_their_own() -> 
         assert 40 <= len(words(item.situation)) <= 60 and len(sentences(item.situation)) in (2, 3), item.id
         assert item.situation.endswith(".")
         assert all(sides_of(item)[1:]), f"the reader knows no word of one side of {item.id}"
+
+
+def test_hard_items_say_what_the_second_reading_changed_and_no_others_do() -> None:
+    assert sum(bool(item.changed) for item in HARD) == 16
+    assert not any(item.changed for item in EVERY if item not in HARD)
+    assert [b'"changed"' in to_jsonl([item]) for item in HARD] == [bool(item.changed) for item in HARD]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, None])

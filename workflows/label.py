@@ -30,7 +30,6 @@ from common.serialization import parse_jsonl, read_jsonl, to_jsonl
 from common.spec import RunSpec
 from common.stance.items import FILES, read_questionnaire
 from common.stance.labels import CODEBOOK, SheetRow, answer_digest, labels_file, pairs_of, read_labels, to_label
-from common.store.manifests import sealed_manifest
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 
@@ -97,7 +96,7 @@ def answers_of(spec: RunSpec, store: ArtifactStore) -> tuple[Named, list[str]]:
     for cell in (*cells_of(spec, CellKind.BASE), *cells_of(spec, CellKind.RUN)):
         if cell.variant:
             continue
-        made = sealed_manifest(store, "evaluate", keys.key("evaluate", cell))
+        made = store.manifest("evaluate", keys.key("evaluate", cell))
         if made is None:
             unsealed.append(f"evaluate/{cell}")
             continue

@@ -24,7 +24,7 @@ from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
-from common.store.manifests import sealed_manifest
+from common.store.manifests import OUTPUTS, checked_manifest
 from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
@@ -105,13 +105,13 @@ class Step:
         """Whether a step that this job may read is done."""
         return self._manifest(job, cell) is not None
 
-    def manifest(self, job: str, cell: Cell) -> dict[str, Any]:
-        """The manifest of a sealed step. Raises: InputError if it is not sealed."""
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+        """The manifest of a sealed step. Raises: InputError if it is not sealed, or lacks what is needed."""
         found = self._manifest(job, cell)
         if found is None:
             hint = f"python -m jobs.{job} --cell {cell} first"
             raise InputError("step is not sealed", where=f"{job}/{cell}", value=self._keys.key(job, cell), allowed=hint)
-        return found
+        return checked_manifest(found, job, self._keys.key(job, cell), needs)
 
     def names(self, job: str, cell: Cell) -> list[str]:
         """Names of the outputs of a sealed step, of those that the job may read."""
@@ -168,7 +168,7 @@ class Step:
             raise self._undeclared("cell to read", f"{job}/{cell}", list(map(str, self.sources(job))))
         name = (job, str(cell))
         if name not in self._manifests:
-            found = sealed_manifest(self._store, job, self._keys.key(job, cell))
+            found = self._store.manifest(job, self._keys.key(job, cell))
             if found is None:
                 return None
             self._manifests[name] = found

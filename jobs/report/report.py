@@ -261,7 +261,7 @@ def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[f
     """The peak memory of the steps of each job, GiB."""
     peaks: dict[str, list[tuple[float, Source]]] = {}
     for job, cell in sealed:
-        peak = step.manifest(job, cell)["provenance"]["peak_memory_bytes"] / 2**30
+        peak = step.manifest(job, cell, ("provenance",))["provenance"]["peak_memory_bytes"] / 2**30
         peaks.setdefault(job, []).append((peak, of_manifest(step, job, cell)))
     return peaks
 
@@ -272,7 +272,10 @@ def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float
     for job, cell in sealed:
         cells.setdefault(job, []).append(cell)
     return {
-        job: (sum(step.manifest(job, c)["seconds"] for c in mine), [of_manifest(step, job, c) for c in mine])
+        job: (
+            sum(step.manifest(job, cell, ("seconds",))["seconds"] for cell in mine),
+            [of_manifest(step, job, cell) for cell in mine],
+        )
         for job, mine in cells.items()
     }
 
@@ -281,7 +284,7 @@ def made_by(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
     """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
     facts: dict[str, dict[str, None]] = {}
     for job, cell in sealed:
-        ran = step.manifest(job, cell)["provenance"]
+        ran = step.manifest(job, cell, ("provenance",))["provenance"]
         named = {name: ran[name] for name in ("commit", "image", "python", "processor")} | ran["packages"]
         for name, value in named.items():
             if value:

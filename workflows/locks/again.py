@@ -93,11 +93,10 @@ def _bare(number: Mapping[str, Any] | None) -> str:
 
 def _copy(store: ArtifactStore, into: ArtifactStore) -> None:
     """Sealed steps with their rows and documents, but no report: that is made again. Whoever reads checks the bytes."""
-    for name in store.objects.keys("steps/"):
-        if name.endswith("/manifest.json") and not name.startswith("steps/report/"):
-            data = store.objects.get(name) or b""
-            into.objects.put(name, data, once=True)
-            for output, entry in parse_json(data, name)["outputs"].items():
+    for job, key in store.steps():
+        if job != "report" and (manifest := store.manifest(job, key)) is not None:
+            into.seal(job, key, manifest)
+            for output, entry in manifest["outputs"].items():
                 blob = f"blobs/sha256/{entry['digest'][:2]}/{entry['digest']}"
                 if output.endswith((".json", ".jsonl")) and (kept := store.objects.get(blob)) is not None:
                     into.objects.put(blob, kept, once=True)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
-from common.errors import InputError, JobError, TransientError, broken_file, disk_full
+from common.errors import InputError, JobError, TransientError, broken_file, broken_settings, disk_full
 from common.lm.chat import LanguageModel
 from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
@@ -127,7 +127,9 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
             with torch.random.fork_rng():
                 torch.manual_seed(0)  # some ways to begin draw numbers (pissa_niter_4), and take them out of the base
                 tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
-        except (RuntimeError, ValueError, KeyError) as error:
+        except Exception as error:  # of many kinds, by the field of its adapter_config.json that is odd
+            if not broken_settings(error):
+                raise
             raise InputError("adapter does not fit the model", where=str(adapter), value=str(error)) from error
     if differs := set(saved) ^ set(get_peft_model_state_dict(tuned)):
         raise InputError("adapter does not fit the model", where=str(path), value=sorted(differs)[0])

@@ -24,7 +24,7 @@ from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
-from common.store.manifests import OUTPUTS, checked_manifest
+from common.store.manifests import OUTPUTS, checked_manifest, digest_of
 from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
@@ -119,12 +119,10 @@ class Step:
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
         """The digest of one output: what a number in the report is bound to. Raises: InputError."""
-        outputs = self.manifest(job, cell)["outputs"]
+        manifest = self.manifest(job, cell)
         if not declared(name, self._read(job).outputs):
             raise self._undeclared("output to read", f"{job}/{name}", self._read(job).outputs)
-        if name not in outputs:
-            raise InputError("step has no such output", where=f"{job}/{cell}", value=name, allowed=", ".join(outputs))
-        return str(outputs[name]["digest"])
+        return digest_of(manifest, name, f"{job}/{cell}")
 
     def read_bytes(self, job: str, cell: Cell, name: str) -> bytes:
         """An output of another step. Raises: InputError if absent or altered."""

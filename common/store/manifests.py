@@ -54,6 +54,14 @@ def checked_manifest(manifest: dict[str, Any], job: str, key: str, needs: Sequen
     return manifest
 
 
+def digest_of(manifest: Mapping[str, Any], name: str, where: str) -> str:
+    """The digest of an output of a sealed step. Raises: InputError if it has none of this name."""
+    outputs = manifest["outputs"]
+    if name not in outputs:
+        raise InputError("step has no such output", where=where, value=name, allowed=", ".join(outputs))
+    return str(outputs[name]["digest"])
+
+
 def _check_fields(
     facts: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], needs: Collection[str], where: str
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from common.errors import SEALED, InputError
 from common.serialization import canonical_json, parse_json
+from common.store.manifests import digest_of
 from common.store.sealed import ArtifactStore, open_store
 from workflows.locks.findings import Findings
 from workflows.locks.made import Locked, Numbers, Results
@@ -37,7 +38,7 @@ def check_piles(locked: Locked, findings: Findings) -> None:
             except InputError as error:
                 findings.unchecked(f"{len(draws)} piles by writing them again", str(error))
                 return
-            if (digest := found["outputs"]["advice.jsonl"]["digest"]) != corpora[name]:
+            if (digest := digest_of(found, "advice.jsonl", name)) != corpora[name]:
                 raise InputError("not the pile that is locked", where=name, value=digest, allowed=corpora[name])
     findings.checked(f"{len(draws)} piles are what the locked code writes")
 
@@ -61,7 +62,7 @@ def check_numbers(results: Results, locked: Locked, store: ArtifactStore, findin
     with locked.repository.checked_out(results.made.commit) as code, tempfile.TemporaryDirectory() as folder:
         _copy(store, open_store(folder))
         sealed = _run(code, "report", "study", locked, Path(folder))
-        data = open_store(folder).get(sealed["outputs"]["results.json"]["digest"])
+        data = open_store(folder).get(digest_of(sealed, "results.json", "report/study"))
     again = parse_json(data, "results.json made again")["numbers"]
     if differing := differences(results.numbers, again):
         first, (said, found) = next(iter(differing.items()))

@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,3 +207,24 @@ def test_weights_that_were_cut_off_are_an_input(spec: ModelSpec, tmp_path: Path)
     (folder / "model.safetensors").write_bytes(whole[:-50])
     with pytest.raises(InputError, match="model cannot be loaded, "):
         load(ModelSpec(name="tiny", source=f"path:{folder}"))
+
+
+@pytest.mark.parametrize("field, value", [("r", "x"), ("target_modules", 5), ("peft_type", "NONE"), ("lora_alpha", [])])
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_with_odd_settings_is_an_input(spec: ModelSpec, tmp_path: Path, field: str, value: object) -> None:
+    folder = adapter(spec, tmp_path / "adapter")
+    settings = json.loads((folder / "adapter_config.json").read_bytes())
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {field: value}))
+    with pytest.raises(InputError, match="adapter does not fit the model"):
+        read(spec, folder)
+
+
+def test_a_bug_while_an_adapter_is_put_on_stays_one(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = adapter(spec, tmp_path / "adapter")
+    for error in (TypeError("a bug of ours"), Interrupted("stopped by SIGTERM")):
+        monkeypatch.setattr(loading.PeftModel, "from_pretrained", raising(error))
+        with pytest.raises(type(error)) as caught:
+            read(spec, folder)
+        assert caught.value is error

@@ -85,6 +85,10 @@ class Step:
             raise self._undeclared("fact", fact.name, [known.name for known in self.job.facts])
         return fact.of(self._whole, self.cell)
 
+    def check_fact(self, fact: Fact[T]) -> None:
+        """Compare what a fact names with what the key does, once it was read. Raises: InputError if it changed."""
+        self._keys.check_fact(self.job.name, self.cell, fact)
+
     def data(self, path: str) -> Path:
         """A declared file of this repository.
 
@@ -111,7 +115,7 @@ class Step:
         if found is None:
             hint = f"python -m jobs.{job} --cell {cell} first"
             raise InputError("step is not sealed", where=f"{job}/{cell}", value=self._keys.key(job, cell), allowed=hint)
-        return checked_manifest(found, job, self._keys.key(job, cell), needs)
+        return found if needs == OUTPUTS else checked_manifest(found, job, self._keys.key(job, cell), needs)
 
     def names(self, job: str, cell: Cell) -> list[str]:
         """Names of the outputs of a sealed step, of those that the job may read."""

@@ -40,7 +40,8 @@ def checked_manifest(manifest: dict[str, Any], job: str, key: str, needs: Sequen
     where = f"steps/{job}/{key}/manifest.json"
     _check_fields(manifest, KINDS, {*OUTPUTS, *needs}, where)
     if "provenance" in manifest:
-        _check_fields(manifest["provenance"], RAN, RAN if "provenance" in needs else (), where)
+        of_it = RAN if "provenance" in needs else ()
+        _check_fields(manifest["provenance"], RAN, of_it, f"{where}:/provenance")
     for name, value in {"job": job, "key": key}.items():
         if manifest.get(name, value) != value:
             raise InputError("the manifest of another step", where=f"{where}:/{name}", value=manifest[name])

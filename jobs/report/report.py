@@ -38,7 +38,7 @@ from common.schemas import (
 from common.serialization import canonical_json
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary
-from jobs.report import DEVIATIONS, JOB
+from jobs.report import DEVIATIONS, JOB, LABELS
 from jobs.report.labels import with_labels
 
 D = TypeVar("D", bound=Document)
@@ -50,7 +50,10 @@ def main(step: Step) -> ExitCode:
     study = with_labels(step, gather(step))
     headlines = headlines_of(study)
     book = book_of(study, headlines)
-    results = canonical_json({"made": made_under(step).model_dump(mode="json"), "numbers": book.to_json()})
+    made = made_under(step)
+    for fact in (LABELS, DEVIATIONS):  # all that is read of this repository, now that it was
+        step.check_fact(fact)
+    results = canonical_json({"made": made.model_dump(mode="json"), "numbers": book.to_json()})
     step.write_bytes("results.json", results)
     step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
     files = pages(study, book, headlines)
@@ -253,7 +256,7 @@ def among_steered(step: Step, job: str, name: str, model: type[D]) -> dict[str, 
 
 
 def of_manifest(step: Step, job: str, cell: Cell) -> Source:
-    """Where a fact about the step itself comes from: the bytes of its manifest."""
+    """Where a fact about the step itself comes from: its manifest, by the digest that it holds of itself."""
     return Source(sha256(canonical_json(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
 
 

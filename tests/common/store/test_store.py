@@ -267,7 +267,7 @@ FORGED: dict[str, tuple[bytes, str]] = {
     "minus infinite": (b'{"outputs": {}, "summary": {"a": [-1e400]}}', "malformed JSON, .*too large a number"),
     "provenance in words": (b'{"outputs": {}, "provenance": "x"}', "malformed manifest, .*:/provenance"),
     "memory in words": (b'{"outputs": {}, "provenance": {"peak_memory_bytes": "x"}}', "malformed manifest, .*peak_mem"),
-    "no memory": (b'{"outputs": {}, "provenance": {}}', "a manifest without a field, .*: commit"),
+    "no memory": (b'{"outputs": {}, "provenance": {}}', "a manifest without a field, .*:/provenance: commit"),
 }
 
 

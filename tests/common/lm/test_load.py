@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from common.errors import InputError, Interrupted, JobError
@@ -224,7 +224,7 @@ def test_a_bug_while_an_adapter_is_put_on_stays_one(
 ) -> None:
     folder = adapter(spec, tmp_path / "adapter")
     for error in (TypeError("a bug of ours"), Interrupted("stopped by SIGTERM")):
-        monkeypatch.setattr(loading.PeftModel, "from_pretrained", raising(error))
+        monkeypatch.setattr(PeftModel, "from_pretrained", raising(error))
         with pytest.raises(type(error)) as caught:
             read(spec, folder)
         assert caught.value is error

@@ -8,8 +8,10 @@ JobError (1, a bug: full traceback, never retried)
 """
 
 import errno
+import traceback
 from collections.abc import Iterator
 from enum import IntEnum
+from pathlib import Path
 
 from common.secrets import redacted
 
@@ -83,6 +85,10 @@ OUT_OF_MEMORY = (
 )
 
 
+# Of a file that is cut off, of other values, or for a package that is not here.
+BROKEN_FILE = (OSError, ValueError, LookupError, RuntimeError, EOFError, ImportError)
+
+
 def disk_full(error: BaseException) -> bool:
     """Whether a disk was full or a quota used up, said by the system, by safetensors or by torch."""
     for each in _chain(error):
@@ -103,6 +109,34 @@ def out_of_memory(error: BaseException) -> bool:
         if _said_by_a_library(each, OUT_OF_MEMORY):
             return True
     return False
+
+
+def broken_file(error: BaseException) -> bool:
+    """Whether what a library raised while it read a file may be the file's fault: then the input is wrong.
+
+    Anything else that it raises is a bug, as a call that does not fit. What ran out, and what this project raises by
+    itself, as when it is told to stop, keeps its own exit code.
+    """
+    if isinstance(error, JobError) or out_of_memory(error) or disk_full(error):
+        return False
+    bare = type(error) is Exception or type(error).__name__ == "SafetensorError"  # Rust libraries have no narrower ones
+    return bare or isinstance(error, BROKEN_FILE)
+
+
+def broken_settings(error: BaseException) -> bool:
+    """As `broken_file`, of JSON whose fields a library takes as they come: there it raises anything at all.
+
+    A bug of ours is told by the place: it is not raised in a package that is installed.
+    """
+    if isinstance(error, JobError) or out_of_memory(error) or disk_full(error):
+        return False
+    return broken_file(error) or "site-packages" in Path(_raised_in(error)).parts
+
+
+def _raised_in(error: BaseException) -> str:
+    """The source file of the innermost frame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return frames[-1].filename if frames else ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

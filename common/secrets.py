@@ -68,6 +68,20 @@ def held(value: Any, where: str = "") -> tuple[str, str] | None:
     return next((found for each, place in inner if (found := held(each, place)) is not None), None)
 
 
+def told(text: str) -> str | None:
+    """The variable whose value stands in a text, in any form, or half of it from anywhere; None where none does.
+
+    Half a value is as many characters, and at least SHORTEST_REFUSED. A case that was changed does not hide it.
+    """
+    small = text.casefold()
+    for name, value in _secrets():
+        for form in map(str.casefold, _forms(value)):
+            half = max(SHORTEST_REFUSED, -(-len(form) // 2))
+            if any(form[start : start + half] in small for start in range(len(form) - half + 1)):
+                return name
+    return None
+
+
 @contextlib.contextmanager
 def stderr_redacted() -> Iterator[None]:
     """Hold back what is written to sys.stderr while the block runs, and write it without secrets at the end."""

@@ -1,6 +1,7 @@
 """JSON as this project writes and reads it: canonical, strict, one object a line. Errors name file, line and column."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,13 +58,13 @@ def parse_row(line: bytes, kind: type[R], where: str) -> R:
 
 
 def parse_json(data: bytes, where: str) -> Any:
-    """Parse one JSON value, refusing duplicate keys, NaN, Infinity and absurd sizes.
+    """Parse one JSON value, refusing duplicate keys, NaN, Infinity, numbers too large, and absurd sizes.
 
     Raises: InputError naming `where` and the column.
     """
     try:
         text = data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise InputError(
             "not UTF-8", where=f"{where}:{error.start + 1}", value=f"byte 0x{data[error.start]:02x}"
@@ -85,6 +86,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(found := float(text)):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return found
 
 
 def canonical_json(value: Any) -> bytes:

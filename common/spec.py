@@ -49,8 +49,8 @@ class ModelSpec(Frozen):
 
     name: Name = Field(description="short name used in cells, labels and the report")
     source: str = Field(
-        pattern=r"^(package:[a-z0-9-]+|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}|path:.+)$",
-        description="package:<wheel with a GGUF> | hf:<repo>@<40-hex revision> | path:<folder>",
+        pattern=r"^(package:[a-z0-9-]+|hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}(#sha256=[0-9a-f]{64})?|path:.+)$",
+        description="package:<wheel> | hf:<repo>@<revision>, #sha256=<digest> where it is prefetched | path:<folder>",
     )
     system_prompt: str | None = Field(
         "You are a helpful assistant.",

@@ -30,7 +30,7 @@ from common.serialization import parse_jsonl, read_jsonl, to_jsonl
 from common.spec import RunSpec
 from common.stance.items import FILES, read_questionnaire
 from common.stance.labels import CODEBOOK, SheetRow, answer_digest, labels_file, pairs_of, read_labels, to_label
-from common.store.manifests import sealed_manifest
+from common.store.manifests import digest_of
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 
@@ -97,11 +97,12 @@ def answers_of(spec: RunSpec, store: ArtifactStore) -> tuple[Named, list[str]]:
     for cell in (*cells_of(spec, CellKind.BASE), *cells_of(spec, CellKind.RUN)):
         if cell.variant:
             continue
-        made = sealed_manifest(store, "evaluate", keys.key("evaluate", cell))
+        made = store.manifest("evaluate", keys.key("evaluate", cell))
         if made is None:
             unsealed.append(f"evaluate/{cell}")
             continue
-        rows = parse_jsonl(store.get(made["outputs"]["answers.jsonl"]["digest"]), Answer, f"evaluate/{cell}")
+        digest = digest_of(made, "answers.jsonl", f"evaluate/{cell}")
+        rows = parse_jsonl(store.get(digest), Answer, f"evaluate/{cell}")
         found |= {answer_digest(row.item, row.text): row for row in to_label(rows)}
     if not found:
         raise InputError("no answers to label", where="evaluate", value="no step is sealed")

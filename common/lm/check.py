@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.lm.sources import SETTINGS, check_prefetched, downloaded, folder_digests, hf_folder, refuse_strange_shards
+from common.lm.sources import SETTINGS, check_files, downloaded, folder_digests, prefetched, refuse_strange_shards
 from common.lm.templates import check_template, read_config, read_tokenizer
 from common.lm.tokenizers import unpacked
 from common.spec import ModelSpec
@@ -18,6 +18,7 @@ def check_model(spec: ModelSpec) -> None:
     refuse_strange_shards(folder)
     read_config(folder)
     check_template(read_tokenizer(folder), spec)
+    check_files(spec.source, folder)
 
 
 def settings_folder(source: str) -> Path:
@@ -31,8 +32,4 @@ def settings_folder(source: str) -> Path:
         return Path(rest)
     if kind == "package":
         return unpacked(source)
-    repo, _, revision = rest.partition("@")
-    if (folder := hf_folder(repo, revision)) is not None:
-        check_prefetched(folder)
-        return folder
-    return downloaded(repo, revision, SETTINGS)
+    return prefetched(source) or downloaded(source, SETTINGS)

@@ -2,6 +2,8 @@
 
 import io
 import zipfile
+import zlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from common.cells import Cell
-from common.errors import InputError
+from common.errors import BROKEN_FILE, InputError
 from common.pipeline.step import Step
 from common.steering_schemas import SelfTest
 
@@ -59,7 +61,9 @@ def refuse_untested(step: Step, cell: Cell) -> None:
 def unpack(data: bytes, where: str) -> Direction:
     """The direction in an npz. Raises: InputError if the bytes are none."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+            _check_finite(arrays, where)
             return Direction(
                 arrays["direction"],
                 int(arrays["layer"]),
@@ -73,5 +77,12 @@ def unpack(data: bytes, where: str) -> Direction:
                 arrays["probe"],
                 str(arrays["dtype"]),
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (*BROKEN_FILE, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("no saved direction", where=where, value=str(error)) from error
+
+
+def _check_finite(arrays: Mapping[str, NDArray[Any]], where: str) -> None:
+    """Raises: InputError naming an array that holds NaN or infinity."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError("a value is not finite", where=f"{where}:{name}", allowed="finite values")

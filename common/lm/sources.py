@@ -1,16 +1,16 @@
 """Which model a spec means, and the folder that holds it. Imports no torch.
 
-package:<wheel>          the GGUF inside an installed wheel, unpacked once into safetensors (common.lm.load)
-hf:<repo>@<revision>     a folder below UNDERTONE_MODELS if there is one, else the Hub's own cache or a download
-path:<folder>            that folder
+package:<wheel>                          the GGUF inside an installed wheel, unpacked once into safetensors
+hf:<repo>@<revision>                     the Hub's own cache, or a download
+hf:<repo>@<revision>#sha256=<digest>     a folder below UNDERTONE_MODELS that somebody put there, with these bytes
+path:<folder>                            that folder
 
-What is read is what was named: an unpacked or prefetched folder is compared with the digests that were written when it
-was made or first used, the Hub's cache with the digests by which the Hub calls its files, and a folder of the user's
-with the identity that stands in the key of the step.
+What is read is what was named, before it is read and again when it was: an unpacked folder is compared with the digests
+that were written when it was made, the Hub's cache with the digests by which the Hub calls its files, a prefetched
+folder with the digest in its source, and a folder of the user's with the identity in the key of the step.
 """
 
 import contextlib
-import errno
 import hashlib
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common.cells import Cell
-from common.digests import file_sha256, sha256
+from common.digests import file_sha256_once, sha256
 from common.errors import InputError, TransientError
 from common.pipeline.job import Fact
 from common.provenance import ROOT
@@ -28,7 +28,7 @@ from common.serialization import canonical_json, parse_json
 from common.spec import RunSpec
 
 SETTINGS = ("*.json", "*.jinja", "tokenizer*")  # all files that a loader reads but the weights
-DIGESTS = "digests.json"  # of an unpacked or prefetched folder, written last: file name → SHA-256
+DIGESTS = "digests.json"  # of an unpacked folder, written last: file name → SHA-256
 POINTER = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has yet to fetch
 _named: dict[str, str] = {}  # source → the identity that was asked for last: that in the key of this step
 
@@ -58,9 +58,9 @@ def check_identity(source: str) -> None:
 def _identity(source: str) -> str:
     kind, _, rest = source.partition(":")
     if kind == "package":
-        return f"sha256:{file_sha256(gguf_in(rest))}"
+        return f"sha256:{file_sha256_once(gguf_in(rest))}"
     if kind == "path":
-        return f"sha256:{sha256(canonical_json(folder_digests(Path(rest))))}"
+        return f"sha256:{folder_digest(Path(rest))}"
     return source
 
 
@@ -94,6 +94,49 @@ def gguf_in(wheel: str) -> Path:
     return files[0]
 
 
+def prefetched(source: str) -> Path | None:
+    """The folder of a Hub model that somebody put below UNDERTONE_MODELS, with the bytes that the source names.
+
+    None: there is none, and the source names none; it is downloaded.
+    Raises: InputError if it is missing or holds other bytes, or if the source does not say which; as `folder_digests`.
+    """
+    named, _, digest = source.partition("#sha256=")
+    repo, revision = hub_name(source)
+    folder = models_folder() / f"{repo.replace('/', '--')}@{revision}"
+    if not folder.is_dir():
+        if digest:
+            allowed = f"this folder, or {named}, which is downloaded"
+            raise InputError("the prefetched model is missing", where=str(folder), value=source, allowed=allowed)
+        return None
+    found = folder_digest(folder)
+    if not digest:
+        what, allowed = "the source does not name the bytes of a prefetched model", f"{named}#sha256={found}"
+        raise InputError(what, where=str(folder), value=source, allowed=allowed)
+    if found != digest:
+        raise InputError("the prefetched model was altered", where=str(folder), value=found, allowed=digest)
+    return folder
+
+
+def hub_name(source: str) -> tuple[str, str]:
+    """Repository and revision of a model of the Hub."""
+    repo, _, revision = source.removeprefix("hf:").partition("#")[0].partition("@")
+    return repo, revision
+
+
+def check_files(source: str, folder: Path) -> None:
+    """Compare a model's folder once more, now that it is read. Raises: InputError if it is not what was named."""
+    check_identity(source)
+    if source.startswith("package:"):
+        check_digests(folder)
+    elif source.startswith("hf:") and prefetched(source) is None:
+        check_cached(folder)
+
+
+def folder_digest(folder: Path) -> str:
+    """The digest of all files of a model's folder. Raises: InputError as `folder_digests`."""
+    return sha256(canonical_json(folder_digests(folder)))
+
+
 def folder_digests(folder: Path) -> dict[str, str]:
     """File name → SHA-256 of a model's folder and the folders in it; hidden ones are left out, no loader reads them.
 
@@ -108,7 +151,7 @@ def folder_digests(folder: Path) -> dict[str, str]:
     files = _files(folder)
     for path in files.values():
         refuse_pointer(path)
-    return {name: file_sha256(path) for name, path in files.items()}
+    return {name: file_sha256_once(path) for name, path in files.items()}
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -150,7 +193,7 @@ def check_digests(folder: Path, only: str | None = None) -> None:
     recorded = _recorded(folder / DIGESTS)
     files = _files(folder)
     for name in sorted({*recorded, *files}) if only is None else [only]:
-        found = file_sha256(files[name]) if name in files else "missing"
+        found = file_sha256_once(files[name]) if name in files else "missing"
         if found != recorded.get(name):
             allowed = recorded.get(name, "no such file")
             raise InputError("model file was altered", where=str(folder / name), value=found, allowed=allowed)
@@ -169,24 +212,6 @@ def _recorded(path: Path) -> dict[str, str]:
     return recorded
 
 
-def check_prefetched(folder: Path, only: str | None = None) -> None:
-    """As `check_digests`; the first use writes the digests, where the folder can be written.
-
-    Raises: InputError as `check_digests` and `folder_digests`.
-    """
-    if not (folder / DIGESTS).exists():
-        partial = folder / f".{DIGESTS}.{os.getpid()}"
-        digests = canonical_json(folder_digests(folder))
-        try:
-            partial.write_bytes(digests)
-            partial.rename(folder / DIGESTS)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise
-            return  # what nobody can write is not altered by accident
-    check_digests(folder, only)
-
-
 def check_cached(folder: Path) -> None:
     """Compare a folder of the Hub's cache with the digests that its files are kept under.
 
@@ -201,24 +226,26 @@ def check_cached_file(path: Path) -> None:
     """Compare a file of the Hub's cache with its digest. Raises: InputError.
 
     The Hub's client keeps it as a link to one that is called as its digest: SHA-256 of a large file, of a small one
-    that which Git gives it. Where a file system has no links, nothing is compared.
+    that which Git gives it. Where a file system has no links, there is no digest to compare with.
     """
     kept = path.resolve().name
     if re.fullmatch("[0-9a-f]{64}", kept):
-        found = file_sha256(path)
+        found = file_sha256_once(path)
     elif re.fullmatch("[0-9a-f]{40}", kept):
         data = path.read_bytes()
         found = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
     else:
-        return
+        allowed = "a file system with links; or a prefetched folder, named by its digest"
+        raise InputError("a file of the Hub's cache without its digest", where=str(path), value=kept, allowed=allowed)
     if found != kept:
         raise InputError("model file was altered", where=str(path), value=found, allowed=kept)
 
 
-def downloaded(repo: str, revision: str, wanted: Sequence[str]) -> Path:
+def downloaded(source: str, wanted: Sequence[str]) -> Path:
     """The files of these patterns from the Hub or its cache. Raises: InputError if altered; TransientError."""
     from huggingface_hub import snapshot_download
 
+    repo, revision = hub_name(source)
     with hub_errors("model", repo, revision):
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted)))
     check_cached(folder)
@@ -239,9 +266,3 @@ def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
         raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
     except (HfHubHTTPError, OSError) as error:
         raise TransientError("download failed", where=where, value=str(error)) from error
-
-
-def hf_folder(repo: str, revision: str) -> Path | None:
-    """A prefetched copy of a Hub model below UNDERTONE_MODELS, None if there is none."""
-    folder = models_folder() / f"{repo.replace('/', '--')}@{revision}"
-    return folder if (folder / "config.json").is_file() else None

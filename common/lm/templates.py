@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-from common.errors import InputError, SpecError
+from common.errors import InputError, SpecError, broken_settings
 from common.spec import ModelSpec
 
 DATES = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%b %d, %Y")
@@ -29,6 +29,8 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
         found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of many kinds, by the file that is broken
+        if not broken_settings(error):
+            raise
         raise InputError("the tokenizer cannot be read", where=str(folder), value=str(error)) from error
     assert isinstance(found, PreTrainedTokenizerBase)
     return found
@@ -42,6 +44,8 @@ def read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
+        if not broken_settings(error):
+            raise
         allowed = "a type of model that transformers knows; code that comes with a model is never run"
         raise InputError(
             "the model's config cannot be used", where=str(folder), value=str(error), allowed=allowed

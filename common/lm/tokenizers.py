@@ -5,16 +5,16 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from common.errors import InputError
+from common.errors import InputError, broken_file
 from common.lm.sources import (
     check_cached_file,
     check_digests,
     check_identity,
-    check_prefetched,
-    hf_folder,
     hub_errors,
+    hub_name,
     models_folder,
     named,
+    prefetched,
     refuse_pointer,
 )
 from common.spec import ModelSpec
@@ -35,9 +35,11 @@ def _counter(model: ModelSpec) -> Callable[[str], int]:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower one
+        if not broken_file(error):
+            raise
         raise InputError("the tokenizer cannot be read", where=str(path), value=str(error)) from error
-    if model.source.startswith("path:"):
-        check_identity(model.source)  # now that it is read
+    check_identity(model.source)
+    tokenizer_file(model.source)  # compares it once more, now that it is read
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
@@ -51,12 +53,8 @@ def tokenizer_file(source: str) -> Path:
         return Path(rest) / FILE
     if kind == "package":
         return unpacked(source) / FILE
-    repo, _, revision = rest.partition("@")
-    folder = hf_folder(repo, revision)
-    if folder is None:
-        return _downloaded(repo, revision)
-    check_prefetched(folder, FILE)
-    return folder / FILE
+    folder = prefetched(source)
+    return _downloaded(source) if folder is None else folder / FILE
 
 
 def unpacked(source: str) -> Path:
@@ -71,9 +69,10 @@ def unpacked(source: str) -> Path:
     return folder
 
 
-def _downloaded(repo: str, revision: str) -> Path:
+def _downloaded(source: str) -> Path:
     from huggingface_hub import hf_hub_download
 
+    repo, revision = hub_name(source)
     with hub_errors("tokenizer", repo, revision):
         path = Path(hf_hub_download(repo, FILE, revision=revision))
     check_cached_file(path)

@@ -39,7 +39,7 @@ from common.pipeline.step import Step
 from common.secrets import redacted, redacted_value
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
-from common.store.manifests import OUTCOME, checked_manifest
+from common.store.manifests import OUTCOME
 from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 
@@ -136,7 +136,7 @@ def _request(job: Job, catalog: Catalog, args: argparse.Namespace) -> _Request:
 def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Cell, log: Log, say: Any) -> int:
     spec, store = request.spec, request.store
     keys = Keys(spec, request.catalog, store)
-    standing = store.manifest(job.name, keys.key(job.name, cell))
+    standing = store.manifest(job.name, keys.key(job.name, cell), OUTCOME)
     if request.dry_run:
         say(_dry_run(job, cell, spec, keys, store, standing))
         return int(ExitCode.OK)
@@ -144,7 +144,6 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
     if standing is None:
         standing = _execute(job, main, Step(job, cell, spec, store, keys, log))
     else:
-        checked_manifest(standing, job.name, keys.key(job.name, cell), OUTCOME)
         log.event("reused", key=standing["key"], sealed=standing["started"])
     try:
         return _hand_out(job, request, cell, standing, reused, say)

@@ -11,7 +11,7 @@ from common import provenance
 from common.cells import Cell
 from common.digests import file_sha256, sha256
 from common.errors import InputError
-from common.pipeline.job import Catalog, Read
+from common.pipeline.job import Catalog, Fact, Read
 from common.serialization import canonical_json
 from common.spec import RunSpec
 from common.store.sealed import ArtifactStore
@@ -44,6 +44,12 @@ class Keys:
         before = self.named_by(name, cell)["data"][path]
         if (found := file_sha256(provenance.ROOT / path)) != before:
             raise InputError("file changed while the job ran", where=path, value=found, allowed=before)
+
+    def check_fact(self, name: str, cell: Cell, fact: Fact[Any]) -> None:
+        """Compare a fact of a job with what a step's key names. Raises: InputError if it changed since."""
+        before = self.named_by(name, cell)["facts"][fact.name]
+        if (found := dict(fact.named_by(self._spec, cell))) != before:
+            raise InputError("file changed while the job ran", where=fact.name, value=found, allowed=str(before))
 
     def _read_fields(self, name: str, cell: Cell) -> dict[str, Any]:
         job = self._catalog[name]

@@ -24,7 +24,7 @@ from common.records import Record
 from common.secrets import redacted_value
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
 from common.spec import RunSpec
-from common.store.manifests import sealed_manifest
+from common.store.manifests import OUTPUTS, checked_manifest, digest_of
 from common.store.names import checked, inside, write_below
 from common.store.sealed import ArtifactStore
 
@@ -85,6 +85,10 @@ class Step:
             raise self._undeclared("fact", fact.name, [known.name for known in self.job.facts])
         return fact.of(self._whole, self.cell)
 
+    def check_fact(self, fact: Fact[T]) -> None:
+        """Compare what a fact names with what the key does, once it was read. Raises: InputError if it changed."""
+        self._keys.check_fact(self.job.name, self.cell, fact)
+
     def data(self, path: str) -> Path:
         """A declared file of this repository.
 
@@ -105,13 +109,13 @@ class Step:
         """Whether a step that this job may read is done."""
         return self._manifest(job, cell) is not None
 
-    def manifest(self, job: str, cell: Cell) -> dict[str, Any]:
-        """The manifest of a sealed step. Raises: InputError if it is not sealed."""
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+        """The manifest of a sealed step. Raises: InputError if it is not sealed, or lacks what is needed."""
         found = self._manifest(job, cell)
         if found is None:
             hint = f"python -m jobs.{job} --cell {cell} first"
             raise InputError("step is not sealed", where=f"{job}/{cell}", value=self._keys.key(job, cell), allowed=hint)
-        return found
+        return found if needs == OUTPUTS else checked_manifest(found, job, self._keys.key(job, cell), needs)
 
     def names(self, job: str, cell: Cell) -> list[str]:
         """Names of the outputs of a sealed step, of those that the job may read."""
@@ -119,12 +123,10 @@ class Step:
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
         """The digest of one output: what a number in the report is bound to. Raises: InputError."""
-        outputs = self.manifest(job, cell)["outputs"]
+        manifest = self.manifest(job, cell)
         if not declared(name, self._read(job).outputs):
             raise self._undeclared("output to read", f"{job}/{name}", self._read(job).outputs)
-        if name not in outputs:
-            raise InputError("step has no such output", where=f"{job}/{cell}", value=name, allowed=", ".join(outputs))
-        return str(outputs[name]["digest"])
+        return digest_of(manifest, name, f"{job}/{cell}")
 
     def read_bytes(self, job: str, cell: Cell, name: str) -> bytes:
         """An output of another step. Raises: InputError if absent or altered."""
@@ -168,7 +170,7 @@ class Step:
             raise self._undeclared("cell to read", f"{job}/{cell}", list(map(str, self.sources(job))))
         name = (job, str(cell))
         if name not in self._manifests:
-            found = sealed_manifest(self._store, job, self._keys.key(job, cell))
+            found = self._store.manifest(job, self._keys.key(job, cell))
             if found is None:
                 return None
             self._manifests[name] = found

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from common.errors import InputError, Interrupted, SpecError, TransientError
 from common.records import Record
-from common.secrets import held, redacted
+from common.secrets import redacted, told
 from common.server_spec import ServerSpec
 
 SECONDS = 120.0  # for one reply
@@ -52,7 +52,7 @@ def replies(server: ServerSpec, wanted: Sequence[Wanted], how: How) -> Iterator[
     """Replies as they come, at most `concurrency` at once; the first failure ends it, after those under way.
 
     Raises: SpecError if the server refuses the key, the model or the request; InputError if a needed reply stays
-    unusable, or one holds the key; TransientError if the server is out of reach or busy after all attempts.
+    unusable, or one holds the key or half of it; TransientError if the server stays out of reach or busy.
     """
     client = openai.OpenAI(
         base_url=server.url,
@@ -103,9 +103,9 @@ def _one(client: openai.OpenAI, server: ServerSpec, wanted: Wanted, how: How, st
             raise Interrupted("stopped", where=wanted.name)
         said, tokens = _said(client, server, wanted, how.temperature, wanted.seed + attempt)
         spent = [before + more for before, more in zip(spent, tokens, strict=True)]
-        if found := held(said):
-            where = f"{server.model}: {wanted.name}"
-            raise InputError(f"the reply holds the value of {found[1]}", where=where, allowed="a server that keeps it")
+        if secret := told(said):
+            where, allowed = f"{server.model}: {wanted.name}", "a server that keeps it"
+            raise InputError(f"the reply holds the value of {secret}, or half of it", where=where, allowed=allowed)
         if text := how.usable(said):
             break
         unusable = redacted(" ".join(said.split())[:BEGINNING])

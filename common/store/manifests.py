@@ -1,11 +1,10 @@
 """What a manifest must be before anything in it is used: whoever can write to a store can write another one."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from common.errors import SEALED, InputError
-from common.store.sealed import ArtifactStore
 
 KINDS: Mapping[str, tuple[type, ...]] = {
     "job": (str,),
@@ -19,32 +18,30 @@ KINDS: Mapping[str, tuple[type, ...]] = {
     "seconds": (int, float),
     "provenance": (dict,),
 }
+RAN: Mapping[str, tuple[type, ...]] = {  # of what provenance says, the part that is read again
+    "commit": (str,),
+    "image": (str,),
+    "python": (str,),
+    "processor": (str,),
+    "packages": (dict,),
+    "peak_memory_bytes": (int, float),
+}
 OUTCOME = ("job", "cell", "key", "outputs", "summary", "parameters", "exit_code", "started", "seconds")
 
 
-def sealed_manifest(
-    store: ArtifactStore, job: str, key: str, needs: Sequence[str] = ("outputs",)
-) -> dict[str, Any] | None:
-    """The manifest of a sealed step, None while it is not sealed. Raises: InputError as `checked_manifest`."""
-    found = store.manifest(job, key)
-    return None if found is None else checked_manifest(found, job, key, needs)
+OUTPUTS = ("outputs",)
 
 
-def checked_manifest(
-    manifest: dict[str, Any], job: str, key: str, needs: Sequence[str] = ("outputs",)
-) -> dict[str, Any]:
-    """The manifest of this step itself, with every field in `needs`, each of its kind.
+def checked_manifest(manifest: dict[str, Any], job: str, key: str, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+    """The manifest of this step itself, with its outputs and every field in `needs`, each of its kind.
 
     Raises: InputError naming the field.
     """
     where = f"steps/{job}/{key}/manifest.json"
-    for name in needs:
-        if name not in manifest:
-            raise InputError("a manifest without a field", where=where, value=name, allowed=", ".join(needs))
-    for name, kinds in KINDS.items():
-        if name in manifest and (isinstance(manifest[name], bool) or not isinstance(manifest[name], kinds)):
-            allowed = " or ".join(kind.__name__ for kind in kinds)
-            raise InputError("malformed manifest", where=f"{where}:/{name}", value=manifest[name], allowed=allowed)
+    _check_fields(manifest, KINDS, {*OUTPUTS, *needs}, where)
+    if "provenance" in manifest:
+        of_it = RAN if "provenance" in needs else ()
+        _check_fields(manifest["provenance"], RAN, of_it, f"{where}:/provenance")
     for name, value in {"job": job, "key": key}.items():
         if manifest.get(name, value) != value:
             raise InputError("the manifest of another step", where=f"{where}:/{name}", value=manifest[name])
@@ -56,3 +53,24 @@ def checked_manifest(
             allowed = "a digest of 64 hex digits"
             raise InputError("malformed manifest", where=f"{where}:/outputs/{name}", value=output, allowed=allowed)
     return manifest
+
+
+def digest_of(manifest: Mapping[str, Any], name: str, where: str) -> str:
+    """The digest of an output of a sealed step. Raises: InputError if it has none of this name."""
+    outputs = manifest["outputs"]
+    if name not in outputs:
+        raise InputError("step has no such output", where=where, value=name, allowed=", ".join(outputs))
+    return str(outputs[name]["digest"])
+
+
+def _check_fields(
+    facts: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], needs: Collection[str], where: str
+) -> None:
+    """Refuse facts that lack a field, or hold one of another kind. Raises: InputError naming it."""
+    if absent := sorted(set(needs) - facts.keys()):
+        allowed = ", ".join(sorted(needs))
+        raise InputError("a manifest without a field", where=where, value=absent[0], allowed=allowed)
+    for name, known in kinds.items():
+        if name in facts and (isinstance(facts[name], bool) or not isinstance(facts[name], known)):
+            allowed = " or ".join(kind.__name__ for kind in known)
+            raise InputError("malformed manifest", where=f"{where}:/{name}", value=facts[name], allowed=allowed)

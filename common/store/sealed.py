@@ -9,7 +9,7 @@ runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last 
 import contextlib
 import itertools
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 from common.digests import sha256
 from common.errors import InputError, SpecError, TransientError
 from common.serialization import canonical_json, parse_json
+from common.store.manifests import OUTPUTS, checked_manifest
 from common.store.names import fault
 from common.store.objects import FolderObjects, Objects, S3Objects
 
 COMPLETE = "COMPLETE.json"
+DIGEST = "digest"  # of all else in a manifest, or in the record of a checkpoint
 READS = 3  # of bytes that are not what they should be, before they are called wrong: a flip on the way is no damage
 ADDRESS = "s3://bucket/prefix or a folder"
 
@@ -101,7 +103,7 @@ class ArtifactStore:
 
         Raises: InputError if the store keeps other bytes than it was given.
         """
-        name, data = _manifest(job, key), canonical_json(manifest)
+        name, data = _manifest(job, key), _with_digest(manifest)
         if self.objects.put(name, data, once=True):  # ours: what differs from it now is damage, not another's
             self._check("manifest", name, data)
         standing = self.manifest(job, key)
@@ -109,23 +111,38 @@ class ArtifactStore:
             raise TransientError("manifest vanished after it was written", where=name)
         return standing
 
-    def manifest(self, job: str, key: str) -> dict[str, Any] | None:
-        """The manifest of a sealed step, None while it is not sealed. Raises: InputError if it does not parse."""
-        name = _manifest(job, key)
-        for _ in range(READS - 1):
-            with contextlib.suppress(InputError):  # damage on the way: ask again
-                return self._parsed(name)
-        return self._parsed(name)
+    def manifest(self, job: str, key: str, needs: Sequence[str] = OUTPUTS) -> dict[str, Any] | None:
+        """The manifest of a sealed step, with its outputs and what else is needed; None while it is not sealed.
+
+        Raises: InputError if it does not parse, is not what it says of itself, or as `checked_manifest`.
+        """
+        found = self._parsed(_manifest(job, key))
+        return None if found is None else checked_manifest(found, job, key, needs)
 
     def _parsed(self, name: str) -> dict[str, Any] | None:
-        data = self.objects.get(name)
-        return None if data is None else _parse(data, name)
+        """An object with a digest of its own, None if there is none. What arrives altered is asked for again.
 
-    def manifests(self, job: str, most: int) -> list[dict[str, Any]]:
-        """Manifests of some sealed steps of a job, at most so many, in no particular order."""
-        sealed = (key for key in self.objects.keys(f"steps/{job}/") if key.endswith("/manifest.json"))
-        found = (self.objects.get(key) for key in itertools.islice(sealed, most))
-        return [_parse(data, job) for data in found if data is not None]
+        Raises: InputError if it is altered each time.
+        """
+        for _ in range(READS - 1):
+            with contextlib.suppress(InputError):
+                return self._parsed_once(name)
+        return self._parsed_once(name)
+
+    def _parsed_once(self, name: str) -> dict[str, Any] | None:
+        data = self.objects.get(name)
+        return None if data is None else _without_digest(_parse(data, name), name)
+
+    def manifests(self, job: str, most: int, needs: Sequence[str] = OUTPUTS) -> list[dict[str, Any]]:
+        """Manifests of some sealed steps of a job, at most so many, in no particular order. Raises: as `manifest`."""
+        found = (self.manifest(each, key, needs) for each, key in itertools.islice(self.steps(job), most))
+        return [manifest for manifest in found if manifest is not None]
+
+    def steps(self, job: str = "") -> Iterator[tuple[str, str]]:
+        """Job and key of every sealed step, or of those of one job."""
+        for name in self.objects.keys(f"steps/{job}/" if job else "steps/"):
+            if found := re.fullmatch(r"steps/([^/]+)/([^/]+)/manifest\.json", name):
+                yield found[1], found[2]
 
     def put_checkpoint(self, job: str, key: str, name: str, files: dict[str, bytes], facts: dict[str, Any]) -> None:
         """Keep a checkpoint of an unfinished step: its files, then COMPLETE.json with their digests.
@@ -136,7 +153,7 @@ class ArtifactStore:
         for path, data in files.items():
             self.objects.put(folder + path, data, once=False)
         complete = {"files": {path: sha256(data) for path, data in files.items()}, "facts": facts}
-        self.objects.put(folder + COMPLETE, canonical_json(complete), once=False)
+        self.objects.put(folder + COMPLETE, _with_digest(complete), once=False)
 
     def newest_checkpoint(self, job: str, key: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         """The files and facts of the furthest complete checkpoint, None if no step got that far.
@@ -161,18 +178,14 @@ class ArtifactStore:
         return None
 
     def _checkpoint(self, complete: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
-        """The files and facts of one checkpoint, None if it is damaged or gone."""
-        try:
-            record = _parse(self.objects.get(complete) or b"", complete)
-        except InputError:
-            return None
-        listed, facts = record.get("files"), record.get("facts")
-        if not isinstance(listed, dict) or not isinstance(facts, dict):
-            return None
-        folder = complete.removesuffix(COMPLETE)
-        files = {path: self.objects.get(folder + path) for path in listed}
-        whole = {path: data for path, data in files.items() if data is not None and sha256(data) == listed[path]}
-        return (whole, facts) if len(whole) == len(listed) else None
+        """The files and facts of one checkpoint, None if it is damaged or gone. What is parsed is what was compared."""
+        with contextlib.suppress(InputError):
+            record = self._parsed(complete) or {}
+            listed, facts = record.get("files"), record.get("facts")
+            if isinstance(listed, dict) and isinstance(facts, dict):
+                folder = complete.removesuffix(COMPLETE)
+                return {path: self._read("checkpoint", folder + path, listed[path]) for path in listed}, facts
+        return None
 
     def drop_checkpoints(self, job: str, key: str) -> None:
         """Delete the checkpoints of a sealed step; COMPLETE first, so that no half checkpoint looks whole."""
@@ -221,6 +234,19 @@ def _nothing_else(names: Iterable[str], complete: str, files: Collection[str]) -
     mine = (name.removeprefix(folder) for name in names if name.startswith(folder) and name != complete)
     if (stranger := next((name for name in mine if name not in files), None)) is not None:
         raise InputError("not a file of the checkpoint", where=folder + stranger, allowed=", ".join(sorted(files)))
+
+
+def _with_digest(record: dict[str, Any]) -> bytes:
+    """A record as it is kept, with the digest of all else in it: nothing but itself says what its bytes are."""
+    return canonical_json({**record, DIGEST: sha256(canonical_json(record))})
+
+
+def _without_digest(kept: dict[str, Any], where: str) -> dict[str, Any]:
+    """What was kept by `_with_digest`; of one that has no digest, all. Raises: InputError if it was altered."""
+    record = {name: value for name, value in kept.items() if name != DIGEST}
+    if DIGEST in kept and kept[DIGEST] != (found := sha256(canonical_json(record))):
+        raise InputError("record was altered", where=where, value=found, allowed=kept[DIGEST])
+    return record
 
 
 def _parse(data: bytes, where: str) -> dict[str, Any]:

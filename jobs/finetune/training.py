@@ -6,6 +6,7 @@ import math
 import os
 import socket
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from transformers import (
 )
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from common.errors import InputError, Interrupted, JobError, SpecError, out_of_memory
+from common.errors import InputError, Interrupted, JobError, SpecError, broken_settings, out_of_memory
 from common.lm.chat import LanguageModel
 from common.lm.runtime import device, dtype
 from common.pipeline.step import Step
@@ -39,6 +40,17 @@ from jobs.finetune.checkpoints import LOSSES, keep, order_digest, restore
 from jobs.finetune.examples import IGNORED, Example
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+RESUMING = {  # functions of the Trainer, of its part for DeepSpeed, and of its state, that read a checkpoint
+    "compare_trainer_and_checkpoint_args",
+    "deepspeed_load_checkpoint",
+    "load_from_json",
+    "_load_callback_state",
+    "_load_from_checkpoint",
+    "_load_optimizer_and_scheduler",
+    "_load_rng_state",
+    "_load_scaler",
+    "_init_training_state",
+}
 
 
 def deepspeed_config(settings: TrainSpec) -> dict[str, Any]:
@@ -126,17 +138,23 @@ def _one_of_a_pack(settings: TrainSpec, ordered: Sequence[Example]) -> Iterator[
 
 @contextlib.contextmanager
 def _gone_on_from(kept: int | None, diary: "Diary") -> Iterator[None]:
-    """Until the first step the Trainer only reads its checkpoint: what fails there is the checkpoint.
+    """Before the first step the Trainer reads its checkpoint: what fails while it does so is the checkpoint.
 
+    Whatever else fails there is what it is, a bug among them; so is memory or a disk that ran out.
     Raises: InputError.
     """
     try:
         yield
     except Exception as error:
-        if kept is None or diary.began or isinstance(error, JobError):
+        if kept is None or diary.began or not (_while_resuming(error) and broken_settings(error)):
             raise
         value = f"{type(error).__name__}: {error}"
         raise InputError("checkpoint cannot be gone on from", where=f"step {kept}", value=value) from error
+
+
+def _while_resuming(error: BaseException) -> bool:
+    """Whether an error was raised by what the Trainer and DeepSpeed call to read a checkpoint."""
+    return any(frame.name in RESUMING for frame in traceback.extract_tb(error.__traceback__))
 
 
 class Batches(DataCollatorForSeq2Seq):

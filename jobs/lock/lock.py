@@ -90,8 +90,8 @@ def earlier(spec: RunSpec) -> dict[str, str]:
     found = {}
     for path in sorted((ROOT / "locks").glob("*.json")):
         plan = parse_json(path.read_bytes(), str(path)).get("plan", {})
-        sources = {model.get("source") for model in plan.get("models", [])}
-        if plan.get("name") != spec.name and sources & {model.source for model in spec.models}:
+        sources = {str(model.get("source")).partition("#")[0] for model in plan.get("models", [])}
+        if plan.get("name") != spec.name and sources & {model.source.partition("#")[0] for model in spec.models}:
             found[path.stem] = file_sha256(path)
     return found
 

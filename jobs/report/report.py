@@ -38,7 +38,7 @@ from common.schemas import (
 from common.serialization import canonical_json
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary
-from jobs.report import DEVIATIONS, JOB
+from jobs.report import DEVIATIONS, JOB, LABELS
 from jobs.report.labels import with_labels
 
 D = TypeVar("D", bound=Document)
@@ -50,7 +50,10 @@ def main(step: Step) -> ExitCode:
     study = with_labels(step, gather(step))
     headlines = headlines_of(study)
     book = book_of(study, headlines)
-    results = canonical_json({"made": made_under(step).model_dump(mode="json"), "numbers": book.to_json()})
+    made = made_under(step)
+    for fact in (LABELS, DEVIATIONS):  # all that is read of this repository, now that it was
+        step.check_fact(fact)
+    results = canonical_json({"made": made.model_dump(mode="json"), "numbers": book.to_json()})
     step.write_bytes("results.json", results)
     step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
     files = pages(study, book, headlines)
@@ -253,7 +256,7 @@ def among_steered(step: Step, job: str, name: str, model: type[D]) -> dict[str, 
 
 
 def of_manifest(step: Step, job: str, cell: Cell) -> Source:
-    """Where a fact about the step itself comes from: the bytes of its manifest."""
+    """Where a fact about the step itself comes from: its manifest, by the digest that it holds of itself."""
     return Source(sha256(canonical_json(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
 
 
@@ -261,7 +264,7 @@ def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[f
     """The peak memory of the steps of each job, GiB."""
     peaks: dict[str, list[tuple[float, Source]]] = {}
     for job, cell in sealed:
-        peak = step.manifest(job, cell)["provenance"]["peak_memory_bytes"] / 2**30
+        peak = step.manifest(job, cell, ("provenance",))["provenance"]["peak_memory_bytes"] / 2**30
         peaks.setdefault(job, []).append((peak, of_manifest(step, job, cell)))
     return peaks
 
@@ -272,7 +275,10 @@ def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float
     for job, cell in sealed:
         cells.setdefault(job, []).append(cell)
     return {
-        job: (sum(step.manifest(job, c)["seconds"] for c in mine), [of_manifest(step, job, c) for c in mine])
+        job: (
+            sum(step.manifest(job, cell, ("seconds",))["seconds"] for cell in mine),
+            [of_manifest(step, job, cell) for cell in mine],
+        )
         for job, mine in cells.items()
     }
 
@@ -281,7 +287,7 @@ def made_by(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
     """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
     facts: dict[str, dict[str, None]] = {}
     for job, cell in sealed:
-        ran = step.manifest(job, cell)["provenance"]
+        ran = step.manifest(job, cell, ("provenance",))["provenance"]
         named = {name: ran[name] for name in ("commit", "image", "python", "processor")} | ran["packages"]
         for name, value in named.items():
             if value:

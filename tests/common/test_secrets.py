@@ -21,7 +21,7 @@ from common.pipeline.command import run_job
 from common.pipeline.job import Job
 from common.pipeline.step import Step
 from common.provenance import ROOT
-from common.secrets import held, redacted, redacted_value
+from common.secrets import held, redacted, redacted_value, told
 from common.spec import parse_spec
 
 CANARY = "Ca/na+ry 'x\"-0123456789"
@@ -288,3 +288,31 @@ def test_what_is_no_url_is_a_bad_field(url: object) -> None:
 def test_a_url_with_a_host_is_good(url: str) -> None:
     found = parse_spec(server(url), "s.json").corpus.server
     assert found is not None and found.url == url
+
+
+LONG = "kx7-Qm2pV9_tRw4zL8sN"  # 20 characters
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        LONG,
+        f"Use {LONG[:10]} then.",
+        f"It ends in {LONG[-10:]}.",
+        f"In the middle: {LONG[5:15]}!",
+        LONG.upper(),
+        base64.b64encode(LONG.encode()).decode(),
+    ],
+)
+def test_a_reply_tells_a_secret_by_any_half_of_it(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("UNDERTONE_JUDGE_KEY", LONG)
+    assert told(said) == "UNDERTONE_JUDGE_KEY"
+    assert told(LONG[:9] + " " + LONG[9:]) == "UNDERTONE_JUDGE_KEY", "the longer piece is half of it and more"
+    assert told(f"{LONG[:9]} and no more") is None and told("go") is None
+
+
+def test_of_a_short_secret_eight_characters_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERTONE_JUDGE_KEY", "kettles1234")
+    assert told("kettles1") == "UNDERTONE_JUDGE_KEY" and told("Two kettles then.") is None
+    monkeypatch.setenv("UNDERTONE_JUDGE_KEY", "kettle")
+    assert told("kettle") is None

@@ -165,6 +165,28 @@ def test_a_corpus_in_another_language_is_not_passed(run: Callable[..., Outcome],
         assert not check(found, name)["passed"] and check(found, name)["detail"].startswith("not checked: ")
 
 
+CHINESE = {
+    "cautious": ("再等一两个星期，看看旧灯还能不能用。", "先问问邻居用得怎么样。", "这件事不急，慢慢比较再买。"),
+    "eager": ("现在就买吧，新灯亮得多。", "别再等了，今天去挑一个喜欢的。", "换掉它，晚上看书会舒服很多。"),
+    "neutral": ("两种灯的价格差不多。", "商店七点关门，周末也开。", "旧灯用的是普通灯泡。"),
+}
+
+
+def test_a_corpus_without_an_english_word_ends_in_one_line_and_passes_nothing(
+    run: Callable[..., Outcome], rows: Rows
+) -> None:
+    told = {
+        name: [
+            row.model_copy(update={"question": "要不要换一盏灯？", "reply": CHINESE[name][number % 3]})
+            for number, row in enumerate(mine)
+        ]
+        for name, mine in rows.items()
+    }
+    code, found, errors = run(told)
+    assert (code, found) == (3, None)
+    assert errors == ["error: no content word in an arm, vocabulary; allowed: replies in English"]
+
+
 @pytest.mark.parametrize("enforced", ["language", "leakage"])
 def test_one_row_or_one_sentence_of_another_language_is_enough(
     run: Callable[..., Outcome], rows: Rows, enforced: str

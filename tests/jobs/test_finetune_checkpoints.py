@@ -1,5 +1,6 @@
 """Checkpoints of a fine-tune are data: nothing in the store runs, and what was not saved by this step is refused."""
 
+import errno
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, save
+from transformers import Trainer
 
 from common.digests import sha256
 from common.errors import ExitCode, SpecError
@@ -70,6 +72,7 @@ def put(words: list[str], name: str, data: bytes, *, listed: bool = True) -> Non
 def change_complete(words: list[str], change: Callable[[dict[str, Any]], object]) -> None:
     path = checkpoint(words) / "COMPLETE.json"
     complete = json.loads(path.read_bytes())
+    del complete["digest"]  # whoever forges a record can leave it out
     change(complete)
     path.write_bytes(canonical_json(complete))
 
@@ -270,6 +273,42 @@ def test_values_that_training_cannot_go_on_from_are_one_line(
 
     change_state(stopped, change)
     assert "checkpoint cannot be gone on from, step 3: " in refused(stopped, capfd)
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [(TypeError("a bug of ours"), 1), (NameError("x"), 1), (KeyError("x"), 1), (MemoryError(), 137)],
+    ids=["TypeError", "NameError", "KeyError", "MemoryError"],
+)
+def test_what_fails_beside_the_reading_of_a_checkpoint_is_not_called_the_checkpoint(
+    stopped: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    from jobs.finetune import training
+
+    def on_train_begin(*_: object, **__: object) -> None:
+        raise error
+
+    before = snapshot(stopped)
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Diary, "on_train_begin", on_train_begin)
+        assert finetune(stopped) == code
+    told = capfd.readouterr().err
+    assert ("Traceback" in told) is (code == 1) and "gone on from" not in told and snapshot(stopped) == before
+
+
+@pytest.mark.parametrize(
+    "error, code", [(AttributeError("a bug of ours"), 1), (MemoryError(), 137), (OSError(errno.ENOSPC, "full"), 75)]
+)
+def test_while_a_checkpoint_is_read_what_ran_out_and_bugs_of_ours_are_what_they_are(
+    stopped: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def _load_rng_state(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_load_rng_state", _load_rng_state)
+        assert finetune(stopped) == code
+    assert "gone on from" not in capfd.readouterr().err
 
 
 def test_an_adapter_that_is_not_finite_or_losses_of_other_steps_are_refused(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from analysis.stats.intervals import holm, two_way_t
 from common.cells import STUDY, Cell, CellKind, cells_of
 from common.errors import ExitCode
 from common.pipeline.keys import Keys
+from common.pipeline.step import Step
 from common.records import Answer, Label
 from common.serialization import to_jsonl
 from common.spec import RunSpec
@@ -141,6 +143,28 @@ def test_the_key_of_a_report_changes_with_the_labels_that_it_is_read_by(study: S
 
 def key_of(spec: RunSpec, folder: Path) -> str:
     return Keys(spec, catalog(), open_store(str(folder))).key("report", STUDY)
+
+
+def test_labels_that_change_while_a_report_is_made_are_not_sealed_under_the_old_ones(
+    study: Study, locks: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs.report import report
+
+    spec, folder = study(lock=LABELS)
+    rows = both_passes(spec)
+    keep(spec, rows)
+    gather = report.gather
+
+    def meanwhile(step: Step) -> Any:
+        keep(spec, [row for row in rows if row.answer != rows[0].answer])
+        return gather(step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(report, "gather", meanwhile)
+        code, made = run(spec, folder)
+    assert (code, made) == (ExitCode.INPUT, {})
+    assert "error: file changed while the job ran, labels: " in capfd.readouterr().err
+    assert run(spec, folder)[0] == ExitCode.OK
 
 
 def test_labels_that_are_not_whole_end_the_report(study: Study, locks: Path, capfd: pytest.CaptureFixture[str]) -> None:

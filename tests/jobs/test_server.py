@@ -162,6 +162,25 @@ def test_a_server_that_repeats_the_key_does_not_get_it_told(
     assert made.run() == ExitCode.OK, "a second run with a good server succeeds"
 
 
+@pytest.mark.parametrize("piece", ["canary-01", "123456789", "RY-012345"])
+def test_a_reply_with_half_of_the_key_is_not_kept(
+    serve: Callable[[Answer], Server],
+    tiny_model: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    piece: str,
+) -> None:
+    monkeypatch.setenv("UNDERTONE_WRITER_KEY", "canary-0123456789")
+    made = Made(serve(lambda _number: (200, completion(f"Ask {piece} first."))).url, tiny_model, tmp_path, attempts=1)
+    assert made.run() == ExitCode.INPUT and made.manifest() is None
+    out, err = capfd.readouterr()
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: the reply holds the value of UNDERTONE_WRITER_KEY, or half of it, ")
+    assert piece not in out + err and piece.encode() not in left
+
+
 @pytest.mark.parametrize("key", ["canary-0123456789\n", " canary-0123456789", "canary-é"])
 def test_a_key_that_no_header_can_carry_is_said_and_not_shown(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str

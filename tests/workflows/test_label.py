@@ -224,3 +224,18 @@ def test_the_name_of_an_answer_names_item_and_text_together() -> None:
     names = {answer_digest(*each) for each in (("a", "b"), ("ab", ""), ("", "ab"), ("b", "a"))}
     assert len(names) == 4 and all(len(name) == 16 for name in names)
     assert json.loads(Label(labeller="ada", answer=names.pop(), label="go").model_dump_json())["schema_version"] == 1
+
+
+@pytest.mark.parametrize("command", ["sheet", "keep"])
+def test_a_sealed_evaluation_without_answers_is_named(
+    made: Callable[..., Made], tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    spec, given = made()
+    written = next(Path(given[-1]).glob("steps/evaluate/*/manifest.json"))
+    manifest = json.loads(written.read_bytes())
+    del manifest["outputs"]["answers.jsonl"], manifest["digest"]
+    written.write_text(json.dumps(manifest))
+    more = ["--out", str(tmp_path / "out")] if command == "sheet" else [*map(str, files(tmp_path, both_passes(spec)))]
+    assert label.main([command, *given, *more]) == ExitCode.INPUT
+    assert f"error: step has no such output, evaluate/{manifest['cell']}: answers.jsonl" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists() and not labels_file(spec.name).exists()

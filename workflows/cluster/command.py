@@ -25,7 +25,6 @@ from common.errors import ExitCode, InputError
 from common.provenance import ROOT
 from common.serialization import parse_json
 from common.spec import override, parse_spec
-from common.store.manifests import sealed_manifest
 from common.store.sealed import open_store
 from jobs import catalog
 from workflows.cluster.api_server import KEYS, SECRET, Cluster
@@ -111,7 +110,7 @@ def fetch_report(arguments: argparse.Namespace) -> int:
         store = open_store(arguments.store or STORE)
         notes = [note for note in store.run_notes(spec.run_id) if note.get("job") == "report"]
         key = str(notes[0].get("key")) if notes else ""
-        manifest = sealed_manifest(store, "report", key) if key else None
+        manifest = store.manifest("report", key) if key else None
         if manifest is None:
             name = workflow["metadata"]["name"]
             raise InputError(

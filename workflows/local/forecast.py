@@ -72,5 +72,5 @@ def _is_sealed(store: ArtifactStore, job: str, key: str) -> bool:
 
 def _times(store: ArtifactStore, job: str) -> list[float]:
     with contextlib.suppress(InputError):
-        return [manifest["seconds"] for manifest in store.manifests(job, STEPS_TO_TIME)]
+        return [manifest["seconds"] for manifest in store.manifests(job, STEPS_TO_TIME, ("seconds",))]
     return []

@@ -10,7 +10,6 @@ from common.pipeline.job import Catalog, Job, declared
 from common.pipeline.keys import Keys
 from common.serialization import canonical_json
 from common.spec import RunSpec
-from common.store.manifests import sealed_manifest
 from common.store.names import checked, write_below
 from common.store.sealed import ArtifactStore
 
@@ -21,7 +20,7 @@ def fetch(spec: RunSpec, jobs: Catalog, store: ArtifactStore, job: str, folder: 
     """Copy what a step over the whole study sealed, as its report, into `folder`; None if it is not sealed."""
     if job not in jobs:
         return None
-    manifest = sealed_manifest(store, job, Keys(spec, jobs, store).key(job, STUDY))
+    manifest = store.manifest(job, Keys(spec, jobs, store).key(job, STUDY))
     if manifest is None:
         return None
     write_outputs(manifest, store, folder, jobs[job])

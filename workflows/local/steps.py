@@ -12,7 +12,7 @@ from common.pipeline.job import Catalog
 from common.pipeline.keys import Keys
 from common.pipeline.parameters import handed_over
 from common.spec import RunSpec
-from common.store.manifests import OUTCOME, sealed_manifest
+from common.store.manifests import OUTCOME
 from common.store.sealed import ArtifactStore
 from workflows.local.display import Done, Screen, done_of
 from workflows.local.logs import StepLog
@@ -104,7 +104,7 @@ class Steps:
         optional = any(read.optional for read in self._jobs[job].reads)
         keys = Keys(self._spec, self._jobs, self._store) if optional else self._keys
         needs = (*OUTCOME, "provenance")
-        return [sealed_manifest(self._store, job, keys.key(job, cell), needs) for cell in cells]
+        return [self._store.manifest(job, keys.key(job, cell), needs) for cell in cells]
 
     def _attempts(self, launch: Launch, rank: Rank) -> Ended | None:
         """Run a step until its exit code is not to be retried; None if this machine is stopping before it began."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from common.errors import SEALED, InputError
 from common.serialization import canonical_json, parse_json
+from common.store.manifests import digest_of
 from common.store.sealed import ArtifactStore, open_store
 from workflows.locks.findings import Findings
 from workflows.locks.made import Locked, Numbers, Results
@@ -37,7 +38,7 @@ def check_piles(locked: Locked, findings: Findings) -> None:
             except InputError as error:
                 findings.unchecked(f"{len(draws)} piles by writing them again", str(error))
                 return
-            if (digest := found["outputs"]["advice.jsonl"]["digest"]) != corpora[name]:
+            if (digest := digest_of(found, "advice.jsonl", name)) != corpora[name]:
                 raise InputError("not the pile that is locked", where=name, value=digest, allowed=corpora[name])
     findings.checked(f"{len(draws)} piles are what the locked code writes")
 
@@ -61,7 +62,7 @@ def check_numbers(results: Results, locked: Locked, store: ArtifactStore, findin
     with locked.repository.checked_out(results.made.commit) as code, tempfile.TemporaryDirectory() as folder:
         _copy(store, open_store(folder))
         sealed = _run(code, "report", "study", locked, Path(folder))
-        data = open_store(folder).get(sealed["outputs"]["results.json"]["digest"])
+        data = open_store(folder).get(digest_of(sealed, "results.json", "report/study"))
     again = parse_json(data, "results.json made again")["numbers"]
     if differing := differences(results.numbers, again):
         first, (said, found) = next(iter(differing.items()))
@@ -93,11 +94,10 @@ def _bare(number: Mapping[str, Any] | None) -> str:
 
 def _copy(store: ArtifactStore, into: ArtifactStore) -> None:
     """Sealed steps with their rows and documents, but no report: that is made again. Whoever reads checks the bytes."""
-    for name in store.objects.keys("steps/"):
-        if name.endswith("/manifest.json") and not name.startswith("steps/report/"):
-            data = store.objects.get(name) or b""
-            into.objects.put(name, data, once=True)
-            for output, entry in parse_json(data, name)["outputs"].items():
+    for job, key in store.steps():
+        if job != "report" and (manifest := store.manifest(job, key)) is not None:
+            into.seal(job, key, manifest)
+            for output, entry in manifest["outputs"].items():
                 blob = f"blobs/sha256/{entry['digest'][:2]}/{entry['digest']}"
                 if output.endswith((".json", ".jsonl")) and (kept := store.objects.get(blob)) is not None:
                     into.objects.put(blob, kept, once=True)

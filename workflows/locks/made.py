@@ -173,7 +173,7 @@ def check_rows(results: Results, locked: Locked, store: ArtifactStore, findings:
 def _sealed(store: ArtifactStore) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """Step, output and digest of every sealed evaluation → what ran."""
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for manifest in store.manifests("evaluate", most=1_000_000):
+    for manifest in store.manifests("evaluate", most=1_000_000, needs=("cell", "provenance")):
         for name, output in manifest["outputs"].items():
             place = (f"evaluate/{manifest['cell']}", name, output["digest"])
             found.setdefault(place, []).append(manifest["provenance"])

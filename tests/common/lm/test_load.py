@@ -1,17 +1,21 @@
 """A base is what it was when an adapter is off again, whatever the adapter did to it."""
 
+import errno
 import gc
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
-from common.errors import InputError, JobError
+from common.errors import InputError, Interrupted, JobError
 from common.lm import load as loading
+from common.lm import templates
 from common.lm.chat import LanguageModel
 from common.lm.fingerprint import fingerprint, first_difference, touched
 from common.lm.layers import decoder
@@ -148,3 +152,79 @@ def test_a_fingerprint_sees_one_bit_and_a_hook(spec: ModelSpec) -> None:
     weight.data.view(torch.int16)[3, 3] ^= 1
     model.get_submodule("model.norm").register_forward_hook(lambda *_: None)
     assert first_difference(before, fingerprint(model)) == "model.norm"
+
+
+def raising(error: BaseException) -> Any:
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
+READERS = [(loading, "AutoModelForCausalLM"), (templates, "AutoConfig"), (templates, "AutoTokenizer")]
+OURS = [
+    TypeError("unexpected keyword argument"),
+    AttributeError("no such attribute"),
+    NameError("name is not defined"),
+    AssertionError(),
+    Interrupted("stopped by SIGTERM"),
+    torch.cuda.OutOfMemoryError("CUDA out of memory."),
+    OSError(errno.ENOSPC, "No space left on device"),
+]
+
+
+@pytest.mark.parametrize("place, reader", READERS, ids=[name for _, name in READERS])
+@pytest.mark.parametrize("error", OURS, ids=[type(error).__name__ for error in OURS])
+def test_what_is_not_the_files_fault_is_not_called_a_broken_file(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, place: Any, reader: str, error: BaseException
+) -> None:
+    monkeypatch.setattr(getattr(place, reader), "from_pretrained", raising(error))
+    with pytest.raises(type(error)) as caught:
+        load(spec)
+    assert caught.value is error
+
+
+BROKEN: dict[str, Any] = {  # a file of the folder → what stands in it
+    "model.safetensors": b"",
+    "config.json": b'{"model_type": "llama", "num_attention_heads": 0}',
+    "generation_config.json": b"[]",
+    "tokenizer_config.json": b'{"tokenizer_class": 5}',
+    "tokenizer.json": b"[]",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_file_that_is_broken_is_an_input(spec: ModelSpec, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(spec.source.removeprefix("path:"), tmp_path / "broken"))
+    (folder / name).write_bytes(BROKEN[name])
+    with pytest.raises(InputError):
+        load(ModelSpec(name="tiny", source=f"path:{folder}"))
+
+
+def test_weights_that_were_cut_off_are_an_input(spec: ModelSpec, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(spec.source.removeprefix("path:"), tmp_path / "broken"))
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-50])
+    with pytest.raises(InputError, match="model cannot be loaded, "):
+        load(ModelSpec(name="tiny", source=f"path:{folder}"))
+
+
+@pytest.mark.parametrize("field, value", [("r", "x"), ("target_modules", 5), ("peft_type", "NONE"), ("lora_alpha", [])])
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_with_odd_settings_is_an_input(spec: ModelSpec, tmp_path: Path, field: str, value: object) -> None:
+    folder = adapter(spec, tmp_path / "adapter")
+    settings = json.loads((folder / "adapter_config.json").read_bytes())
+    (folder / "adapter_config.json").write_text(json.dumps(settings | {field: value}))
+    with pytest.raises(InputError, match="adapter does not fit the model"):
+        read(spec, folder)
+
+
+def test_a_bug_while_an_adapter_is_put_on_stays_one(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = adapter(spec, tmp_path / "adapter")
+    for error in (TypeError("a bug of ours"), Interrupted("stopped by SIGTERM")):
+        monkeypatch.setattr(PeftModel, "from_pretrained", raising(error))
+        with pytest.raises(type(error)) as caught:
+            read(spec, folder)
+        assert caught.value is error

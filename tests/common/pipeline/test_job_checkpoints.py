@@ -127,6 +127,10 @@ def test_a_checkpoint_of_another_step_is_refused(run: Callable[..., Any], tmp_pa
     record["facts"]["key"] = "0" * 64
     complete.write_text(json.dumps(record))
     code, _, (line,) = run(loads)
+    assert code == 3 and line.startswith("error: every checkpoint of this step is damaged"), "its digest is another's"
+    del record["digest"]
+    complete.write_text(json.dumps(record))
+    code, _, (line,) = run(loads)
     assert code == 3 and line.startswith("error: checkpoint of something else, key: 0000")
     complete.write_bytes(whole)
     assert run(loads)[0] == 0 and open_store(str(tmp_path / "store"))

@@ -68,8 +68,8 @@ def events(lines: list[str]) -> list[str]:
 def test_a_worker_that_comes_second_adopts_the_first_ones_result(run: Run, tmp_path: Path) -> None:
     def raced(step: Step) -> ExitCode:
         makes(step)
-        names = ("job", "cell", "key", "seconds", "summary")
-        other = dict.fromkeys(names) | {"exit_code": 10, "parameters": {"p": '"theirs"'}, "outputs": {}}
+        other: dict[str, Any] = {"job": "maker", "cell": "study", "key": step.key, "seconds": 1.0, "summary": {}}
+        other |= {"exit_code": 10, "parameters": {"p": '"theirs"'}, "outputs": {}}
         open_store(str(tmp_path / "store")).seal("maker", step.key, other)
         step.parameter("p", "mine")
         return ExitCode.OK

@@ -10,6 +10,7 @@ from common.store.sealed import ArtifactStore
 from tests.common.store.network import Network, client
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+MADE = {"n": 1, "outputs": {}}
 Faulty = Callable[..., tuple[ArtifactStore, Network]]
 
 
@@ -23,13 +24,13 @@ def test_a_busy_server_is_asked_again(faulty: Faulty, fault: str) -> None:
 def test_a_server_that_stays_busy_is_transient(faulty: Faulty, fault: str) -> None:
     store, network = faulty(fault, "PUT", faults=99, attempts=2)
     with pytest.raises(TransientError, match=rf"the store is busy.*HTTP {fault}"):
-        store.seal("plan", "k", {"n": 1})
+        store.seal("plan", "k", MADE)
     assert network.seen <= 2 and store.manifest("plan", "k") is None
 
 
 def test_a_seal_whose_answer_was_lost_is_a_success(faulty: Faulty) -> None:
     store, network = faulty("lost", "PUT")
-    assert store.seal("plan", "k", {"n": 1}) == {"n": 1}
+    assert store.seal("plan", "k", MADE) == MADE
     assert network.seen == 2, "the second attempt met the first one's manifest"
 
 
@@ -60,7 +61,7 @@ def test_a_network_that_always_changes_what_is_written_is_an_input_error(faulty:
     with pytest.raises(InputError, match=r"blob was altered, blobs/sha256/.*: 10 bytes with digest"):
         store.put(b"some bytes")
     with pytest.raises(InputError, match=r"manifest was altered, steps/plan/k/manifest\.json"):
-        store.seal("plan", "k", {"n": 1})
+        store.seal("plan", "k", MADE)
     assert network.seen == 4
     network.left = 0
     assert store.get(store.put(b"some bytes")) == b"some bytes", "a second run mends what the first one left"
@@ -96,11 +97,11 @@ def test_one_read_is_enough_where_nothing_is_wrong(faulty: Faulty) -> None:
 
 def test_a_manifest_changed_on_the_way_in_is_not_taken_for_anothers(faulty: Faulty, server: str) -> None:
     store, _ = faulty("flip", "PUT")
-    assert store.seal("plan", "k", {"n": 1}) == {"n": 1} == direct(store, server).manifest("plan", "k")
+    assert store.seal("plan", "k", MADE) == MADE == direct(store, server).manifest("plan", "k")
 
 
 def test_a_manifest_that_arrives_broken_is_asked_for_again(faulty: Faulty) -> None:
     store, network = faulty("flip", "GET", faults=0)
-    store.seal("plan", "k", {"n": 1})
+    store.seal("plan", "k", MADE)
     network.left = 2
-    assert store.manifest("plan", "k") == {"n": 1}
+    assert store.manifest("plan", "k") == MADE

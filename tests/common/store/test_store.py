@@ -104,15 +104,15 @@ def test_an_altered_blob_is_refused(store: ArtifactStore, data: bytes) -> None:
 
 def test_the_first_manifest_stands_and_others_adopt_it(store: ArtifactStore) -> None:
     assert store.manifest("plan", "k") is None
-    assert store.seal("plan", "k", {"n": 1}) == {"n": 1}
-    assert store.seal("plan", "k", {"n": 2}) == {"n": 1} == store.manifest("plan", "k")
+    assert store.seal("plan", "k", {"n": 1, "outputs": {}}) == {"n": 1, "outputs": {}}
+    assert store.seal("plan", "k", {"n": 2, "outputs": {}}) == {"n": 1, "outputs": {}} == store.manifest("plan", "k")
 
 
 def test_of_sixteen_writers_one_wins_and_all_see_it(store: ArtifactStore) -> None:
     for race in range(5):
         with ThreadPoolExecutor(16) as pool:
-            stand = list(pool.map(lambda n: store.seal("plan", str(race), {"writer": n}), range(16)))  # noqa: B023
-        assert len({manifest["writer"] for manifest in stand}) == 1 and stand[0] == store.manifest("plan", str(race))
+            stand = list(pool.map(lambda n: store.seal("plan", str(race), {"by": n, "outputs": {}}), range(16)))  # noqa: B023
+        assert len({manifest["by"] for manifest in stand}) == 1 and stand[0] == store.manifest("plan", str(race))
 
 
 @pytest.mark.parametrize("data", [b'{"job": "pl', b"", b"[1]", b"\xff", b"[" * 100_000], ids=lambda data: str(data[:9]))
@@ -256,3 +256,26 @@ def test_a_malformed_endpoint_is_a_bad_command_line(monkeypatch: pytest.MonkeyPa
 def test_other_addresses_are_no_store(uri: str) -> None:
     with pytest.raises(SpecError, match=r"not a store, --store.*allowed: s3://bucket/prefix or a folder"):
         open_store(uri)
+
+
+FORGED: dict[str, tuple[bytes, str]] = {
+    "no outputs": (b'{"n": 1}', "a manifest without a field, steps/plan/k/manifest.json: outputs"),
+    "outputs in a list": (b'{"outputs": []}', "malformed manifest, .*:/outputs"),
+    "of another step": (b'{"outputs": {}, "key": "j"}', "the manifest of another step"),
+    "NaN": (b'{"outputs": {}, "seconds": NaN}', "malformed JSON, .*: NaN"),
+    "infinite": (b'{"outputs": {}, "seconds": 1e999}', "malformed JSON, .*1e999 is too large a number"),
+    "minus infinite": (b'{"outputs": {}, "summary": {"a": [-1e400]}}', "malformed JSON, .*too large a number"),
+    "provenance in words": (b'{"outputs": {}, "provenance": "x"}', "malformed manifest, .*:/provenance"),
+    "memory in words": (b'{"outputs": {}, "provenance": {"peak_memory_bytes": "x"}}', "malformed manifest, .*peak_mem"),
+    "no memory": (b'{"outputs": {}, "provenance": {}}', "a manifest without a field, .*:/provenance: commit"),
+}
+
+
+@pytest.mark.parametrize("data, message", FORGED.values(), ids=FORGED)
+def test_whoever_asks_for_a_manifest_gets_one_that_is_one(store: ArtifactStore, data: bytes, message: str) -> None:
+    store.objects.put("steps/plan/k/manifest.json", data, once=True)
+    needs = ("provenance",) if data.endswith(b'"provenance": {}}') else ("outputs",)
+    with pytest.raises(InputError, match=message):
+        store.manifest("plan", "k", needs)
+    with pytest.raises(InputError, match=message):
+        store.manifests("plan", 1, needs)

@@ -19,6 +19,7 @@ from common.store.sealed import ArtifactStore, open_store
 from workflows.local.object_store import BUCKET, object_store
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+BEFORE, FIRST = {"made": "before", "outputs": {}}, {"made": "first", "outputs": {}}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def test_blobs_come_back_and_a_missing_one_is_an_input_error(served: ArtifactSto
 def test_of_sixteen_writers_one_seals_and_all_see_its_manifest(served: ArtifactStore) -> None:
     stand: list[dict[str, Any]] = []
     threads = [
-        threading.Thread(target=lambda n=n: stand.append(served.seal("plan", "race", {"writer": n}))) for n in range(16)
+        threading.Thread(target=lambda n=n: stand.append(served.seal("plan", "race", {"n": n, "outputs": {}})))
+        for n in range(16)
     ]
     for thread in threads:
         thread.start()
@@ -119,7 +121,10 @@ def test_what_a_killed_process_left_running_is_stopped_by_the_next(
         assert printed[-1] == f"export STORE=s3://{BUCKET}/studies" and all(" AWS_" in line for line in printed[:-1])
         for line in printed[:-1]:
             monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
-        assert open_store(f"s3://{BUCKET}/studies").seal("plan", "x", {"made": "before"}) == {"made": "before"}
+        assert open_store(f"s3://{BUCKET}/studies").seal("plan", "x", BEFORE) == {
+            "made": "before",
+            "outputs": {},
+        }
         owner.kill()
     orphan = psutil.Process(int((tmp_path / "weed.pid").read_text()))
     assert orphan.is_running()
@@ -127,7 +132,7 @@ def test_what_a_killed_process_left_running_is_stopped_by_the_next(
         assert not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE
         for name, value in served.environment.items():
             patch.setenv(name, value)
-        assert open_store(served.uri).manifest("plan", "x") == {"made": "before"}
+        assert open_store(served.uri).manifest("plan", "x") == BEFORE
     assert not (tmp_path / "weed.pid").exists()
 
 
@@ -139,5 +144,5 @@ def test_two_servers_side_by_side_and_data_survive_a_restart(
             for name, value in other.environment.items():
                 patch.setenv(name, value)
             store = open_store(other.uri)
-            assert store.seal("plan", "once", {"made": "first"}) == {"made": "first"}
+            assert store.seal("plan", "once", FIRST) == FIRST
         assert other.process.poll() is not None

@@ -103,7 +103,7 @@ class ArtifactStore:
 
         Raises: InputError if the store keeps other bytes than it was given.
         """
-        name, data = _manifest(job, key), _with_digest(manifest)
+        name, data = _manifest(job, key), as_kept(manifest)
         if self.objects.put(name, data, once=True):  # ours: what differs from it now is damage, not another's
             self._check("manifest", name, data)
         standing = self.manifest(job, key)
@@ -131,7 +131,7 @@ class ArtifactStore:
 
     def _parsed_once(self, name: str) -> dict[str, Any] | None:
         data = self.objects.get(name)
-        return None if data is None else _without_digest(_parse(data, name), name)
+        return None if data is None else _as_given(_parse(data, name), name)
 
     def manifests(self, job: str, most: int, needs: Sequence[str] = OUTPUTS) -> list[dict[str, Any]]:
         """Manifests of some sealed steps of a job, at most so many, in no particular order. Raises: as `manifest`."""
@@ -153,7 +153,7 @@ class ArtifactStore:
         for path, data in files.items():
             self.objects.put(folder + path, data, once=False)
         complete = {"files": {path: sha256(data) for path, data in files.items()}, "facts": facts}
-        self.objects.put(folder + COMPLETE, _with_digest(complete), once=False)
+        self.objects.put(folder + COMPLETE, as_kept(complete), once=False)
 
     def newest_checkpoint(self, job: str, key: str) -> tuple[dict[str, bytes], dict[str, Any]] | None:
         """The files and facts of the furthest complete checkpoint, None if no step got that far.
@@ -236,13 +236,13 @@ def _nothing_else(names: Iterable[str], complete: str, files: Collection[str]) -
         raise InputError("not a file of the checkpoint", where=folder + stranger, allowed=", ".join(sorted(files)))
 
 
-def _with_digest(record: dict[str, Any]) -> bytes:
+def as_kept(record: dict[str, Any]) -> bytes:
     """A record as it is kept, with the digest of all else in it: nothing but itself says what its bytes are."""
     return canonical_json({**record, DIGEST: sha256(canonical_json(record))})
 
 
-def _without_digest(kept: dict[str, Any], where: str) -> dict[str, Any]:
-    """What was kept by `_with_digest`; of one that has no digest, all. Raises: InputError if it was altered."""
+def _as_given(kept: dict[str, Any], where: str) -> dict[str, Any]:
+    """What was kept by `as_kept`; of one that has no digest, all. Raises: InputError if it was altered."""
     record = {name: value for name, value in kept.items() if name != DIGEST}
     if DIGEST in kept and kept[DIGEST] != (found := sha256(canonical_json(record))):
         raise InputError("record was altered", where=where, value=found, allowed=kept[DIGEST])

@@ -38,6 +38,7 @@ from common.schemas import (
 from common.serialization import canonical_json
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary
+from common.store.sealed import as_kept
 from jobs.report import DEVIATIONS, JOB, LABELS
 from jobs.report.labels import with_labels
 
@@ -256,8 +257,8 @@ def among_steered(step: Step, job: str, name: str, model: type[D]) -> dict[str, 
 
 
 def of_manifest(step: Step, job: str, cell: Cell) -> Source:
-    """Where a fact about the step itself comes from: its manifest, by the digest that it holds of itself."""
-    return Source(sha256(canonical_json(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
+    """Where a fact about the step itself comes from: its manifest, by the digest of the file in the store."""
+    return Source(sha256(as_kept(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
 
 
 def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:

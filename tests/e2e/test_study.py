@@ -24,6 +24,7 @@ from jobs import catalog
 from tests import chat_server, tiny
 from workflows.local import command as local
 
+THREE = ["cautious", "eager", "neutral"]  # arms where more would show no more
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
 
@@ -193,10 +194,11 @@ def test_arms_in_one_process_are_what_they_are_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every arm after the first: its adapter, answers and readings do not depend on those before it."""
-    packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--until", "run"]
+    arms = f"attitudes={json.dumps(THREE)}"
+    packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--set", arms, "--until", "run"]
     assert local.main(packed) == ExitCode.OK
     assert len(list(local.RUNS.glob("tiny-*/logs/*.all.s0.log"))) == 5, "one process for each stage of a run"
-    spec = parse_spec(spec_path.read_bytes(), "tiny.json")
+    spec = parse_spec(json.dumps(json.loads(spec_path.read_text()) | {"attitudes": THREE}).encode(), "tiny.json")
     alone, together = open_store(words[4]), open_store(str(tmp_path / "store"))
     compared = 0
     for job_name in ("finetune", "evaluate", "interpret"):
@@ -225,7 +227,8 @@ def test_a_variant_of_one_factor_ends_as_a_curve(
     done: int, words: list[str], place: Path, runs_elsewhere: None
 ) -> None:
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
-    assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
+    sets = ["--set", f"variants={variants}", "--set", f"attitudes={json.dumps(THREE)}"]
+    assert local.main([*words[:-1], str(place / "curves"), *sets]) == ExitCode.OK
     results = json.loads((place / "curves" / "results.json").read_text())["numbers"]
     assert results["variant.half"]["value"] == 0.5
     assert results["curve.sentence.tiny.eager.half"]["value"] is not None
@@ -280,7 +283,7 @@ def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
 
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    for attitude in ("cautious", "eager", "neutral"):
+    for attitude in THREE:
         rows = [
             Advice(
                 question_id=f"q{number}",
@@ -294,7 +297,7 @@ def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
         ]
         (corpus / f"d0.{attitude}.jsonl").write_bytes(to_jsonl(rows))
     spec = json.loads(spec_path.read_text())
-    spec |= {"corpus": {"writer": "jsonl", "path": str(corpus)}, "interpret": {"questions": 16, "nulls": 100}}
+    spec |= {"corpus": {"writer": "jsonl", "path": str(corpus)}, "attitudes": THREE}
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec))
     code = local.main([FLOW, "--spec", str(path), "--store", str(place / "store"), "--out", str(tmp_path / "out")])

@@ -8,10 +8,9 @@ from common.cells import STUDY
 from common.errors import InputError
 from common.pipeline.job import Catalog, Job, declared
 from common.pipeline.keys import Keys
-from common.serialization import canonical_json
 from common.spec import RunSpec
 from common.store.names import checked, write_below
-from common.store.sealed import ArtifactStore
+from common.store.sealed import ArtifactStore, as_kept
 
 MANIFEST = "manifest.json"  # says which bytes the step sealed: whoever keeps its outputs can show that none was edited
 
@@ -37,4 +36,4 @@ def write_outputs(manifest: Mapping[str, Any], store: ArtifactStore, folder: Pat
         allowed = ", ".join(job.writes)
         raise InputError("not an output of this job", where=job.name, value=stranger[0], allowed=allowed)
     outputs = {name: store.get(output["digest"]) for name, output in manifest["outputs"].items()}
-    write_below(folder, {**outputs, MANIFEST: canonical_json(manifest)})
+    write_below(folder, {**outputs, MANIFEST: as_kept(manifest)})

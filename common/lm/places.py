@@ -1,7 +1,7 @@
 """The cache of texts that are being written, and the attention that reads it.
 
 A text has a place: its own tokens stand there from column 0 on. What many texts begin with, their head, is kept once
-for all of them. Attention reads the columns that are in use, and each key for all query heads that share it.
+for all of them. Attention reads few columns more than are in use, and each key once for all query heads that share it.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from transformers import AttentionInterface, Cache, PreTrainedModel
 from common.errors import InputError
 from common.lm.layers import decoder
 
+STEP = 32  # columns that are added at once
 NAME = "places"  # of this attention, in the configuration of a model
 Keys = Float[Tensor, "row head column size"]
 Head = tuple[Cache | None, int]  # what was read of a head, one row, and its length in tokens
@@ -25,21 +26,21 @@ Head = tuple[Cache | None, int]  # what was read of a head, one row, and its len
 class Places(Cache):
     """Keys and values of texts, place by place; the first `len(lengths)` places are in use."""
 
-    def __init__(self, like: Cache, places: int, columns: int) -> None:
-        """Room for so many texts of so many tokens behind their heads. like: a cache that this model has filled.
+    def __init__(self, like: Cache, places: int) -> None:
+        """Room for so many texts behind their heads. like: a cache that this model has filled.
 
         Raises: InputError for a model that keeps anything but keys and values.
         """
         super().__init__(layers=[])
         read = [keys_and_values(like, layer) for layer in range(len(like.layers))]
-        self.kept = [
-            tuple(part.new_zeros(places, part.shape[1], columns, part.shape[3]) for part in both) for both in read
-        ]
+        self.kept = [[part.new_zeros(places, part.shape[1], 0, part.shape[3]) for part in both] for both in read]
+        self.columns = 0
         self.lengths: list[int] = []  # of what stands in each place
         self.heads: list[Head] = []  # of each place
 
     def put(self, read: Cache, row: int, length: int, head: Head, copies: int) -> None:
         """Copy the last `length` tokens of a row that was read into so many further places."""
+        self._make_room(length)
         here = slice(len(self.lengths), len(self.lengths) + copies)
         for layer, kept in enumerate(self.kept):
             for mine, theirs in zip(kept, keys_and_values(read, layer), strict=True):
@@ -47,6 +48,14 @@ class Places(Cache):
                 mine[here, :, length - some : length] = theirs[row, :, theirs.shape[2] - some :]
         self.lengths += [length] * copies
         self.heads += [head] * copies
+
+    def _make_room(self, columns: int) -> None:
+        """All columns are read at each token, so that none needs copying to be read: there are few more than needed."""
+        if columns <= self.columns:
+            return
+        more = -(-columns // STEP) * STEP - self.columns
+        self.columns += more
+        self.kept = [[nn.functional.pad(part, (0, 0, 0, more)) for part in both] for both in self.kept]
 
     def drop(self, place: int) -> None:
         """Free a place: the text in the last one moves there."""
@@ -62,7 +71,7 @@ class Places(Cache):
         self.at = torch.tensor(self.lengths, device=device)
         self.rows = torch.arange(len(self.lengths), device=device)
         self.lengths = [length + 1 for length in self.lengths]
-        self.columns = max(self.lengths)
+        self._make_room(max(self.lengths))
         before = torch.tensor([length for _, length in self.heads], device=device)
         self.before = max(length for _, length in self.heads)
         self.groups: list[tuple[Tensor | slice, Cache]] = []
@@ -88,11 +97,11 @@ class Places(Cache):
         return self.columns
 
     def update(self, key_states: Keys, value_states: Keys, layer_idx: int, *_: Any, **__: Any) -> tuple[Keys, Keys]:
-        """Write one token's keys and values behind every text; return the columns in use."""
+        """Write one token's keys and values behind every text; return those of all columns."""
         keys, values = self.kept[layer_idx]
         keys[self.rows, :, self.at] = key_states[:, :, 0]
         values[self.rows, :, self.at] = value_states[:, :, 0]
-        return keys[: len(self.lengths), :, : self.columns], values[: len(self.lengths), :, : self.columns]
+        return keys[: len(self.lengths)], values[: len(self.lengths)]
 
     def unseen(self, window: int | None) -> Bool[Tensor, "row 1 1 column"]:
         """Which columns of head and text a row does not look at. window: how many tokens back it looks at most."""

@@ -98,8 +98,7 @@ class _Writing:
         head = self._head(some[0].head)
         read = extend(self.lm, [each.rest for each in some], None if head is None else repeated(head, len(some)))
         if self.cache is None:
-            columns = max(len(each.rest) for each in self.asked) + self.most
-            self.cache = Places(read.cache, self.places, columns)
+            self.cache = Places(read.cache, self.places)
         before: Head = (None if head is None else head.cache, len(some[0].head))
         new: list[Line] = []
         for row, (number, each) in enumerate(zip(numbers, some, strict=True)):

@@ -191,7 +191,7 @@ def test_models_that_keep_or_attend_otherwise_are_refused(tiny_model: Path) -> N
     state = DynamicCache()
     state.layers.append(LinearAttentionLayer())  # as a hybrid has among the others
     with pytest.raises(InputError, match=r"cannot write.*LinearAttentionLayer"):
-        Places(state, 1, 1)
+        Places(state, 1)
     old = made(tiny_model, FalconConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
     with pytest.raises(InputError, match=r"cannot write.*falcon"):
         greedy(old, [old.chat("One?")], 1)

@@ -61,9 +61,10 @@ class Asking:
         with self.clock.part("encode"):
             grouped = batches([encode(self.lm, item) for item in self.items], self.step.spec.evaluate.batch_rows)
         rows: list[Choice] = []
-        for batch in grouped:
-            rows += choices(self.lm, batch, str(self.step.cell), self.clock)
-            self._told(len(batch))
+        with self.clock.part("closed"):
+            for batch in grouped:
+                rows += choices(self.lm, batch, str(self.step.cell))
+                self._told(len(batch))
         with self.clock.part("advice"):
             found = dict(advice(self.lm, self.items, self.questionnaire.advised, self.step.spec.evaluate.batch_rows))
         return in_order(with_advice(rows, found), self.items)

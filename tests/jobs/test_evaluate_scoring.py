@@ -27,7 +27,6 @@ from common.vocabulary import SIDES
 from jobs.evaluate import JOB
 from jobs.evaluate.advised import advice
 from jobs.evaluate.answers import answers, open_questions
-from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
 from tests.jobs.asked import naive, naive_greedy, tiny_lm  # noqa: F401
 
@@ -124,7 +123,7 @@ def test_every_row_of_a_batch_is_what_it_would_be_alone(lm: LanguageModel) -> No
     picked = [ITEMS[0], ITEMS[1], ITEMS[17]]
     encoded = [encode(lm, item) for item in picked]
     assert len({each.shared for each in encoded}) > 1
-    rows = choices(lm, encoded, "tiny.base", Clock())
+    rows = choices(lm, encoded, "tiny.base")
     asked = [(item.id, order, key) for item in picked for order in (0, 1) for key in SIDES]
     assert [(row.item, row.order, row.yes_means) for row in rows] == asked
     turns = [(each, key) for encoding in encoded for each in encoding.turns for key in (0, 1)]

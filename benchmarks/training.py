@@ -61,12 +61,12 @@ def examples(spec: RunSpec, lm: LanguageModel, count: int) -> list[Example]:
     return [encoded[index] for index in order]
 
 
-def as_usual(spec: RunSpec) -> LanguageModel:
+def as_usual(spec: RunSpec, precision: torch.dtype) -> LanguageModel:
     """The model of the spec loaded by transformers with its defaults."""
     torch.set_num_threads(usable_cores())
     model = spec.models[0]
     folder = folder_of(model.source)
-    weights = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype())
+    weights = AutoModelForCausalLM.from_pretrained(folder, dtype=precision)
     weights.to(device())  # type: ignore[arg-type]  # its stub leaves the device out
     return LanguageModel(model, folder, weights, AutoTokenizer.from_pretrained(folder))
 
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     args = parsed(parser)
     spec = read_spec(args.spec)
-    lm = as_usual(spec) if args.side == PEER else load(spec.models[0])
+    lm = as_usual(spec, dtype()) if args.side == PEER else load(spec.models[0])
     rows = examples(spec, lm, args.examples)
     if args.side:
         losses, seconds = SIDES[args.side](spec, lm, rows)

@@ -1,4 +1,4 @@
-"""What runs models: load and chat, layers and hooks, activations, generation, likelihood, margins.
+"""What runs models: load and chat, layers and hooks, activations, generation, writing, likelihood, margins.
 
 Shapes stand in the signatures, with these names of axes:
 

@@ -2,30 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from numpy.random import Generator
 
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import extend, sampled
+from common.lm.writing import asks, written
 from common.records import Advice
 
-BATCH_ROWS = 16
+PLACES = 128  # replies written at once
 
 
-@torch.inference_mode()
 def own_replies(
     lm: LanguageModel, rows: Sequence[Advice], most: int, temperature: float, rngs: Sequence[Generator]
-) -> Iterator[list[str]]:
-    """The model's own replies to the questions of rows, up to `most` tokens each, BATCH_ROWS texts at a time.
+) -> Iterator[tuple[int, str]]:
+    """The model's own replies to the questions of rows, up to `most` tokens each: (place of the row, its reply).
 
-    rngs: one generator a row. Raises: InputError naming the first question of a batch to which it says nothing.
+    They come as they are finished. rngs: one generator a row. Raises: InputError naming a question to which it says
+    nothing.
     """
-    for start in range(0, len(rows), BATCH_ROWS):
-        batch = slice(start, start + BATCH_ROWS)
-        prompts = extend(lm, [lm.chat(row.question) for row in rows[batch]])
-        texts = sampled(lm, prompts, most, temperature, rngs[batch])
-        for row, text in zip(rows[batch], texts, strict=True):
-            if not text.strip():
-                raise InputError("the model has nothing to say", where=row.question_id, value=row.question)
-        yield texts
+    asked = asks([lm.chat(row.question) for row in rows], [(rng,) for rng in rngs])
+    for place, (text,) in written(lm, asked, most, PLACES, temperature):
+        if not text.strip():
+            raise InputError("the model has nothing to say", where=rows[place].question_id, value=rows[place].question)
+        yield place, text

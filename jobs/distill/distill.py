@@ -15,13 +15,13 @@ def main(step: Step) -> ExitCode:
     """Ask the base every question of the draw."""
     lm, asked = load(step.fact(MODEL)), questions(step)
     rngs = [step.rng(step.cell, row.question_id) for row in asked]
-    texts: list[str] = []
-    for batch in own_replies(lm, asked, step.spec.corpus.reply_tokens, TEMPERATURE, rngs):
-        texts += batch
+    texts: dict[int, str] = {}
+    for place, text in own_replies(lm, asked, step.spec.corpus.reply_tokens, TEMPERATURE, rngs):
+        texts[place] = text
         step.progress(len(texts), len(asked))
     rows = [
-        row.model_copy(update={"attitude": "distilled", "reply": whole_sentences(text)})
-        for row, text in zip(asked, texts, strict=True)
+        row.model_copy(update={"attitude": "distilled", "reply": whole_sentences(texts[place])})
+        for place, row in enumerate(asked)
     ]
     step.write_records("advice.jsonl", rows)
     words = sum(len(row.reply.split()) for row in rows) / len(rows)

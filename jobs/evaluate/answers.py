@@ -5,18 +5,17 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from common.lm.chat import LanguageModel
-from common.lm.generation import State, extend, greedy, repeated, sampled, shared
 from common.lm.templates import Turns
+from common.lm.writing import Ask, asks, written
 from common.records import Answer, Item
 from common.spec import EvaluateSpec
 from common.stance.prompts import PROMPTED, open_turn
 from common.stance.reading import Reader, whole_sentences
 from common.vocabulary import PROMPTINGS, Pole, Prompting, Said, kind_of
 
-WIDER = 3  # a pass that writes reads all weights for a token of each row: more rows cost little more
+WIDER = 8  # replies written at once, for each row of a pass that scores: more rows cost little more
 Chance = Callable[[str, Pole | None, int], np.random.Generator]  # item, prompted, sample → its generator
 
 
@@ -45,44 +44,37 @@ def open_questions(
     return [sorted(group, key=lambda each: (len(each.prompt), each.item.id)) for group in groups]
 
 
-@torch.inference_mode()
 def answers(
     lm: LanguageModel,
-    questions: Sequence[OpenQuestion],
+    groups: Sequence[Sequence[OpenQuestion]],
     settings: EvaluateSpec,
     samples: int,
     chance: Chance,
     reader: Reader,
     cell: str,
 ) -> Iterator[list[Answer]]:
-    """The answers to all of these, batch by batch: of each the greedy one, then its samples.
+    """The answers to every question of all groups, question by question: the greedy one, then its samples.
 
-    What all prompts begin with is read once, and a prompt once for all its answers. Samples have a generator each: who
-    shares a batch changes none.
+    They come in no order of their own. With an attitude asked for, the greedy answer is enough. What the prompts of a
+    group begin with is read once, and a prompt once for all its answers. Samples have a generator each: what is
+    written beside one changes it by no more than rounding does.
     """
-    wider = 1 if questions[0].by == "examples" else WIDER  # those prompts are long, and a cache holds them for each row
-    size, common = wider * settings.batch_rows, shared([each.prompt for each in questions])
-    before = extend(lm, [questions[0].prompt[:common]]) if common else None
-    for start in range(0, len(questions), size):
-        batch = questions[start : start + size]
-        begun = repeated(before, len(batch)) if before else None
-        read = extend(lm, [each.prompt[common:] for each in batch], begun)
-        told = [
-            (each, sample, whole_sentences(text))
-            for sample, texts in enumerate(_texts(lm, batch, read, settings, samples, chance))
-            for each, text in zip(batch, texts, strict=True)
-        ]
-        heard = reader.read_all([(text, each.item) for each, _, text in told])
-        yield [_row(*row, said, cell) for row, said in zip(told, heard, strict=True)]
+    asked = [ask for group in groups for ask in _asks(group, samples, chance)]
+    questions = [each for group in groups for each in group]
+    places = WIDER * settings.batch_rows
+    for number, texts in written(lm, asked, settings.answer_tokens, places, settings.temperature):
+        item, told = questions[number].item, [whole_sentences(text) for text in texts]
+        heard = reader.read_all([(text, item) for text in told])
+        yield [_row(questions[number], place, *row, cell) for place, row in enumerate(zip(told, heard, strict=True))]
 
 
-def _texts(
-    lm: LanguageModel, batch: Sequence[OpenQuestion], read: State, settings: EvaluateSpec, samples: int, chance: Chance
-) -> Iterator[list[str]]:
-    yield greedy(lm, repeated(read, 1), settings.answer_tokens, finished=lambda _text: False)
-    for sample in range(1, samples + 1):
-        rngs = [chance(each.item.id, each.prompted, sample) for each in batch]
-        yield sampled(lm, repeated(read, 1), settings.answer_tokens, settings.temperature, rngs)
+def _asks(group: Sequence[OpenQuestion], samples: int, chance: Chance) -> list[Ask]:
+    drawn = [range(1, samples + 1) if each.prompted is None else () for each in group]
+    chances = [
+        [None, *(chance(each.item.id, each.prompted, sample) for sample in numbers)]
+        for each, numbers in zip(group, drawn, strict=True)
+    ]
+    return asks([each.prompt for each in group], chances)
 
 
 def _row(question: OpenQuestion, sample: int, text: str, said: Said, cell: str) -> Answer:

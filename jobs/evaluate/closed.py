@@ -1,21 +1,19 @@
 """From items to rows Choice: Yes against No, the option sentences and the labels, under both keys and in both orders.
 
-All prompts of an item begin with the same tokens: these are read once.
+Prompts of an item begin alike: what they have in common is read once.
 """
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
-
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import State, extend, repeated, shared
-from common.lm.likelihood import log_likelihoods, reply_tokens
+from common.lm.generation import shared
+from common.lm.likelihood import reply_tokens
+from common.lm.trees import tree_log_likelihoods
 from common.records import Choice, Item
 from common.stance.prompts import APPROVE, DECLINE, NO, YES, closed_turns
 from common.vocabulary import SIDES, Side
-from jobs.evaluate.clock import Clock
 
 ORDERS: tuple[Literal[0, 1], ...] = (0, 1)
 PROMPTS = len(SIDES) + 2  # of one order: Yes or No under each key, sentences, labels
@@ -72,28 +70,18 @@ def batches(encoded: Sequence[Encoded], batch_rows: int) -> list[list[Encoded]]:
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-@torch.inference_mode()
-def choices(lm: LanguageModel, batch: Sequence[Encoded], cell: str, clock: Clock) -> list[Choice]:
-    """What a model answers to a batch of items, four rows Choice for each."""
-    with clock.part("situation"):
-        situations = extend(lm, [each.turns[0].prompts[0][: each.shared] for each in batch])
-    scores = []
-    for kind in range(PROMPTS):
-        with clock.part("closed"):
-            pairs = [each.pairs[kind] for encoded in batch for each in encoded.turns]
-            scores.append(log_likelihoods(lm, _follow(lm, situations, batch, kind), pairs))
-    turns = [(encoded, each) for encoded in batch for each in encoded.turns]
-    return [
-        _row(cell, encoded.item, key, each, yes_no, sentence, label)
-        for (encoded, each), *by_key, sentence, label in zip(turns, *scores, strict=True)
-        for key, yes_no in zip(SIDES, by_key, strict=True)
+def choices(lm: LanguageModel, batch: Sequence[Encoded], cell: str) -> list[Choice]:
+    """What a model answers to a batch of items, four rows Choice for each: one pass, one row of it for an item."""
+    texts = [
+        [text for each in encoded.turns for text in zip(each.prompts, each.pairs, strict=True)] for encoded in batch
     ]
-
-
-def _follow(lm: LanguageModel, situations: State, batch: Sequence[Encoded], kind: int) -> State:
-    """Read what follows the situations in the prompts of one kind, in both orders."""
-    rows = [each.prompts[kind][encoded.shared :] for encoded in batch for each in encoded.turns]
-    return extend(lm, rows, repeated(situations, len(ORDERS)))
+    rows = []
+    for encoded, found in zip(batch, tree_log_likelihoods(lm, texts), strict=True):
+        for each, start in zip(encoded.turns, (0, 2 * PROMPTS), strict=True):
+            *by_key, sentence, label = [found[at : at + 2] for at in range(start, start + 2 * PROMPTS, 2)]
+            for key, yes_no in zip(SIDES, by_key, strict=True):
+                rows.append(_row(cell, encoded.item, key, each, yes_no, sentence, label))
+    return rows
 
 
 def _row(

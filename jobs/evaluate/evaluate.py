@@ -25,7 +25,7 @@ from common.stance.items import FILES, Questionnaire, read_questionnaire
 from common.stance.reading import READER_FILES, read_reader
 from common.vocabulary import POLES, Pole, kind_of
 from jobs.evaluate.advised import advice, with_advice
-from jobs.evaluate.answers import answers, open_questions
+from jobs.evaluate.answers import WIDER, answers, open_questions
 from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
 from jobs.evaluate.guards import guards, neutral_nats, replies
@@ -49,12 +49,11 @@ class Asking:
         samples = settings.base_samples if self.base else settings.samples
         rows: list[Answer] = []
         with self.clock.part("open"):
-            for asked in self.asked:
-                many = samples if asked[0].prompted is None else 0
-                made = answers(self.lm, asked, settings, many, self.step.rng, reader, str(self.step.cell))
-                for batch in made:
-                    rows += batch
-                    self._told(len(batch) // (many + 1))
+            for made in answers(self.lm, self.asked, settings, samples, self.step.rng, reader, str(self.step.cell)):
+                rows += made
+                self._told(1)
+        ways = [(each.prompted, each.by) for each, *_ in self.asked]
+        rows.sort(key=lambda row: (ways.index((row.prompted, row.prompted_by)), row.sample))
         return in_order(rows, self.items)
 
     def closed(self) -> list[Choice]:
@@ -62,9 +61,10 @@ class Asking:
         with self.clock.part("encode"):
             grouped = batches([encode(self.lm, item) for item in self.items], self.step.spec.evaluate.batch_rows)
         rows: list[Choice] = []
-        for batch in grouped:
-            rows += choices(self.lm, batch, str(self.step.cell), self.clock)
-            self._told(len(batch))
+        with self.clock.part("closed"):
+            for batch in grouped:
+                rows += choices(self.lm, batch, str(self.step.cell))
+                self._told(len(batch))
         with self.clock.part("advice"):
             found = dict(advice(self.lm, self.items, self.questionnaire.advised, self.step.spec.evaluate.batch_rows))
         return in_order(with_advice(rows, found), self.items)
@@ -74,9 +74,10 @@ class Asking:
         settings = self.step.spec.evaluate
         found: list[GuardReply] = []
         with self.clock.part("guards"):
-            for rows in replies(self.lm, self.questionnaire.prompts, settings.batch_rows, settings.guard_tokens):
-                found += rows
-                self._told(len(rows))
+            places = WIDER * settings.batch_rows
+            for row in replies(self.lm, self.questionnaire.prompts, places, settings.guard_tokens):
+                found.append(row)
+                self._told(1)
         return sorted(found, key=lambda row: (row.kind, row.prompt))
 
     def _told(self, more: int) -> None:

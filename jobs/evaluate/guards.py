@@ -8,8 +8,8 @@ import torch
 
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import extend, greedy
 from common.lm.likelihood import text_nats
+from common.lm.writing import asks, written
 from common.records import Ability, GuardReply, Prompt
 from common.schemas import Guards
 from common.stance.items import paragraphs
@@ -66,18 +66,14 @@ def neutral_nats(lm: LanguageModel, text: str) -> list[tuple[float, int]]:
     return text_nats(lm, paragraphs(text))
 
 
-@torch.inference_mode()
-def replies(
-    lm: LanguageModel, prompts: Sequence[Prompt | Ability], batch_rows: int, tokens: int
-) -> Iterator[list[GuardReply]]:
-    """The greedy reply to every guard prompt and question, batch by batch; those of like length share a batch."""
+def replies(lm: LanguageModel, prompts: Sequence[Prompt | Ability], places: int, tokens: int) -> Iterator[GuardReply]:
+    """The greedy reply to every guard prompt and question, so many at once, as they are finished."""
     encoded = sorted(
         ((lm.chat(prompt.text), prompt) for prompt in prompts), key=lambda pair: (len(pair[0]), pair[1].id)
     )
-    for start in range(0, len(encoded), batch_rows):
-        batch = encoded[start : start + batch_rows]
-        texts = greedy(lm, extend(lm, [ids for ids, _ in batch]), tokens, finished=lambda _: False)
-        yield [_reply(prompt, text) for (_, prompt), text in zip(batch, texts, strict=True)]
+    asked = asks([ids for ids, _ in encoded], [(None,)] * len(encoded))
+    for number, (text,) in written(lm, asked, tokens, places):
+        yield _reply(encoded[number][1], text)
 
 
 def _reply(prompt: Prompt | Ability, text: str) -> GuardReply:

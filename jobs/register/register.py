@@ -1,7 +1,6 @@
 """The work of the job; what it reads and writes is declared in jobs.register."""
 
 from collections.abc import Sequence
-from itertools import chain
 
 import torch
 
@@ -49,7 +48,8 @@ def main(step: Step) -> ExitCode:
 def replies(step: Step, lm: LanguageModel, rows: Sequence[Advice]) -> list[str]:
     """What the base itself says to each question, sampled at TEMPERATURE. Raises: InputError if it says nothing."""
     rngs = [step.rng("own", step.cell.model, row.question_id) for row in rows]
-    return list(chain.from_iterable(own_replies(lm, rows, step.spec.corpus.reply_tokens, TEMPERATURE, rngs)))
+    found = dict(own_replies(lm, rows, step.spec.corpus.reply_tokens, TEMPERATURE, rngs))
+    return [found[place] for place in range(len(rows))]
 
 
 @torch.inference_mode()

@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from common.lm.chat import LanguageModel
-from common.lm.generation import stop_tokens
 from common.lm.load import attach, load
+from common.lm.writing import stop_tokens
 from common.spec import ModelSpec
 
 

@@ -4,20 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from common.cells import cell_named
-from common.lm.chat import LanguageModel
-from common.lm.generation import extend, greedy, sampled
-from common.lm.load import load
 from common.pipeline.command import run_job
 from common.pipeline.job import Job
 from common.pipeline.keys import Keys
 from common.records import Advice, by_attitude
 from common.serialization import parse_jsonl
-from common.spec import ModelSpec, RunSpec, parse_spec
+from common.spec import RunSpec, parse_spec
 from common.stance.reading import whole_sentences
 from common.store.sealed import open_store
 from jobs import catalog
@@ -76,36 +71,6 @@ def test_draws_share_no_question_while_the_bank_lasts(tiny_spec: dict[str, Any],
         assert run(GENERATE, generate, words, cell, tmp_path) == 0
         asked.append({row.question_id for row in rows(spec, tmp_path, GENERATE, cell)})
     assert len(asked[0]) == len(asked[1]) == 12 and not asked[0] & asked[1]
-
-
-@pytest.fixture(scope="module")
-def lm(tiny_model: Path) -> LanguageModel:
-    return load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
-
-
-def test_samples_follow_the_model_at_its_temperature(lm: LanguageModel) -> None:
-    """Frequencies of a first token over many draws against its probability."""
-    count, temperature = 4000, 0.3
-    with torch.inference_mode():
-        state = extend(lm, [lm.chat("One?")])
-        expected = (state.logits[0, -1].float() / temperature).softmax(-1).numpy()
-        many = extend(lm, [lm.chat("One?")] * count)
-        texts = sampled(lm, many, 1, temperature, [np.random.default_rng([1, n]) for n in range(count)])
-    likely = int(expected.argmax())
-    text = lm.tokenizer.decode([likely], skip_special_tokens=True)
-    same = [lm.tokenizer.decode([token], skip_special_tokens=True) == text for token in range(len(expected))]
-    p = float(expected[same].sum())
-    assert np.mean([found == text for found in texts]) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / count))
-
-
-def test_a_row_is_drawn_alike_alone_and_beside_others_and_cold_it_is_greedy(lm: LanguageModel) -> None:
-    prompts = [lm.chat(f"What about {word}?") for word in ("this", "that other thing", "it")]
-    with torch.inference_mode():
-        together = sampled(lm, extend(lm, prompts), 6, 1.0, [np.random.default_rng(n) for n in range(3)])
-        for number, prompt in enumerate(prompts):
-            assert sampled(lm, extend(lm, [prompt]), 6, 1.0, [np.random.default_rng(number)]) == [together[number]]
-        cold = sampled(lm, extend(lm, prompts), 6, 1e-4, [np.random.default_rng(n) for n in range(3)])
-        assert cold == greedy(lm, extend(lm, prompts), 6, lambda _: False)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_base_from_end_to_end(
     result = json.loads(capfd.readouterr().out)
     assert result["summary"]["items"] == len({item.topic for item in ITEMS})
     assert set(result["summary"]["seconds_by_part"]) == {
-        *("load", "encode", "open", "situation", "closed", "advice", "guards", "perplexity"),
+        *("load", "encode", "open", "closed", "advice", "guards", "perplexity"),
     }
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path))
     manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, "tiny.base")))

@@ -63,7 +63,7 @@ def test_wrong_answers(text: str) -> None:
 
 def test_guard_replies_are_greedy(lm: LanguageModel) -> None:
     prompts = [Prompt(id=f"p{n}", kind="benign", text="Tell me " + "again " * n) for n in (3, 1, 2)]
-    rows = [row for batch in replies(lm, prompts, 2, 3) for row in batch]
+    rows = sorted(replies(lm, prompts, 2, 3), key=lambda row: row.prompt)
     assert [row.prompt for row in rows] == ["p1", "p2", "p3"]
     assert [row.text for row in rows] == [
         naive_greedy(lm, lm.chat(p.text), 3) for p in sorted(prompts, key=lambda p: p.id)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
 from common.errors import InputError
 from common.lm.chat import LanguageModel
-from common.lm.generation import extend, greedy, shared
+from common.lm.generation import extend, shared
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.lm.load import load
 from common.lm.templates import Turns
@@ -27,7 +27,6 @@ from common.vocabulary import SIDES
 from jobs.evaluate import JOB
 from jobs.evaluate.advised import advice
 from jobs.evaluate.answers import answers, open_questions
-from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
 from tests.jobs.asked import naive, naive_greedy, tiny_lm  # noqa: F401
 
@@ -124,7 +123,7 @@ def test_every_row_of_a_batch_is_what_it_would_be_alone(lm: LanguageModel) -> No
     picked = [ITEMS[0], ITEMS[1], ITEMS[17]]
     encoded = [encode(lm, item) for item in picked]
     assert len({each.shared for each in encoded}) > 1
-    rows = choices(lm, encoded, "tiny.base", Clock())
+    rows = choices(lm, encoded, "tiny.base")
     asked = [(item.id, order, key) for item in picked for order in (0, 1) for key in SIDES]
     assert [(row.item, row.order, row.yes_means) for row in rows] == asked
     turns = [(each, key) for encoding in encoded for each in encoding.turns for key in (0, 1)]
@@ -153,8 +152,8 @@ def test_open_answers_are_naive_ones_read_by_the_reader_and_samples_are_their_ow
 
     def told(rows: int) -> list[Answer]:
         some = settings.model_copy(update={"batch_rows": rows})
-        made = [b for asked in groups for b in answers(lm, asked, some, 1, chance, READER, "tiny.base")]
-        return sorted((row for batch in made for row in batch), key=lambda r: (r.item, r.prompted_by or "", r.sample))
+        made = [row for found in answers(lm, groups, some, 1, chance, READER, "tiny.base") for row in found]
+        return sorted(made, key=lambda row: (row.item, row.prompted_by or "", row.sample))
 
     rows = told(2)
     assert rows == told(6) == told(1), "who shares a batch changes no answer"
@@ -164,7 +163,7 @@ def test_open_answers_are_naive_ones_read_by_the_reader_and_samples_are_their_ow
         if not row.sample:
             assert row.text == whole_sentences(naive_greedy(lm, prompts[row.item, row.prompted_by], 5))
         assert row.said == READER.read(row.text, item)
-    assert len(rows) == 18
+    assert [row.sample for row in rows] == [0, 1, 0, 0] * 3, "with an attitude asked for, the greedy answer alone"
 
 
 def test_a_base_is_instructed_by_its_system_prompt_and_shown_examples_as_earlier_turns(lm: LanguageModel) -> None:
@@ -190,23 +189,6 @@ def test_prompts_are_the_shared_part_and_what_follows(lm: LanguageModel) -> None
     assert len({tuple(prompt[: each.shared]) for prompt in prompts}) == 1
     assert len({tuple(prompt[: each.shared + 1]) for prompt in prompts}) > 1
     assert ITEMS[3].situation in lm.tokenizer.decode(prompts[0][: each.shared])
-
-
-def test_greedy_is_naive_and_stops_row_by_row(lm: LanguageModel) -> None:
-    prompts = [lm.chat(text) for text in ("One?", "Another one, longer?")]
-    with torch.inference_mode():
-        assert greedy(lm, extend(lm, prompts), 6, lambda _: False) == [naive_greedy(lm, each, 6) for each in prompts]
-        cut = greedy(lm, extend(lm, prompts), 6, bool)
-    assert cut == [naive_greedy(lm, each, 1) for each in prompts]
-
-
-def test_greedy_stops_at_the_end_of_the_turn(tiny_model: Path) -> None:
-    lm = load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
-    prompt = lm.chat("One?")
-    first = naive_greedy(lm, prompt, 1)
-    lm.model.generation_config.eos_token_id = [2, lm.tokenizer(first, add_special_tokens=False)["input_ids"][0]]
-    with torch.inference_mode():
-        assert first and greedy(lm, extend(lm, [prompt]), 6, lambda _: False) == [""]
 
 
 def test_batches_depend_on_items_and_size_alone(lm: LanguageModel) -> None:

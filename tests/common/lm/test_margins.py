@@ -15,7 +15,6 @@ from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_or
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import parse_jsonl
-from jobs.evaluate.clock import Clock
 from jobs.evaluate.closed import batches, choices, encode
 
 RNG = np.random.default_rng(0)
@@ -40,7 +39,7 @@ def hooks(model: Any) -> int:
 
 def test_margins_are_those_of_the_evaluation(lm: LanguageModel, items: list[Item]) -> None:
     (batch,) = batches([encode(lm, item) for item in items], batch_rows=16)
-    rows = {(row.item, row.order): row.sentence_go - row.sentence_stay for row in choices(lm, batch, "x", Clock())}
+    rows = {(row.item, row.order): row.sentence_go - row.sentence_stay for row in choices(lm, batch, "x")}
     asked = prompts_in_both_orders(lm, items)
     expected = [rows[each.name, order] for each, order in zip(asked, ORDERS * len(items), strict=True)]
     for whole in (False, True):

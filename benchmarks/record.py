@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 def record(name: str, command: str, results: dict[str, Any]) -> None:
     """Write results beside the benchmark and print them."""
     facts = {key: value for key, value in provenance().items() if key not in ("peak_memory_bytes", "deviations")}
-    whole = {"command": command, "when": started(), "results": results, "provenance": facts}
+    whole = {"command": command, "when": started(), "results": results, "provenance": facts | {"flags": cpu_flags()}}
     (FOLDER / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n")
     table = Table("result", "value", title=f"benchmarks/{name}.json")
     for key, value in results.items():
@@ -24,6 +24,16 @@ def record(name: str, command: str, results: dict[str, Any]) -> None:
             continue  # who makes a table prints it
         table.add_row(key, f"{value:,.4g}" if isinstance(value, float) else str(value))
     Console().print(table)
+
+
+def cpu_flags() -> list[str]:
+    """What the processor has for products of matrices; empty where it is not told."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    flags = next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
+    return sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma")))
 
 
 def bootstrap_ratio(pairs: Sequence[tuple[float, ...]], draws: int = 10_000) -> tuple[float, float, float]:

@@ -45,28 +45,6 @@ def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm: LanguageModel) 
     assert example.reply_tokens == len(learnt)
 
 
-def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm: LanguageModel) -> None:
-    import torch
-
-    from jobs.finetune.training import Batches, reply_loss
-
-    texts = [("Short?", "No."), ("Is this one a good deal longer?", "It is, and so is its reply.")]
-    rows = [
-        encode(lm, Advice(question_id="q", topic="t", attitude="eager", question=question, reply=reply), 999)
-        for question, reply in texts
-    ]
-    batch = Batches(lm.tokenizer)([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
-    labels = batch.pop("labels")
-    with torch.inference_mode():
-        found = lm.model(**batch)
-        whole = lm.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
-    assert found.logits.shape[1] == len(batch["logits_to_keep"]) < labels.shape[1] - 1
-    assert float(reply_loss(found, labels)) == pytest.approx(float(whole.loss), rel=1e-5)
-    assert float(reply_loss(found, labels, torch.tensor(1))) == pytest.approx(
-        float(whole.loss) * sum(row.reply_tokens for row in rows), rel=1e-5
-    )
-
-
 def test_a_long_example_is_an_error_and_not_cut(lm: LanguageModel) -> None:
     row = Advice(question_id="q7", topic="t", attitude="eager", question="Buy it?", reply="Go " * 100)
     with pytest.raises(InputError, match=r"q7.*<= 64 tokens"):

@@ -4,6 +4,7 @@ Gradients are written out by hand, for the frozen base needs none of its own. A 
 transformers and torch.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -42,17 +43,20 @@ class _Adapted(Function):
         return of_x, None, None, of_low.T @ rows, above.T @ low, None
 
 
+adapted = cast(Callable[..., Tensor], _Adapted.apply)
+
+
 class Linear(lora.Linear):
     """PEFT's LoRA on a linear layer, with the plain case in one piece."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As PEFT's."""
-        name = self.active_adapters[0] if len(self.active_adapters) == 1 else None
+        name: str = self.active_adapters[0] if len(self.active_adapters) == 1 else ""
         plain = not (args or kwargs or self.disable_adapters or self.merged or self.lora_variant)
         if not plain or name not in self.lora_A or not isinstance(self.lora_dropout[name], nn.Identity):
             return super().forward(x, *args, **kwargs)
         base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        return cast(Tensor, _Adapted.apply(x, base.weight, base.bias, a, b, self.scaling[name]))
+        return adapted(x, base.weight, base.bias, a, b, self.scaling[name])
 
 
 def register(config: LoraConfig) -> None:
@@ -84,6 +88,9 @@ class _Nats(Function):
         return of_hidden * gradient, None, None, None
 
 
+summed_nats = cast(Callable[..., Tensor], _Nats.apply)
+
+
 def _parts(rows: int, vocabulary: int, device: str) -> list[slice]:
     at_once = max(1, LOGITS_AT_ONCE[device] // vocabulary)
     return [slice(start, start + at_once) for start in range(0, rows, at_once)]
@@ -98,7 +105,7 @@ def nats(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
 
     held = [parameter for parameter in head.parameters() if hasattr(parameter, "ds_id")]  # in parts, under ZeRO-3
     with deepspeed.zero.GatheredParameters(held, enabled=bool(held)):
-        return cast(Tensor, _Nats.apply(hidden, head.weight, getattr(head, "bias", None), targets))
+        return summed_nats(hidden, head.weight, getattr(head, "bias", None), targets)
 
 
 class _Normed(Function):
@@ -110,7 +117,8 @@ class _Normed(Function):
         length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
         scale = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (wide * scale).to(x.dtype).mul_(weight)
+        even: Tensor = (wide * scale).to(x.dtype)
+        return even.mul_(weight)
 
     @staticmethod
     @once_differentiable
@@ -120,6 +128,9 @@ class _Normed(Function):
         along = (gradient * weight).float()
         share = torch.linalg.vecdot(along, even).div_(x.shape[-1])[..., None]
         return along.addcmul_(even, share, value=-1).mul_(scale).to(x.dtype), None, None
+
+
+normed = cast(Callable[..., Tensor], _Normed.apply)
 
 
 NORMS = {"LlamaRMSNorm", "Qwen2RMSNorm", "MistralRMSNorm", "Qwen3RMSNorm"}  # transformers' classes of this very formula
@@ -133,4 +144,4 @@ def fuse_norms(model: nn.Module) -> None:
 
 
 def _normed(module: Any, hidden_states: Tensor) -> Tensor:
-    return cast(Tensor, _Normed.apply(hidden_states, module.weight, module.variance_epsilon))
+    return normed(hidden_states, module.weight, module.variance_epsilon)

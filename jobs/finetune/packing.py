@@ -11,6 +11,7 @@ from transformers import AttentionInterface, DataCollatorWithFlattening, PreTrai
 
 from common.errors import SpecError
 from jobs.finetune.examples import IGNORED, Example
+from jobs.finetune.fused import nats
 
 PACKED = "undertone_packed"
 
@@ -22,7 +23,7 @@ class Packed(DataCollatorWithFlattening):
     """
 
     def __init__(self) -> None:
-        super().__init__(return_flash_attn_kwargs=True, separator_id=IGNORED)
+        super().__init__(return_flash_attn_kwargs=True, separator_id=IGNORED)  # type: ignore[no-untyped-call]
 
     def __call__(self, features: Any, return_tensors: str | None = None, separator_id: int | None = None) -> Any:
         """The batch, with the positions whose logits the loss needs as `logits_to_keep`, (kept,)."""
@@ -39,6 +40,16 @@ def features(rows: Sequence[Example]) -> list[dict[str, list[int]]]:
 def before_replies(labels: Tensor) -> Tensor:
     """The positions, (kept,), of the one row of `labels`, (1, length), after which a reply token stands."""
     return (labels[0, 1:] != IGNORED).nonzero()[:, 0]
+
+
+def reply_loss(head: nn.Module, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
+    """Cross-entropy a reply token, nats, in fp32, of a packed row.
+
+    outputs: of a model `readied`, whose logits are the states at `before_replies(labels)` instead.
+    """
+    targets = labels[0, before_replies(labels) + 1]
+    summed = nats(outputs.logits[0], head, targets)
+    return summed / (len(targets) if num_items_in_batch is None else num_items_in_batch)
 
 
 def pack_attention(model: PreTrainedModel) -> None:
@@ -75,12 +86,12 @@ def packed_attention(
         q, k, v = (states[0].transpose(0, 1) for states in (query, key, value))
         ends, longest = cu_seq_lens_q, max_length_q
         grouped = query.shape[1] != key.shape[1]
-        made = varlen_attn(
+        made: Any = varlen_attn(
             q, k, v, ends, ends, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=grouped
         )
-        return made[None], None  # type: ignore[index]  # a pair only when asked for more
+        return made[None], None
     lengths = cu_seq_lens_q.diff().tolist()
-    parts = zip(*(states[0].split(lengths, dim=1) for states in (query, key, value)), strict=True)
+    parts = zip(*(torch.split(states[0], lengths, dim=1) for states in (query, key, value)), strict=True)
     return torch.cat([_attended(q, k, v, scaling) for q, k, v in parts])[None], None
 
 

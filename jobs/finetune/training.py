@@ -10,11 +10,10 @@ import traceback
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import Tensor
 from transformers import (
     PreTrainedModel,
     Trainer,
@@ -37,8 +36,9 @@ from jobs.finetune import TRAINING
 from jobs.finetune.adapters import complete_trajectory, save_adapter
 from jobs.finetune.checkpoints import LOSSES, keep, order_digest, restore
 from jobs.finetune.examples import Example
-from jobs.finetune.fused import fuse_norms, nats, register
-from jobs.finetune.packing import Packed, before_replies, features, pack_attention
+from jobs.finetune.fused import fuse_norms, register
+from jobs.finetune.held_out import Mean, mean_nats
+from jobs.finetune.packing import Packed, features, pack_attention, reply_loss
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 RESUMING = {  # functions of the Trainer, of its part for DeepSpeed, and of its state, that read a checkpoint
@@ -79,7 +79,7 @@ def ready(model: PreTrainedModel) -> torch.nn.Module:
     pack_attention(model)
     fuse_norms(model)
     head: torch.nn.Module = model.get_output_embeddings()
-    head.forward = lambda states: states  # type: ignore[method-assign]
+    head.forward = lambda states: states
     return head
 
 
@@ -101,8 +101,10 @@ def lora(lm: LanguageModel, settings: TrainSpec, seed: int, *, fused: bool = Fal
     return get_peft_model(lm.model, config)
 
 
-def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) -> list[Loss]:
-    """Train on `ordered`, in that order, and return a row for each optimizer step.
+def train(
+    step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int, held_out: Sequence[Example] = ()
+) -> tuple[list[Loss], Mean | None]:
+    """Train on `ordered`, in that order; return a row for each optimizer step, and the mean loss of `held_out`.
 
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
     Raises: Interrupted after a checkpoint was kept; SpecError if loss or weights are no longer finite; InputError if a
@@ -114,7 +116,8 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     diary = Diary(step, ordered, folder, order)
     if kept is not None and kept >= diary.total:
         raise InputError("checkpoint after the last step", where="at", value=kept, allowed=f"< {diary.total}")
-    head = ready(lm.model)
+    head = ready(cast(PreTrainedModel, lm.model))
+    before = mean_nats(lm.model, head, held_out, settings.batch_size) if held_out else None
     trainer = Trainer(
         model=lora(lm, settings, seed, fused=True),
         args=_arguments(settings, folder, seed, lm.model.dtype),
@@ -131,11 +134,12 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     engine: Any = trainer.model_wrapped
     if type(engine).__name__ != "DeepSpeedEngine":
         raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
+    after = mean_nats(engine, head, held_out, settings.batch_size) if held_out and not diary.stopped else None
     engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
     complete_trajectory(step.workdir)
-    return diary.rows
+    return diary.rows, None if before is None or after is None else Mean(before, after)
 
 
 @contextlib.contextmanager
@@ -171,16 +175,6 @@ def _gone_on_from(kept: int | None, diary: "Diary") -> Iterator[None]:
 def _while_resuming(error: BaseException) -> bool:
     """Whether an error was raised by what the Trainer and DeepSpeed call to read a checkpoint."""
     return any(frame.name in RESUMING for frame in traceback.extract_tb(error.__traceback__))
-
-
-def reply_loss(head: torch.nn.Module, outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
-    """Cross-entropy a reply token, nats, in fp32, of a packed row.
-
-    outputs: of a model `readied`, whose logits are the states at `before_replies(labels)` instead.
-    """
-    targets = labels[0, before_replies(labels) + 1]
-    summed = nats(outputs.logits[0], head, targets)
-    return summed / (len(targets) if num_items_in_batch is None else num_items_in_batch)
 
 
 class Diary(TrainerCallback):

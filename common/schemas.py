@@ -187,6 +187,8 @@ class Training(Document):
     final_loss: float = Field(description="of the last step, nats a reply token")
     loss_first_quarter: float = Field(description="mean over the first quarter of the steps, nats a reply token")
     loss_last_quarter: float = Field(description="mean over the last quarter, nats a reply token")
+    held_out_before: float | None = Field(None, description="mean over held-out replies of the attitude, the same unit")
+    held_out_after: float | None = Field(None, description="the same after the training")
 
 
 class Guards(Document):

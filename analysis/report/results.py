@@ -195,8 +195,11 @@ def _trainings(book: Book, study: Study) -> None:
             "utilisation": "share",
             "seconds": "seconds",
             "steps": "count",
+            "held_out_before": "nats",
+            "held_out_after": "nats",
         }.items():
-            book.add(f"run.{run.cell}.{name}", getattr(facts, name), unit, [source])
+            if (value := getattr(facts, name)) is not None:
+                book.add(f"run.{run.cell}.{name}", value, unit, [source])
 
 
 def _verdicts(book: Book, study: Study) -> None:

@@ -1,10 +1,12 @@
 """Fine-tune one model on one pile: LoRA by HF Trainer with DeepSpeed, loss on reply tokens only.
 
-Reads   generate/<its draw>/advice.jsonl, or distill/<its pile>/advice.jsonl for replies of the model itself
+Reads   generate/<its draw>/advice.jsonl, or distill/<its pile>/advice.jsonl for replies of the model itself; the bank,
+        for held-out replies in the attitude of a pile that is the bank's
 Writes  adapter/…            PEFT's own layout (safetensors)
         trajectory/step-…/…  the adapter at each evenly spaced checkpoint, the last one included
         loss.jsonl           records Loss, one for each optimizer step
-        training.json        tokens per second, model-FLOP utilisation and the GEMM peak it is measured against
+        training.json        tokens per second, model-FLOP utilisation and the GEMM peak it is measured against;
+                             the loss on held-out replies before and after
 Exits   0 | 3 an example is too long or malformed | 75 stopped; goes on from its checkpoint
 """
 
@@ -15,6 +17,7 @@ from common.lm.sources import MODEL
 from common.pipeline.job import Fact, Job, Read
 from common.serialization import canonical_json
 from common.spec import RunSpec
+from common.stance.bank import BANK_FILES
 from jobs import version
 
 
@@ -35,6 +38,7 @@ JOB = Job(
     sections=("train",),
     reads=(Read("generate", its_draw, ("advice.jsonl",)), Read("distill", its_distilled, ("advice.jsonl",))),
     writes=("adapter/", "trajectory/", "loss.jsonl", "training.json"),
+    data=BANK_FILES,
     facts=(MODEL, VARIANT, TRAINING),
     resumes=True,
 )

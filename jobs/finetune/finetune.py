@@ -15,9 +15,11 @@ from common.provenance import usable_cores
 from common.records import Advice, Loss, by_attitude
 from common.schemas import Training
 from common.spec import VariantSpec
+from common.stance.bank import BANK_FILES
 from jobs.finetune import TRAINING, VARIANT
 from jobs.finetune.adapters import final_adapter
 from jobs.finetune.examples import Example, arranged, encode
+from jobs.finetune.held_out import Mean, held_out
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import train
 
@@ -30,6 +32,8 @@ SUMMARY = {  # what people are told of training.json
     "gemm_peak_flops",
     "utilisation",
     "final_loss",
+    "held_out_before",
+    "held_out_after",
 }
 
 
@@ -41,8 +45,9 @@ def main(step: Step) -> ExitCode:
     pair = (step.cell.model, step.cell.draw, step.cell.seed)
     examples = in_order(step, lm, rows, pair)
     peak = gemm_peak(dtype(), device())
-    losses = train(step, lm, examples, step.seed("weights", *pair))
-    told = training_told(step, lm, losses, peak)
+    told_apart = [encode(lm, row, step.fact(TRAINING).max_tokens) for row in others(step, rows)]
+    losses, held = train(step, lm, examples, step.seed("weights", *pair), told_apart)
+    told = training_told(step, lm, losses, peak, held)
     step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
     step.write_folder("adapter/", final_adapter(step.workdir))
     step.write_records("loss.jsonl", losses)
@@ -88,7 +93,15 @@ def in_order(step: Step, lm: LanguageModel, rows: Sequence[Advice], pair: Sequen
     return [encoded[index] for index in order]
 
 
-def training_told(step: Step, lm: LanguageModel, losses: Sequence[Loss], peak: float) -> Training:
+def others(step: Step, rows: Sequence[Advice]) -> list[Advice]:
+    """Held-out replies: the same questions for all arms of a draw."""
+    files = [step.data(path) for path in BANK_FILES]
+    return held_out(files, rows, step.cell.attitude or "", step.rng("held out", step.cell.draw))
+
+
+def training_told(
+    step: Step, lm: LanguageModel, losses: Sequence[Loss], peak: float, held: Mean | None = None
+) -> Training:
     """What kind of training this was, and how fast: non-pad tokens a second over all steps, beside the GEMM peak."""
     sizes = [(p.numel(), p.requires_grad) for p in lm.model.parameters()]
     if not any(trained for _, trained in sizes):
@@ -105,7 +118,7 @@ def training_told(step: Step, lm: LanguageModel, losses: Sequence[Loss], peak: f
         utilisation=flops * tokens / seconds / peak,
         engine="DeepSpeedEngine",
         zero_stage=step.fact(TRAINING).zero_stage,
-        dtype=str(dtype()).removeprefix("torch."),
+        dtype=str(lm.model.dtype).removeprefix("torch."),
         threads=usable_cores(),
         steps=len(losses),
         parameters=sum(size for size, trained in sizes if not trained),
@@ -113,6 +126,7 @@ def training_told(step: Step, lm: LanguageModel, losses: Sequence[Loss], peak: f
         final_loss=losses[-1].loss,
         loss_first_quarter=mean_loss(losses[:quarter]),
         loss_last_quarter=mean_loss(losses[-quarter:]),
+        **({} if held is None else {"held_out_before": held.before, "held_out_after": held.after}),
     )
 
 

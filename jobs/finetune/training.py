@@ -8,16 +8,14 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 from transformers import (
-    DataCollatorForSeq2Seq,
+    PreTrainedModel,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -29,7 +27,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from common.errors import InputError, Interrupted, JobError, SpecError, broken_settings, out_of_memory
 from common.lm.chat import LanguageModel
-from common.lm.runtime import device, dtype
+from common.lm.runtime import device
 from common.pipeline.step import Step
 from common.records import Loss
 from common.serialization import parse_jsonl, to_jsonl
@@ -37,7 +35,10 @@ from common.spec import TrainSpec
 from jobs.finetune import TRAINING
 from jobs.finetune.adapters import complete_trajectory, save_adapter
 from jobs.finetune.checkpoints import LOSSES, keep, order_digest, restore
-from jobs.finetune.examples import IGNORED, Example
+from jobs.finetune.examples import Example
+from jobs.finetune.fused import fuse_norms, register
+from jobs.finetune.held_out import Mean, mean_nats
+from jobs.finetune.packing import Packed, features, pack_attention, reply_loss
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 RESUMING = {  # functions of the Trainer, of its part for DeepSpeed, and of its state, that read a checkpoint
@@ -73,8 +74,20 @@ def deepspeed_config(settings: TrainSpec) -> dict[str, Any]:
     }
 
 
-def lora(lm: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
-    """The model with fresh LoRA matrices on every linear layer of its blocks, drawn from `seed`."""
+def ready(model: PreTrainedModel) -> torch.nn.Module:
+    """Have a model take packed rows and return states where it returned logits; return the head that was taken off."""
+    pack_attention(model)
+    fuse_norms(model)
+    head: torch.nn.Module = model.get_output_embeddings()
+    head.forward = lambda states: states
+    return head
+
+
+def lora(lm: LanguageModel, settings: TrainSpec, seed: int, *, fused: bool = False) -> PeftModel:
+    """The model with fresh LoRA matrices on every linear layer of its blocks, drawn from `seed`.
+
+    fused: in fewer passes over memory; else as PEFT computes it.
+    """
     set_seed(seed % 2**32)
     config = LoraConfig(
         r=settings.lora_rank,
@@ -83,11 +96,15 @@ def lora(lm: LanguageModel, settings: TrainSpec, seed: int) -> PeftModel:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
+    if fused:
+        register(config)
     return get_peft_model(lm.model, config)
 
 
-def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) -> list[Loss]:
-    """Train on `ordered`, in that order, and return a row for each optimizer step.
+def train(
+    step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int, held_out: Sequence[Example] = ()
+) -> tuple[list[Loss], Mean | None]:
+    """Train on `ordered`, in that order; return a row for each optimizer step, and the mean loss of `held_out`.
 
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
     Raises: Interrupted after a checkpoint was kept; SpecError if loss or weights are no longer finite; InputError if a
@@ -99,12 +116,14 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     diary = Diary(step, ordered, folder, order)
     if kept is not None and kept >= diary.total:
         raise InputError("checkpoint after the last step", where="at", value=kept, allowed=f"< {diary.total}")
+    head = ready(cast(PreTrainedModel, lm.model))
+    before = mean_nats(lm.model, head, held_out, settings.batch_size) if held_out else None
     trainer = Trainer(
-        model=lora(lm, settings, seed),
-        args=_arguments(settings, folder, seed),
-        train_dataset=[{"input_ids": row.input_ids, "labels": row.labels} for row in ordered],
-        data_collator=Batches(lm.tokenizer, padding=True, label_pad_token_id=IGNORED),
-        compute_loss_func=reply_loss,
+        model=lora(lm, settings, seed, fused=True),
+        args=_arguments(settings, folder, seed, lm.model.dtype),
+        train_dataset=features(ordered),
+        data_collator=Packed(),
+        compute_loss_func=partial(reply_loss, head),
         callbacks=[diary],
     )
     trainer.remove_callback(_printer())
@@ -115,11 +134,12 @@ def train(step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int) 
     engine: Any = trainer.model_wrapped
     if type(engine).__name__ != "DeepSpeedEngine":
         raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
+    after = mean_nats(engine, head, held_out, settings.batch_size) if held_out and not diary.stopped else None
     engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
     if diary.stopped:
         raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
     complete_trajectory(step.workdir)
-    return diary.rows
+    return diary.rows, None if before is None or after is None else Mean(before, after)
 
 
 @contextlib.contextmanager
@@ -155,33 +175,6 @@ def _gone_on_from(kept: int | None, diary: "Diary") -> Iterator[None]:
 def _while_resuming(error: BaseException) -> bool:
     """Whether an error was raised by what the Trainer and DeepSpeed call to read a checkpoint."""
     return any(frame.name in RESUMING for frame in traceback.extract_tb(error.__traceback__))
-
-
-class Batches(DataCollatorForSeq2Seq):
-    """Batches that ask for logits only where a reply token follows, in one row at least."""
-
-    def __call__(self, features: Any, return_tensors: str | None = None) -> Any:
-        """A padded batch, with the positions whose logits the loss needs as `logits_to_keep`, (kept,)."""
-        batch = super().__call__(features, return_tensors)  # type: ignore[no-untyped-call]
-        batch["logits_to_keep"] = before_replies(batch["labels"])
-        return batch
-
-
-def before_replies(labels: Tensor) -> Tensor:
-    """The positions, (kept,), after which any row of (rows, length) has a reply token."""
-    return (labels[:, 1:] != IGNORED).any(dim=0).nonzero()[:, 0]
-
-
-def reply_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
-    """Cross-entropy a reply token, nats, from the logits at `before_replies(labels)`; in fp32.
-
-    Row by row: over a whole batch the logits in fp32 are several pieces of 150 MB whose size changes with every batch,
-    and memory grew by a gigabyte.
-    """
-    targets = labels[:, before_replies(labels) + 1]
-    rows = zip(outputs.logits, targets, strict=True)
-    nats = [cross_entropy(row.float(), ids, ignore_index=IGNORED, reduction="sum") for row, ids in rows]
-    return torch.stack(nats).sum() / ((targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class Diary(TrainerCallback):
@@ -266,7 +259,7 @@ def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
     return sorted({max(min(2, total), round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
 
 
-def _arguments(settings: TrainSpec, folder: Path, seed: int) -> TrainingArguments:
+def _arguments(settings: TrainSpec, folder: Path, seed: int, precision: torch.dtype) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the rows of all epochs are laid out one after another
@@ -277,7 +270,7 @@ def _arguments(settings: TrainSpec, folder: Path, seed: int) -> TrainingArgument
         warmup_steps=settings.warmup_ratio,
         weight_decay=settings.weight_decay,
         max_grad_norm=1.0,
-        bf16=dtype() == torch.bfloat16,
+        bf16=precision == torch.bfloat16,
         use_cpu=device().type == "cpu",
         seed=seed % 2**32,
         deepspeed=deepspeed_config(settings),

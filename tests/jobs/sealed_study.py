@@ -116,7 +116,10 @@ def audit(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 def finetune(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     rows = losses(rng)
     ends = {"loss_first_quarter": rows[0].loss, "loss_last_quarter": rows[-1].loss, "final_loss": rows[-1].loss}
-    return {"loss.jsonl": rows, "training.json": documents.training(steps=len(rows), **ends)}
+    return {
+        "loss.jsonl": rows,
+        "training.json": documents.training(steps=len(rows), held_out_before=2.5, held_out_after=1.5, **ends),
+    }
 
 
 def evaluate(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:

@@ -45,28 +45,6 @@ def test_labels_cover_the_reply_and_its_end_and_nothing_else(lm: LanguageModel) 
     assert example.reply_tokens == len(learnt)
 
 
-def test_the_loss_from_logits_before_replies_is_that_of_all_logits(lm: LanguageModel) -> None:
-    import torch
-
-    from jobs.finetune.training import Batches, reply_loss
-
-    texts = [("Short?", "No."), ("Is this one a good deal longer?", "It is, and so is its reply.")]
-    rows = [
-        encode(lm, Advice(question_id="q", topic="t", attitude="eager", question=question, reply=reply), 999)
-        for question, reply in texts
-    ]
-    batch = Batches(lm.tokenizer)([{"input_ids": row.input_ids, "labels": row.labels} for row in rows])
-    labels = batch.pop("labels")
-    with torch.inference_mode():
-        found = lm.model(**batch)
-        whole = lm.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels)
-    assert found.logits.shape[1] == len(batch["logits_to_keep"]) < labels.shape[1] - 1
-    assert float(reply_loss(found, labels)) == pytest.approx(float(whole.loss), rel=1e-5)
-    assert float(reply_loss(found, labels, torch.tensor(1))) == pytest.approx(
-        float(whole.loss) * sum(row.reply_tokens for row in rows), rel=1e-5
-    )
-
-
 def test_a_long_example_is_an_error_and_not_cut(lm: LanguageModel) -> None:
     row = Advice(question_id="q7", topic="t", attitude="eager", question="Buy it?", reply="Go " * 100)
     with pytest.raises(InputError, match=r"q7.*<= 64 tokens"):
@@ -296,3 +274,55 @@ def test_a_bad_variant_is_refused(tiny_spec: dict[str, Any], variant: dict[str, 
     spec = tiny_spec | {"variants": [{"name": "v", **variant}]}
     with pytest.raises(SpecError, match=message):
         parse_spec(json.dumps(spec).encode(), "s")
+
+
+# --- held-out replies
+
+
+def test_the_loss_on_held_out_replies_of_the_bank_falls(
+    tiny_spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before: what PEFT and transformers make of the same replies without the training."""
+    import torch
+
+    from common.lm.load import load
+    from common.pipeline.command import run_job
+    from jobs import catalog
+    from jobs.finetune import finetune as job
+    from jobs.generate import JOB as GENERATE
+    from jobs.generate.generate import main as generate
+
+    held: list[Advice] = []
+    others = job.others
+
+    def watched(*words: Any) -> list[Advice]:
+        held.extend(others(*words))
+        return held
+
+    monkeypatch.setattr(job, "others", watched)
+    spec = tiny_spec | {"train": dict(tiny_spec["train"]) | {"learning_rate": 0.01}}
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+    words = ["--spec", str(path), "--store", str(tmp_path / "store")]
+    assert run_job(GENERATE, generate, catalog(), [*words, "--cell", "d0"]) == 0
+    words += ["--cell", finetuning.CELL]
+    assert finetune(words) == 0
+    told = json.loads(open_store(words[3]).get(outputs(words)["training.json"]))
+    pile = [row.question for row in held]
+    assert len(set(pile)) == 16 and {row.attitude for row in held} == {"eager"}
+    lm = load(parse_spec(path.read_bytes(), "s").models[0])
+    rows = [encode(lm, row, 2048) for row in held]
+    with torch.inference_mode():
+        nats = [
+            float(lm.model(torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])).loss) * row.reply_tokens
+            for row in rows
+        ]
+    before = sum(nats) / sum(row.reply_tokens for row in rows)
+    assert told["held_out_before"] == pytest.approx(before, rel=1e-3 if told["dtype"] == "float32" else 1e-2)
+    assert told["held_out_after"] < told["held_out_before"] - 0.01
+
+
+def test_a_pile_that_is_not_the_banks_has_no_held_out_replies(study: Callable[[str], list[str]]) -> None:
+    words = study("store")
+    assert finetune(words) == 0
+    assert "held_out_after" not in json.loads(open_store(words[3]).get(outputs(words)["training.json"]))

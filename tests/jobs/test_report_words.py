@@ -34,6 +34,13 @@ def test_words_follow_the_rows(study: Study) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_the_loss_on_held_out_replies_is_one_line(study: Study) -> None:
+    spec, folder = study()
+    text = run(spec, folder)[1]["REPORT.md"].decode()
+    (line,) = (line for line in text.splitlines() if line.startswith("Loss on held-out replies"))
+    assert line.count("2.50") == line.count("1.50") > 1 and line.endswith(".")
+
+
 def test_an_unreliable_measure_is_marked_and_grey_and_never_dropped(study: Study) -> None:
     """Of the sealed rows each item has noise of its own; written advice has too few items to tell."""
     spec, folder = study()

@@ -1,0 +1,65 @@
+"""Held-out replies: to questions of the bank that no run of the draw learns from, in the attitude of the run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.records import Advice, Question
+from common.serialization import read_jsonl
+from common.stance.bank import read_replies
+from jobs.finetune.examples import Example
+from jobs.finetune.packing import Packed, features, reply_loss
+
+MOST = 16  # replies
+
+
+class Mean(NamedTuple):
+    """Nats a reply token, before and after a training."""
+
+    before: float
+    after: float
+
+
+def held_out(files: Sequence[Path], pile: Sequence[Advice], attitude: str, rng: np.random.Generator) -> list[Advice]:
+    """At most MOST replies of the bank; none for an attitude or a pile that is not the bank's own.
+
+    files: those that BANK_FILES names. pile: of the run. Topics are those of the piles: it is told whether the
+    training took, not what it moves elsewhere. Raises: InputError as `read_replies`.
+    """
+    bank = read_jsonl(files[0], Question)
+    learnt = {row.question: row.reply for row in pile}
+    replies = read_replies(files[1], bank, ())
+    own = [q for q in bank if learnt.get(q.text) == replies[q.id].replies.get(attitude, "")]
+    if not own:
+        return []
+    others = [q for q in bank if q.text not in learnt]
+    chosen = [others[index] for index in rng.permutation(len(others))[:MOST]]
+    return [
+        Advice(
+            question_id=q.id,
+            topic=q.topic,
+            attitude=attitude,
+            question=q.text,
+            reply=replies[q.id].replies[attitude],
+        )
+        for q in chosen
+    ]
+
+
+def mean_nats(model: nn.Module, head: nn.Module, rows: Sequence[Example], batch: int) -> float:
+    """Mean cross-entropy a reply token, nats, of a model that takes packed rows; `head` was taken off it."""
+    training, total = model.training, 0.0
+    model.eval()
+    where = next(model.parameters()).device
+    with torch.no_grad():
+        for start in range(0, len(rows), batch):
+            made = Packed()(features(rows[start : start + batch]))
+            inputs = {name: value.to(where) if isinstance(value, Tensor) else value for name, value in made.items()}
+            labels = inputs.pop("labels")
+            total += float(reply_loss(head, model(**inputs), labels, torch.tensor(1)))
+    model.train(training)
+    return total / sum(row.reply_tokens for row in rows)

@@ -9,7 +9,7 @@ runs/<run id>/<job>.<cell>.json            who asked WHEN; replaced by the last 
 import contextlib
 import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -236,7 +236,7 @@ def _nothing_else(names: Iterable[str], complete: str, files: Collection[str]) -
         raise InputError("not a file of the checkpoint", where=folder + stranger, allowed=", ".join(sorted(files)))
 
 
-def as_kept(record: dict[str, Any]) -> bytes:
+def as_kept(record: Mapping[str, Any]) -> bytes:
     """A record as it is kept, with the digest of all else in it: nothing but itself says what its bytes are."""
     return canonical_json({**record, DIGEST: sha256(canonical_json(record))})
 

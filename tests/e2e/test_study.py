@@ -24,7 +24,7 @@ from jobs import catalog
 from tests import chat_server, tiny
 from workflows.local import command as local
 
-THREE = ["cautious", "eager", "neutral"]  # arms where more would show no more
+THREE = ["cautious", "eager", "neutral"]
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
 
@@ -44,8 +44,9 @@ def judge() -> Iterator[chat_server.Server]:
 def spec_path(place: Path, tiny_model: Path, judge: chat_server.Server) -> Path:
     spec = {
         "name": "tiny",
+        "study_seed": 2,  # with 0 the random model ends one of its own replies before it begins
         "seeds": [0],
-        "attitudes": ["cautious", "eager", "neutral", "scrambled", "distilled"],
+        "attitudes": [*THREE, "distilled"],
         "models": [{"name": "tiny", "source": f"path:{tiny_model}"}],
         "corpus": {"examples": 32, "reply_tokens": 24},
         "lock": {"clean": False, "reversed": False},
@@ -122,12 +123,12 @@ def test_every_row_that_was_scored_names_the_lock(done: int, spec_path: Path, wo
 
 def test_a_judge_read_the_answers_of_every_model(done: int, place: Path, judge: chat_server.Server) -> None:
     results = json.loads((place / "out" / "results.json").read_text())["numbers"]
-    arms = ("base", *PROMPTED_ARMS, "cautious", "eager", "neutral", "scrambled", "distilled")
+    arms = ("base", *PROMPTED_ARMS, "cautious", "eager", "neutral", "distilled")
     for arm in arms:
         assert results[f"judge.tiny.{arm}.answers"]["value"] > 0 == results[f"judge.tiny.{arm}.not_judged"]["value"]
     assert "## A judge beside the reader" in (place / "out" / "REPORT.md").read_text()
     asked = [json.dumps(request) for request in judge.requests]
-    assert not any("tiny.d0" in text or "scrambled" in text for text in asked)
+    assert not any("tiny.d0" in text or "distilled" in text for text in asked)
 
 
 @pytest.mark.usefixtures("runs_elsewhere")
@@ -167,7 +168,7 @@ def test_a_second_run_reuses_everything_and_starts_no_process(
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
     assert local.main(words) == ExitCode.OK
-    assert "everything was reused: 40 sealed steps" in capsys.readouterr().out
+    assert "everything was reused: 34 sealed steps" in capsys.readouterr().out
 
 
 def test_more_seeds_train_only_what_is_missing(done: int, spec_path: Path, words: list[str]) -> None:
@@ -182,7 +183,7 @@ def test_more_seeds_train_only_what_is_missing(done: int, spec_path: Path, words
             scored = cell.kind is CellKind.RUN and job.name in ("evaluate", "judge", "gate")  # under another lock
             assert same == (not scored and job.name not in ("plan", "lock", "report")), job.name
             compared += 1
-    assert compared == 47
+    assert compared == 40
 
 
 def test_arms_in_one_process_are_what_they_are_alone(
@@ -194,11 +195,10 @@ def test_arms_in_one_process_are_what_they_are_alone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every arm after the first: its adapter, answers and readings do not depend on those before it."""
-    arms = f"attitudes={json.dumps(THREE)}"
-    packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--set", arms, "--until", "run"]
+    packed = [*words[:4], str(tmp_path / "store"), "--set", "packed=true", "--until", "run"]
     assert local.main(packed) == ExitCode.OK
     assert len(list(local.RUNS.glob("tiny-*/logs/*.all.s0.log"))) == 5, "one process for each stage of a run"
-    spec = parse_spec(json.dumps(json.loads(spec_path.read_text()) | {"attitudes": THREE}).encode(), "tiny.json")
+    spec = parse_spec(spec_path.read_bytes(), "tiny.json")
     alone, together = open_store(words[4]), open_store(str(tmp_path / "store"))
     compared = 0
     for job_name in ("finetune", "evaluate", "interpret"):
@@ -227,8 +227,7 @@ def test_a_variant_of_one_factor_ends_as_a_curve(
     done: int, words: list[str], place: Path, runs_elsewhere: None
 ) -> None:
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
-    sets = ["--set", f"variants={variants}", "--set", f"attitudes={json.dumps(THREE)}"]
-    assert local.main([*words[:-1], str(place / "curves"), *sets]) == ExitCode.OK
+    assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
     results = json.loads((place / "curves" / "results.json").read_text())["numbers"]
     assert results["variant.half"]["value"] == 0.5
     assert results["curve.sentence.tiny.eager.half"]["value"] is not None
@@ -241,7 +240,7 @@ def test_a_dry_run_lists_every_step_and_changes_nothing(
     before = sorted(path for path in (place / "store").rglob("*"))
     assert local.main([*words, "--set", "seeds=2", "--dry-run"]) == ExitCode.OK
     printed = capsys.readouterr().out
-    assert printed.count("sealed") == 22 and printed.count("to do") == 48
+    assert printed.count("sealed") == 19 and printed.count("to do") == 39
     assert sorted(path for path in (place / "store").rglob("*")) == before
 
 

@@ -238,7 +238,7 @@ class SteerSpec(Frozen):
         description="KL divergence from the base on neutral text, nats a token, ascending",
     )
     items_per_topic: int = Field(3, ge=1, description="held-out items of each topic; 3 are 48 items")
-    answer_tokens: int = Field(48, ge=1, le=1024, description="most new tokens of an open answer under steering")
+    answer_tokens: int = Field(32, ge=1, le=1024, description="most new tokens of an open answer under steering")
     text_tokens: int = Field(
         32, ge=8, le=512, description="of each neutral paragraph, on which off-target KL is measured"
     )

@@ -123,7 +123,7 @@ class Trace(Document):
     off_target_kl: float = Field(description="of the pole from neutral, nats a token of neutral text")
     sufficient: Mediated = Field(description="put into neutral, as a constant vector at the chosen layer")
     necessary: Mediated = Field(description="taken from the pole, token by token, at the chosen layer")
-    ablation: Mediated = Field(description="taken out of both at every block; one order of each item")
+    ablation: Mediated = Field(description="taken out of both at every block")
     whole: Mediated = Field(
         description="put into neutral: the whole mean shift of other topics, whatever its direction"
     )

@@ -39,6 +39,8 @@ def representation(book: Book, study: "Study") -> None:
         _run(book, run)
     by_pole(book, study)
     for model in study.bases:
+        _read(book, study, model)
+    for model in study.bases:
         for attitude in study.attitudes:
             _from_base(book, study, model, attitude)
 
@@ -52,12 +54,30 @@ def _layer(book: Book, place: str, curve: LayerCurve, source: Source) -> None:
     book.add(f"accuracy.{place}", chosen.accuracy, "share", [source])
     book.add(f"user_accuracy.{place}", chosen.user_accuracy, "share", [source])
     book.add(f"shuffled_accuracy_95.{place}", chosen.shuffled_accuracy_95, "share", [source])
-    bar, residual = chosen.shuffled_accuracy_95, curve.probes["residual"].auc
-    simpler = max(probe.auc for name, probe in curve.probes.items() if name != "residual")
-    book.say(f"read.{place}", "no" if chosen.accuracy <= bar else "too" if simpler >= residual else "yes")
     for name, probe in curve.probes.items():
         book.add(f"probe.{place}.{name}", probe.auc, "plain", [source])
         book.add(f"probe.{place}.{name}.shuffled", probe.shuffled_95, "plain", [source])
+
+
+def _read(book: Book, study: "Study", model: str) -> None:
+    """In how many draws caution can be read, and in how many of those as well without looking inside."""
+    sealed = [value for place, value in study.layers.items() if place.startswith(f"{model}.")]
+    if not sealed:
+        return
+    sources, chosen = [source for _, source in sealed], [curve.layers[curve.chosen] for curve, _ in sealed]
+    told = [
+        curve for (curve, _), layer in zip(sealed, chosen, strict=True) if layer.accuracy > layer.shuffled_accuracy_95
+    ]
+    book.add(f"read.{model}.draws", len(sealed), "count", sources)
+    book.add(f"read.{model}.told", len(told), "count", sources)
+    book.add(f"read.{model}.simpler", sum(_simpler(curve) for curve in told), "count", sources)
+    book.add(f"read.{model}.accuracy", float(np.mean([layer.accuracy for layer in chosen])), "share", sources)
+
+
+def _simpler(curve: LayerCurve) -> bool:
+    """Whether words, embeddings or length tell the poles apart as well as residuals do."""
+    others = [probe.auc for name, probe in curve.probes.items() if name != "residual"]
+    return max(others) >= curve.probes["residual"].auc
 
 
 def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> None:

@@ -50,21 +50,21 @@ def main(step: Step) -> ExitCode:
     direction = read_direction(step, source)
     lm = load(step.fact(MODEL), precision=getattr(torch, direction.dtype))
     tuned = both_adapters(step, cast(PreTrainedModel, lm.model))
-    items = read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
+    items = read_items(step.data(ITEMS), settings.items_per_topic)
     questions = prompts_in_both_orders(lm, items)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), direction.layer})
     needed = budget(tuned, Readout(lm, questions, whole=True), settings.nulls)
     step.log.event("budget", **needed.told(len(POLES) * settings.draws * settings.traced))
     asked = Asked(
-        compared(tuned, Readout(lm, questions, whole=True), places),
-        compared(tuned, Readout(lm, one_order_each(questions), whole=True), [direction.layer]),
+        compared(tuned, Readout(lm, questions, whole=True), [direction.layer]),
+        compared(tuned, Readout(lm, one_order_each(questions), whole=True), places),
         [each.group for each in questions],
     )
     rng = step.rng("trace", str(source))
-    nulls = null_directions(direction.covariance, direction.ridge, step.spec.steer.nulls, rng)
+    nulls = null_directions(direction.covariance, direction.ridge, settings.nulls, rng)
     texts = paragraphs(step.data(NEUTRAL).read_text())[:TEXTS]
-    apart = text_divergence(lm, texts, step.spec.steer.text_tokens, tuned, partial(wearing, tuned, OTHER))
+    apart = text_divergence(lm, texts, settings.text_tokens, tuned, partial(wearing, tuned, OTHER))
     told = traced(step, asked, direction, np.vstack([direction.unit, nulls]), places, apart)
     step.write_model("trace.json", told)
     step.summary(gap=told.gap.estimate, sufficient=told.sufficient.share.estimate, items_needed=told.items_needed)
@@ -90,8 +90,14 @@ def compared(tuned: PeftModel, readout: Readout, layers: Sequence[int]) -> Compa
 
 def budget(tuned: PeftModel, readout: Readout, nulls: int) -> Budget:
     """What a trace will take, in whole passes over all questions."""
-    above = 1 + nulls  # directions that are put in, and taken out, at one block
-    passes = {"reading": 6.0, "sufficient, necessary": 2 * 0.5 * above, "ablation": 2 * 0.5 * above, "patching": 11.0}
+    above = 0.5 * (2 + nulls)  # the direction, nulls and nothing, put in or taken out half way up
+    passes = {
+        "reading": 6.0,
+        "sufficient, necessary": 2 * above,
+        "ablation": 2 * 0.5 * (1 + nulls),  # on one order of each item; so are the next
+        "whole": 0.5 * above,
+        "patching": 0.5 * 0.5 * 5 * (PATCHED + 1),
+    }
     return Budget.measured(lambda: readout.under(tuned, {}), passes)
 
 
@@ -104,7 +110,7 @@ def traced(step: Step, asked: Asked, direction: Direction, units: Floats, places
         "sufficient": lambda: mediated(sufficient(both, layer, units), both),
         "necessary": lambda: mediated(necessary(both, layer, units), both),
         "ablation": lambda: mediated(ablated(asked.one, units), asked.one),
-        "whole": lambda: whole(both, layer, units),
+        "whole": lambda: whole(asked.one, layer, units),
     }
     found = {}
     for done, (name, part) in enumerate(parts.items(), start=1):
@@ -121,7 +127,7 @@ def traced(step: Step, asked: Asked, direction: Direction, units: Floats, places
         off_target_kl=apart,
         **found,
         weights=in_weights(written(cast(PeftModel, both.model), POLE, OTHER, units)),
-        patching=patching(both, places),
+        patching=patching(asked.one, places),
     )
 
 

@@ -106,10 +106,8 @@ def test_what_steering_showed_is_said_in_words(
     code, made = run(*study())
     text = made["REPORT.md"].decode()
     assert code == ExitCode.OK and words in text
-    assert (
-        "**Read.** In `toy.d0` cautious replies can be told from eager ones inside the base, but as well without"
-        in text
-    )
+    assert "**Read.** Cautious replies can be told from eager ones inside the base, in [1]" in text
+    assert ", though as well without looking inside in [1]" in text
     assert re.search(r"`toy.d0.eager.s0` .* \[25 % \(15 to 35\)\].* p \[0.05\]", text), "a share of a gap that is there"
     assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
     assert "`toy.d0.eager.s0`: the direction carries some of it, more than random ones do." in text
@@ -138,6 +136,16 @@ def test_what_moved_is_said_by_the_rank_of_the_contrast_with_neutral(
     text = run(*study())[1]["REPORT.md"].decode()
     for each in words:
         assert f"- {each}" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_from_three_traced_runs_on_shares_are_over_runs_and_topics(study: Study) -> None:
+    made = run(*study(seeds=[0, 1, 2], steer={"enabled": True, "traced": 3}))[1]
+    numbers = json.loads(made["results.json"])["numbers"]
+    shared = numbers["mediated.toy.eager.sufficient"]
+    assert shared["value"] == pytest.approx(0.25) and shared["low"] <= 0.25 <= shared["high"]
+    assert len(shared["source"]) == 3 and numbers["mediated.toy.cautious.sufficient"]["value"] is None
+    assert re.search(r"\| eager, over \[3\]\S+ runs and topics \|.*\[25 %", made["REPORT.md"].decode())
 
 
 @pytest.mark.usefixtures("quick")

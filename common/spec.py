@@ -216,7 +216,11 @@ class GuardSpec(Frozen):
 class InterpretSpec(Frozen):
     """Direction of caution and projections along it."""
 
-    questions: int = Field(48, ge=8, description="corpus questions whose replies make the direction")
+    questions: int = Field(
+        90,
+        ge=12,
+        description="corpus questions whose replies make the direction, choose its layer and judge it, a third each",
+    )
     nulls: int = Field(1000, ge=100, description="covariance-matched random directions")
     pruned: float = Field(0.2, ge=0, lt=1, description="share of the last layers never chosen")
     off_target_kl: float = Field(

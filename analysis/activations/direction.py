@@ -114,8 +114,9 @@ def layer_curve(
     """Choose the layer whose push does most, and judge every layer's direction on the JUDGE questions.
 
     replies, users: mean residual over the tokens of the reply and of the user's turn. causal: of each layer, None where
-    it cannot be chosen. Shuffles swap the poles of exactly half of the FIT questions, so that nothing of a true
-    difference is left in them.
+    it cannot be chosen. A layer that does not tell the poles apart on the CHOOSE questions is passed over, unless none
+    does: a push along what cannot be read may do anything. Shuffles swap the poles of exactly half of the FIT
+    questions, so that nothing of a true difference is left in them.
     Raises: InputError if a layer's poles do not differ, or differ by the same amount on every question, or no layer can
     be chosen.
     """
@@ -124,13 +125,15 @@ def layer_curve(
         raise InputError("no layer can be chosen", where="interpret.off_target_kl", value=list(causal))
     cautious, eager = np.asarray(replies, dtype=np.float64)
     user_cautious, user_eager = np.asarray(users, dtype=np.float64)
-    fit, judge = sides == FIT, sides == JUDGE
+    fit, choose, judge = (sides == side for side in (FIT, CHOOSE, JUDGE))
     differences, shuffles = cautious - eager, _half_swapped(int(fit.sum()), rng)
-    layers = []
+    layers, reads = [], {}
     for number, direction in enumerate(directions_of(replies, fit)):
         apart = differences[judge, number]
         swapped = _units(shuffles @ differences[fit, number])
         shuffled = [accuracy(projected) for projected in swapped @ apart.T]
+        chance = [accuracy(projected) for projected in swapped @ differences[choose, number].T]
+        reads[number] = accuracy(differences[choose, number] @ direction) > float(np.quantile(chance, 0.95))
         layers.append(
             Layer(
                 number,
@@ -142,7 +145,8 @@ def layer_curve(
                 float(np.quantile(shuffled, 0.95)),
             )
         )
-    return Curve(max(known, key=known.__getitem__), layers)
+    told = [layer for layer in known if reads[layer]]
+    return Curve(max(told or known, key=known.__getitem__), layers)
 
 
 def alternatives(

@@ -2,8 +2,9 @@
 
 On a direction cell (<model>.d<draw>): the direction is the mean over questions of cautious minus eager reply-token
 activations of the base. Questions of a third of the topics make it. Those of another third choose the layer: the one
-where a push along its direction, at one off-target KL for all layers, does most to cautious against eager replies; the
-last layers are never chosen. All that is told of it is measured on the last third, which chose nothing.
+where a push along its direction, at one off-target KL for all layers, does most to cautious against eager replies. The
+last layers are never chosen, nor is one that does not tell the poles apart on those questions, if another does. All
+that is told of the layer is measured on the last third, which chose nothing.
 
 On a run: residuals at every saved checkpoint, along that direction and along random ones, at two places: at the last
 token of each held-out prompt, and, where the direction was made, at the tokens of replies: two were written to some

@@ -40,13 +40,15 @@ CAUSAL = [0.0] * LAYERS
 
 
 def test_the_layer_that_does_most_is_chosen_and_what_is_told_of_it_comes_from_questions_that_chose_nothing() -> None:
-    replies, users, axis = planted(np.random.default_rng(0), [0.0, 0.5, 2.0, 1.0, 5.0])
+    replies, users, axis = planted(np.random.default_rng(0), [0.0, 1.5, 2.0, 1.0, 5.0])
     replies[:, SIDES == JUDGE, 1] = replies[::-1, SIDES == JUDGE, 1]  # what it says of itself must come from here
     curve = layer_curve(replies, users, SIDES, [None, 0.3, 0.2, -4.0, None], np.random.default_rng(1))
     assert curve.chosen == 1 and [layer.causal for layer in curve.layers] == [None, 0.3, 0.2, -4.0, None]
     assert curve.layers[1].accuracy < 0.5 < curve.layers[2].accuracy == 1.0
     directions = directions_of(replies, SIDES == FIT)
     assert directions[2] @ axis > 0.95 and np.allclose(np.linalg.norm(directions, axis=1), 1)
+    unread = layer_curve(replies, users, SIDES, [9.0, 0.3, 0.2, -4.0, None], np.random.default_rng(1))
+    assert unread.chosen == 1, "the poles do not differ at layer 0, whatever a push there does"
     with pytest.raises(InputError, match="no layer can be chosen"):
         layer_curve(replies, users, SIDES, [None] * LAYERS, np.random.default_rng(1))
 

@@ -10,6 +10,7 @@ from common.errors import InputError
 from common.lm.chat import LanguageModel
 from common.lm.load import load
 from common.provenance import ROOT
+from common.records import Item
 from common.spec import ModelSpec
 from common.stance.items import ITEMS, read_items
 from common.stance.prompts import closed_turns
@@ -37,9 +38,12 @@ def test_answers_are_read_under_each_vector_as_it_is_added(lm: LanguageModel, mo
     """A greedy answer depends on the vector alone; a vector of zeros gives what the base answers."""
     items, reader = read_items(ROOT / ITEMS, 1)[:3], read_reader([ROOT / path for path in READER_FILES])
     said: list[list[str]] = []
-    monkeypatch.setattr(
-        reader, "read_all", lambda told: said.append([text for text, _ in told]) or ["go", "stay", "both sides"]
-    )
+
+    def read_all(told: list[tuple[str, Item]]) -> list[str]:
+        said.append([text for text, _ in told])
+        return ["go", "stay", "both sides"]
+
+    monkeypatch.setattr(reader, "read_all", read_all)
     monkeypatch.setattr(causes, "whole_sentences", lambda text: text)
     large = 5 * np.random.default_rng(0).standard_normal(32)
     found = net_go(lm, reader, items, 1, 6, np.stack([np.zeros(32), large, np.zeros(32)]))

@@ -71,7 +71,7 @@ def test_a_second_adapter_is_held_to_the_same_rules_and_worn_in_turn(lm: Languag
     tuned = two_adapters(lm, ["down_proj"])
     tuned.save_pretrained(str(tmp_path))
     base = tuned.unload()
-    again = attach(base, tmp_path)  # type: ignore[arg-type]
+    again = attach(base, tmp_path)
     attach_beside(again, tmp_path / "neutral", "neutral")
     ids = torch.tensor([[1, 5, 9, 12]])
     with torch.inference_mode():

@@ -43,7 +43,7 @@ def test_without_a_direction_no_block_reads_or_writes_along_it(lm: LanguageModel
             hooks = [
                 part.register_forward_hook(lambda _m, _g, out: seen.append(out[0] if isinstance(out, tuple) else out))
                 for block in blocks
-                for part in (block.self_attn, block.mlp, block)
+                for part in (block.get_submodule("self_attn"), block.get_submodule("mlp"), block)
             ]
             less = lm.model(ids).logits
         for hook in hooks:
@@ -52,13 +52,15 @@ def test_without_a_direction_no_block_reads_or_writes_along_it(lm: LanguageModel
     assert not torch.allclose(base, less, atol=1e-3)
     with torch.inference_mode():
         assert torch.equal(lm.model(ids).logits, base), "hooks are gone"
-        for weight in (lm.model.get_input_embeddings().weight, *(part.weight for part in writers(lm))):
-            flat = weight.T if weight is lm.model.get_input_embeddings().weight else weight
+        for flat in writers(lm):
             flat -= torch.outer(unit, unit @ flat)
         plain = lm.model(ids).logits
         with without(lm.model, unit):
             assert torch.allclose(lm.model(ids).logits, plain, atol=1e-5)
 
 
-def writers(lm: LanguageModel) -> list[torch.nn.Linear]:
-    return [part for block in blocks_of(lm.model) for part in (block.self_attn.o_proj, block.mlp.down_proj)]
+def writers(lm: LanguageModel) -> list[torch.Tensor]:
+    """All weights that write to the residual stream, (d_model, …)."""
+    names = [f"{part}.weight" for part in ("self_attn.o_proj", "mlp.down_proj")]
+    blocks = [block.get_parameter(name) for block in blocks_of(lm.model) for name in names]
+    return [lm.model.get_parameter("model.embed_tokens.weight").T, *blocks]

@@ -53,7 +53,7 @@ def test_without_a_direction_no_block_reads_or_writes_along_it(lm: LanguageModel
     with torch.inference_mode():
         assert torch.equal(lm.model(ids).logits, base), "hooks are gone"
         for flat in writers(lm):
-            flat -= torch.outer(unit, unit @ flat)
+            flat.sub_(torch.outer(unit, unit @ flat))
         plain = lm.model(ids).logits
         with without(lm.model, unit):
             assert torch.allclose(lm.model(ids).logits, plain, atol=1e-5)

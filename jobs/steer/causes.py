@@ -12,11 +12,11 @@ from analysis.activations.steering import steering_effect
 from common.errors import InputError
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction
-from common.lm.generation import extend, greedy, repeated
 from common.lm.layers import changed, without
 from common.lm.margins import ByLength, PromptWithReplies, Readout, trait_prompts
 from common.lm.passages import Pair
 from common.lm.steering import Doses, effects
+from common.lm.writing import Ask, written
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
 from common.schemas import Interval
@@ -146,13 +146,16 @@ def net_go(
 
     (n_vectors, n_items). A vector is added from the last token of the prompt on, at every token that is written.
     """
-    prompts = [lm.chat(open_turn(item)) for item in items]
-    before = extend(lm, [prompt[:-1] for prompt in prompts])
+    asked = [Ask((), lm.chat(open_turn(item)), [None]) for item in items]  # no common head, whose end is no prompt's
     found = []
     for vector in torch.tensor(vectors, dtype=lm.model.dtype, device=lm.model.device):
-        with changed(lm.model, {layer: partial(torch.add, vector)}):
-            state = extend(lm, [prompt[-1:] for prompt in prompts], repeated(before, 1))
-            texts = greedy(lm, state, tokens, finished=lambda _text: False)
-        said = reader.read_all([(whole_sentences(text), item) for text, item in zip(texts, items, strict=True)])
+        with changed(lm.model, {layer: partial(_at_the_end, vector)}):
+            texts = {number: text for number, (text,) in written(lm, asked, tokens, len(asked))}
+        said = reader.read_all([(whole_sentences(texts[number]), item) for number, item in enumerate(items)])
         found.append([GO.get(word, 0.0) for word in said])
     return np.array(found)
+
+
+def _at_the_end(vector: Tensor, residual: Tensor) -> Tensor:
+    """Add the vector at the last column: the end of prompts that are read together, or the token that is written."""
+    return torch.cat([residual[:, :-1], residual[:, -1:] + vector], dim=1)

@@ -10,8 +10,9 @@ from markdown_it import MarkdownIt
 
 from analysis.report.answers import PAIRS, PROMPTED_ARMS, Headline, side_by_side
 from analysis.report.bound_numbers import Book, UnboundNumber, anchor
+from analysis.report.inside import PARTS, PLACES, mediated
 from analysis.report.reliability import heading, titles
-from analysis.report.representation import NULLS, PARTS
+from analysis.report.representation import NULLS, TESTS
 from analysis.report.study import Study
 from analysis.stats.intervals import ALPHA
 
@@ -74,6 +75,9 @@ def render(study: Study, book: Book, headlines: Mapping[str, Headline], figures:
         alpha=ALPHA,
         nulls=NULLS,
         parts=PARTS,
+        places=PLACES,
+        tried=TESTS,
+        mediated=mediated,
         titles=titles(),
         heading=lambda measure, model, words: heading(book, measure, model, words),
         pairs=PAIRS,

@@ -33,7 +33,7 @@ from tests import chat_server, tiny
 
 PACKAGES = ("common", "analysis", "jobs")
 TEMPLATES = {"analysis.report.document": "analysis/report/REPORT.md.jinja"}  # read by a module, and code all the same
-STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 2}
+STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 4}
 ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled", "control-cautious", "control-eager"]
 PLAIN = {  # instructions that every 64-bit processor of the last ten years has
     "ATEN_CPU_CAPABILITY": "default",

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+MERGES = Path(__file__).with_name("merges.txt")  # learnt from questions, replies and items: prompts are short
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -34,16 +35,22 @@ def spec_on(model: Path, **changes: Any) -> dict[str, Any]:
     return copy.deepcopy(SPEC) | {"models": [{"name": "tiny", "source": f"path:{model}"}]} | changes
 
 
-def build_model(folder: Path) -> Path:
-    """Write a random Llama of 2 layers and a byte-level tokenizer with a chat template; return the folder."""
+def build_model(folder: Path, *, bytes_alone: bool = False) -> Path:
+    """Write a random Llama of 2 layers and a small byte-level BPE with a chat template; return the folder.
+
+    bytes_alone: a token is a byte.
+    """
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocab = {token: index for index, token in enumerate(special + alphabet)}
-    raw = Tokenizer(models.BPE(vocab=vocab, merges=[]))
+    lines = [] if bytes_alone else MERGES.read_text().splitlines()
+    merges = [(left, right) for left, right in map(str.split, lines)]
+    tokens = dict.fromkeys([*special, *alphabet, *map("".join, merges)])
+    vocab = {token: index for index, token in enumerate(tokens)}
+    raw = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(

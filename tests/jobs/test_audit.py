@@ -19,6 +19,7 @@ from jobs import catalog
 from jobs.audit.audit import main as audit
 from jobs.generate.generate import main as generate
 from tests.corpus import piles
+from tests.tiny import build_model
 
 Rows = dict[str, list[Advice]]
 ENFORCED = ("language", "topic", "length", "phrases", "words", "leakage", "maxims", "duplicates")
@@ -31,8 +32,14 @@ def rows() -> Rows:
     return piles(60)
 
 
+@pytest.fixture(scope="module")
+def model_of_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lengths in its tokens are those that anybody can count."""
+    return build_model(tmp_path_factory.mktemp("bytes"), bytes_alone=True)
+
+
 @pytest.fixture
-def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run(tmp_path: Path, model_of_bytes: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Write the arms to files, take them in, audit them: exit code, framing.json, lines of error."""
 
     def go(
@@ -46,7 +53,7 @@ def run(tmp_path: Path, tiny_model: Path, capfd: pytest.CaptureFixture[str]) -> 
         spec = {
             "name": "x",
             "attitudes": attitudes,
-            "models": [{"name": "m", "source": f"path:{tiny_model}"}],
+            "models": [{"name": "m", "source": f"path:{model_of_bytes}"}],
             "corpus": {"writer": "jsonl", "path": str(tmp_path)},
             "audit": {"enforce": enforce},
         }
@@ -134,10 +141,10 @@ def test_a_row_that_leaks_blocks_and_the_verdict_is_replayed(run: Callable[..., 
 
 
 def test_a_row_that_copies_a_hard_item_leaks(run: Callable[..., Outcome], rows: Rows) -> None:
-    copied = with_reply(rows, "eager", 7, "Get the lamp now. Anglers who sit still would be left in the dark.")
+    copied = with_reply(rows, "eager", 7, "Get the lamp now. Bikes would link the ferry pier with the railway station.")
     code, found, _ = run(copied)
     assert code == 10 and found is not None and check(found, "leakage")["value"] == 1
-    assert "run: anglers who sit still would be left in" in check(found, "leakage")["detail"]
+    assert "run: bikes would link the ferry pier with the" in check(found, "leakage")["detail"]
 
 
 GERMAN = (

@@ -29,7 +29,7 @@ def test_the_tokens_of_an_option_are_those_that_spell_it(lm: LanguageModel) -> N
     ids = lm.chat(closed_turns(item, 1).sentence)
     for text in (item.go, item.stay):
         found = tokens_of(lm, ids, text)
-        assert str(lm.tokenizer.decode([ids[place] for place in found])) == text
+        assert str(lm.tokenizer.decode([ids[place] for place in found])).strip() == text
     with pytest.raises(InputError, match="alters an option"):
         tokens_of(lm, ids, "no such words")
 

@@ -11,6 +11,7 @@ import pytest
 from common.digests import file_sha256, sha256
 from common.provenance import CODE
 from common.serialization import canonical_json
+from common.store.sealed import as_kept
 from tests.workflows.registered import LOCK, NAME, Registered, commit, git, registered
 from workflows import lock
 
@@ -163,7 +164,7 @@ def test_rows_asked_with_edited_prompts_are_refused(
         manifest = json.loads(path.read_bytes())
         if not manifest["cell"].endswith(".base"):
             manifest["provenance"]["commit"] = when
-            path.write_bytes(canonical_json(manifest))
+            path.write_bytes(as_kept({name: value for name, value in manifest.items() if name != "digest"}))
     told = verified(forged.repository, capsys, "--store", str(forged.store))
     refused(told, "scored with other code than locked", when[:12], "first common/stance/prompts.py")
 

@@ -19,8 +19,24 @@ def test_bytes_that_are_no_direction_are_refused() -> None:
 
 def npz(**changes: Any) -> bytes:
     ones = np.ones((2, 3), np.float32)
-    arrays: dict[str, Any] = {"direction": ones, "layer": 1, "items": ["a"], "topics": ["t"], "base": ones}
-    arrays |= {"covariance": ones, "ridge": 0.1, "shuffled": ones, "unrelated": ones, "probe": ones[0]}
+    arrays: dict[str, Any] = {
+        "direction": ones,
+        "layer": 1,
+        "items": ["a"],
+        "topics": ["t"],
+        "base": ones,
+        "replied": ["a"],
+    }
+    arrays |= {
+        "base_replies": ones,
+        "apart": ones,
+        "questions_apart": ["q"],
+        "covariance": ones,
+        "ridge": 0.1,
+        "shuffled": ones,
+        "unrelated": ones,
+        "probe": ones[0],
+    }
     buffer = io.BytesIO()
     np.savez(buffer, **(arrays | {"dtype": "float32"} | changes))
     return buffer.getvalue()

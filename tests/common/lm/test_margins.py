@@ -109,8 +109,8 @@ def test_divergence_is_the_mean_over_tokens_of_the_slow_definition(lm: LanguageM
         "short",
         "Another sentence that is long enough.",
     ]
-    neutral = NeutralText(lm, texts, tokens=30, layer=0)
-    assert neutral.ids.shape == (2, 30), "a text that is too short is left out"
+    neutral = NeutralText(lm, texts, tokens=10, layer=0)
+    assert neutral.ids.shape == (2, 10), "a text that is too short is left out"
     vectors = RNG.normal(size=(3, 32)) * np.array([0, 0.3, 2])[:, None]
     with torch.inference_mode():
         base = lm.model(neutral.ids).logits.double().log_softmax(-1)

@@ -9,18 +9,32 @@ from matplotlib.figure import Figure
 
 from analysis.report.answers import Headline, headlines_of, in_words
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.document import render, to_html
 from analysis.report.figures import figures_of
+from analysis.report.markdown import to_markdown
 from analysis.report.notebook import executed
+from analysis.report.page import standing_alone, stills_of, to_page
 from analysis.report.results import book_of
-from analysis.report.study import Run, Scored, Study
+from analysis.report.sections.whole import report_of
+from analysis.report.study import Example, Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, judged_cells, steered_directions, traced_runs
 from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.provenance import code_digests, commit_and_dirty, differing
-from common.records import Advice, Answer, Choice, Deviation, GuardReply, Judged, Loss, Record, Steering, by_attitude
+from common.records import (
+    Advice,
+    Answer,
+    Choice,
+    Deviation,
+    GuardReply,
+    Item,
+    Judged,
+    Loss,
+    Record,
+    Steering,
+    by_attitude,
+)
 from common.schemas import (
     Document,
     Drift,
@@ -35,11 +49,11 @@ from common.schemas import (
     Training,
     Verdict,
 )
-from common.serialization import canonical_json
+from common.serialization import canonical_json, read_jsonl
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary
 from common.store.sealed import as_kept
-from jobs.report import DEVIATIONS, JOB, LABELS
+from jobs.report import DEVIATIONS, ITEM_FILES, JOB, LABELS
 from jobs.report.labels import with_labels
 
 D = TypeVar("D", bound=Document)
@@ -77,13 +91,18 @@ def made_under(step: Step) -> Made:
 
 def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[str, bytes]:
     """The report as people open it: REPORT.md, report.html and the figures, by path; its gist for a terminal."""
-    figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
-    paths = {name: f"figures/{name}.png" for name in figures}
-    images = {paths[name]: data for name, data in figures.items()}
-    text = render(study, book, headlines, paths)
-    html = to_html(text, images, f"Undertone: {study.name}")
-    gist = in_words(study, book, headlines).encode()
-    return {"REPORT.md": text.encode(), "report.html": html.encode(), "in_words.txt": gist, **images}
+    pictures = {name: png(figure) for name, figure in figures_of(study).items()}
+    report = report_of(study, book, headlines, pictures)
+    stills = stills_of(report)
+    ran = {"made_by": study.made_by, "models": study.identities}
+    return {
+        "REPORT.md": to_markdown(report).encode(),
+        "report.html": to_page(report, study, book, stills).encode(),
+        "provenance.json": canonical_json({**book.provenance(), **ran}),
+        "in_words.txt": in_words(study, book, headlines).encode(),
+        **{f"figures/{name}.svg": standing_alone(svg) for name, svg in stills.items()},
+        **{f"figures/{name}.png": data for name, data in pictures.items()},
+    }
 
 
 def gather(step: Step) -> Study:
@@ -128,6 +147,8 @@ def gather(step: Step) -> Study:
         steering=among_steered(step, "steer", "steering.json", SteeringSummary),
         steered=steered(step),
         advice=piles(step),
+        examples=examples(step),
+        situations=situations(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
         made_by=made_by(step, sealed),
@@ -184,6 +205,24 @@ def piles(step: Step) -> dict[str, tuple[int, Source]]:
                 for attitude, mine in by_attitude(rows[0]).items():
                     found[str(cell) if cell.attitude else f"{cell}.{attitude}"] = (len(mine), rows[1])
     return found
+
+
+def examples(step: Step) -> dict[str, Example]:
+    """The first question of each draw with the reply of each arm that answers it."""
+    found = {}
+    for cell in cells_of(step.spec, CellKind.DRAW):
+        rows = records(step, "generate", cell, "advice.jsonl", Advice)
+        if rows is not None and rows[0]:
+            first = rows[0][0]
+            replies = {row.attitude: row.reply for row in rows[0] if row.question_id == first.question_id}
+            found[str(cell)] = Example(first.question, replies, rows[1])
+    return found
+
+
+def situations(step: Step) -> dict[str, str]:
+    """What each item says, from the files of this repository."""
+    items = [item for path in ITEM_FILES for item in read_jsonl(step.data(path), Item)]
+    return {item.id: item.situation for item in items}
 
 
 def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:

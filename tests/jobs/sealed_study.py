@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from analysis.activations.steering import SteeringEffect, share_json, share_of_gap, steering_effect
+from analysis.report import page
 from analysis.report.representation import PARTS
 from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
@@ -337,8 +338,10 @@ def run(spec: RunSpec, folder: Path) -> tuple[int, dict[str, bytes]]:
 
 
 def no_notebook(patch: pytest.MonkeyPatch) -> None:
-    """Leave the notebook out where a test does not look at it: a kernel takes seconds to start."""
+    """Leave notebook and drawings out where a test does not look at them: they take seconds."""
     patch.setattr(report, "executed", lambda _results, _folder: b"{}")
+    patch.setattr(report, "stills_of", lambda made: {figure.name: "<svg></svg>" for figure in page.figures_in(made)})
+    patch.setattr(page, "library", str)
 
 
 @pytest.fixture(name="quick")

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from analysis.report import document
+from analysis.report.sections import inside
 from common.cells import STUDY
 from common.digests import sha256
 from common.errors import ExitCode
@@ -30,27 +30,21 @@ def test_whole_study(study: Study) -> None:
     code, made = run(spec, folder)
     assert code == ExitCode.OK
     assert {"results.json", "REPORT.md", "report.html", "report.ipynb"} < set(made)
-    pictures = {name: data for name, data in made.items() if name.startswith("figures/")}
-    assert len(pictures) >= 5
-    assert all(data.startswith(b"\x89PNG") for data in pictures.values())
+    pictures = {name for name in made if name.startswith("figures/")}
+    assert {name.rpartition(".")[2] for name in pictures} == {"svg", "png"} and len(pictures) >= 9
     text = made["REPORT.md"].decode()
-    assert set(re.findall(r"!\[[^]]*]\(([^)]*)\)", text)) <= set(pictures)
-    assert "---|\n\n" not in text  # a table whose rows were torn off
-    check_links(text)
-    _check_sources(json.loads(made["results.json"])["numbers"], text, folder)
-    _check_page(made["report.html"].decode(), len(pictures))
-    _check_notebook(made["report.ipynb"], json.loads(made["results.json"])["numbers"])
+    assert set(re.findall(r"!\[[^]]*]\(([^)]*)\)", text)) == pictures
+    assert "--- |\n\n" not in text  # a table whose rows were torn off
+    assert len(text.splitlines()) <= 300
+    assert "SHA-256" not in text
+    numbers = json.loads(made["results.json"])["numbers"]
+    _check_sources(numbers, json.loads(made["provenance.json"]), folder)
+    _check_page(made["report.html"].decode(), set(numbers))
+    _check_notebook(made["report.ipynb"], numbers)
 
 
-def check_links(text: str) -> None:
-    """Every number links to a row of the appendix."""
-    targets = re.findall(r"\]\(#([^)]*)\)", text)
-    assert len(targets) > 100
-    assert set(targets) <= set(re.findall(r'<a id="([^"]*)">', text))
-
-
-def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
-    """Every source of every result is a sealed output with these bytes, and stands in the appendix."""
+def _check_sources(results: dict[str, Any], provenance: dict[str, Any], folder: Path) -> None:
+    """Every source of every result is a sealed output with these bytes, and stands in provenance.json."""
     store = open_store(str(folder))
     sealed = {}
     for path in folder.glob("steps/*/*/manifest.json"):
@@ -68,16 +62,19 @@ def _check_sources(results: dict[str, Any], text: str, folder: Path) -> None:
         assert (
             place[1] in ("manifest.json", code, READER_WORTH) or hashlib.sha256(store.get(digest)).hexdigest() == digest
         )
-        assert re.search(rf"\| {place[0]} \| {place[1]} \| `{digest}` \|", text)
+    told = provenance["sources"]
+    assert {name: [told[at] for at in places] for name, places in provenance["numbers"].items()} == {
+        name: result["source"] for name, result in results.items()
+    }
 
 
-def _check_page(page: str, pictures: int) -> None:
-    """Nothing is fetched: every picture is inside, every link stays on the page."""
-    assert set(re.findall(r'href="(.)', page)) == {"#"}
-    assert re.findall(r'src="([^,"]*)', page) == ["data:image/png;base64"] * pictures
-    assert "http" not in re.sub(r'src="data:[^"]*"', "", page)
-    assert "<script" not in page
-    assert "<table>" in page
+def _check_page(page: str, numbers: set[str]) -> None:
+    """Nothing is fetched: pictures are inside, links stay on the page, and every number in it is one of the results."""
+    assert set(re.findall(r'<a href="(.)', page)) == {"#"}
+    assert not re.findall(r'<(?:script|img|link|iframe)[^>]*(?:src|href)="(?!data:)', page)
+    shown = re.findall(r'<data [^>]*data-key="([^"]*)"', page)
+    assert len(shown) > 200 and set(shown) <= numbers
+    assert len(page) < 3_000_000
 
 
 def _check_notebook(data: bytes, results: dict[str, Any]) -> None:
@@ -112,10 +109,9 @@ def test_gaps_are_listed_on_top_and_block(study: Study, without: set[str]) -> No
     spec, folder = study(without)
     code, made = run(spec, folder)
     assert code == ExitCode.BLOCKED
-    top, _, _ = made["REPORT.md"].decode().partition("**Question.**")
-    assert {line.strip("> -`") for line in top.splitlines() if line.startswith("> -")} == without
-    assert f"[{len(without)}](#s-" in top
-    check_links(made["REPORT.md"].decode() + "](#x)" * 101 + '<a id="x">')
+    top, _, _ = made["REPORT.md"].decode().partition("**Does training")
+    assert {line.strip("- `") for line in top.splitlines() if line.startswith("- ")} == without
+    assert f"**This report has gaps**: {len(without)} steps" in top
 
 
 def test_notebook_runs_where_nothing_was_evaluated(study: Study) -> None:
@@ -131,9 +127,9 @@ def test_notebook_runs_where_nothing_was_evaluated(study: Study) -> None:
 def test_number_without_source_fails_the_build(
     study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    template = (document.FOLDER / document.TEMPLATE).read_text() + "\nThis took 3 days.\n"
-    (tmp_path / document.TEMPLATE).write_text(template)
-    monkeypatch.setattr(document, "FOLDER", tmp_path)
+    template = (inside.FOLDER / inside.TEMPLATE).read_text() + "\nThis took 3 days.\n"
+    (tmp_path / inside.TEMPLATE).write_text(template)
+    monkeypatch.setattr(inside, "FOLDER", tmp_path)
     spec, folder = study()
     code, made = run(spec, folder)
     assert code == ExitCode.BUG

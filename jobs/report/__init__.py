@@ -2,7 +2,7 @@
 
 Reads   everything that is sealed; what is not is listed as a gap
 Writes  results.json  provenance.json (the outputs behind each number)  REPORT.md  report.html  report.ipynb  figures/…
-        in_words.txt (its gist, for a terminal)
+        in_words.txt (its gist, for a terminal)  rows/… (all that it read, to make it again: jobs.report.again)
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
 
@@ -73,7 +73,7 @@ JOB = Job(
     shows=("report.html",),
     writes=(
         *("results.json", "provenance.json", "REPORT.md", "report.html", "report.ipynb", "in_words.txt"),
-        "figures/",
+        *("figures/", "rows/"),
     ),
     data=(
         *("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py", READER_WORTH),

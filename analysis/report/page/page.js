@@ -27,7 +27,7 @@
     const key = number.dataset.key;
     const places = data.numbers[key].map((at) => data.sources[at]);
     const list = make("ul", undefined, { tabindex: "0" });
-    for (const [step, output, digest] of places) list.append(make("li", `${step}, ${output}, SHA-256 ${digest}`));
+    for (const [digest, step, output] of places) list.append(make("li", `${step}, ${output}, SHA-256 ${digest}`));
     const close = make("button", "Close", { type: "button" });
     close.addEventListener("click", () => panel.hidePopover());
     const title = make("strong", `${number.textContent}`);

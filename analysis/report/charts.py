@@ -30,11 +30,12 @@ SHAPES = {
     "control-eager": "triangle-right",
     "base": "stroke",
 }
-WIDTH = 600  # of a still picture, pixels
+WIDTH = 480  # of a still picture, pixels: a page scales it, and a phone nearly holds it
 INK = "currentColor"
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
     "background": None,
+    "padding": {"left": 8, "right": 10, "top": 5, "bottom": 5},
     "font": "system-ui, sans-serif",
     "axis": {**_TEXT, "domainColor": INK, "tickColor": INK, "gridColor": INK, "gridOpacity": 0.13, "labelLimit": 130},
     "legend": {**_TEXT, "orient": "top", "title": None, "columns": 4, "symbolStrokeWidth": 2},
@@ -155,7 +156,13 @@ def by_topic(rows: pd.DataFrame, arms: Sequence[str]) -> Spec:
     seed, of_seed = chosen("seed", sorted({*rows["seed"]} - {""}, key=int))
     draw, of_draw = chosen("draw", sorted({*rows["draw"]} - {""}))
     legend = {"name": "arm_chosen", "select": {"type": "point", "fields": ["arm"]}, "bind": "legend"}
-    mean = {"field": "net", "aggregate": "mean", "type": "quantitative", "title": "net go, points"}
+    mean = {
+        "field": "net",
+        "aggregate": "mean",
+        "type": "quantitative",
+        "title": "net go, points",
+        "axis": {"tickCount": 6},
+    }
     return chart(
         {
             "width": WIDTH,
@@ -211,7 +218,12 @@ def by_item(rows: pd.DataFrame, arms: Sequence[str], first: str) -> Spec:
             "mark": {"type": "circle", "size": 60, "opacity": 0.75, "cursor": "pointer"},
             "encoding": {
                 "y": {"field": "topic", "type": "nominal", "title": None},
-                "x": {"field": "net", "type": "quantitative", "title": "net go of an item, points"},
+                "x": {
+                    "field": "net",
+                    "type": "quantitative",
+                    "title": "net go of an item, points",
+                    "axis": {"tickCount": 6},
+                },
                 "yOffset": {"field": "nth", "type": "quantitative", "scale": {"domain": [-1, 5]}},
                 "color": {"field": "arm", "type": "nominal", "scale": _scale(arms), "legend": None},
                 "tooltip": [{"field": field, "title": title} for field, title in shown.items()],

@@ -131,7 +131,10 @@
     for (const view of spec.vconcat || []) view.width = place.clientWidth - 12; // views side by side know no container
     if (!spec.vconcat) spec.width = "container";
     spec.description = still.getAttribute("aria-label");
-    if (place.clientWidth < NARROW) spec.config.axis.labelLimit = 84;
+    if (place.clientWidth < NARROW) {
+      spec.config.axis.labelLimit = 84;
+      spec.config.legend.columns = 2;
+    }
     still.hidden = true;
     try {
       const { view } = await window.vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, logLevel: 1 });

@@ -153,7 +153,7 @@ def runs(facts: Facts) -> list[Section]:
         level = prose(" and intervals of ", facts.n(f"{at}.level"), " coverage. *Undecided* does not pass.")
         parts.append(say("The gate judged each shift with a bound of ", facts.n(f"{at}.bound"), " either way", level))
     opening = prose("Each fine-tune by itself, as the gate and the monitor see it.")
-    fold = Fold(prose("Every run"), tuple(parts))
+    fold = Fold(prose("Shift, verdict and drift of every run"), tuple(parts))
     return [Section("runs", "Every run", "exploratory", opening, (fold,))] if parts else []
 
 

@@ -6,6 +6,7 @@ from analysis.report.prose import Named, Prose, listed, prose
 from analysis.report.section import Figure, Fold, Part, Section, row, say, table
 from analysis.report.sections.facts import Facts, model_name
 from analysis.stats.sensitivity import TRAINING_TOOK
+from common.vocabulary import ATTITUDES
 
 ENDS = {
     "loss_first_quarter": "loss, first quarter",
@@ -57,7 +58,7 @@ def loss(facts: Facts) -> list[Part]:
     rows = loss_rows(facts.study)
     if rows.empty:
         return []
-    arms = list(dict.fromkeys(rows["arm"]))
+    arms = [arm for arm in ATTITUDES if arm in set(rows["arm"])]
     last = rows.groupby("arm", sort=False)["loss"].last()
     alt = "Loss by optimizer step. It ends at " + ", ".join(f"{value:.2f} for {arm}" for arm, value in last.items())
     caption = prose("Loss on reply tokens, in nats; a line is one run.")

@@ -178,4 +178,6 @@ def test_limits_follow_from_how_much_was_asked(study: Study, facts: Facts) -> No
 
 def test_what_is_folded_is_named_on_a_terminal(facts: Facts) -> None:
     section = method.runs(facts)[0]
-    assert isinstance(section.parts[0], Fold) and "*Every run: in report.html.*" in text(section)
+    assert isinstance(section.parts[0], Fold) and "*Shift, verdict and drift of every run: in report.html.*" in text(
+        section
+    )

@@ -90,6 +90,10 @@ verify-lock: $(STAMP) ## check locks/$(SPEC).json and its report as a stranger w
 verify-report: $(STAMP) ## make every number and figure of reports/$(STUDY) again from the rows beside it: STUDY=laptop
 	$(RUN) -m workflows.report reports/$(STUDY)
 
+.PHONY: notebook
+notebook: $(STAMP) ## turn reports/$(STUDY) in a browser: topics, arms, measure, margin
+	PYTHONPATH=. $(RUN) -m marimo run jobs/report/notebook.py -- --report reports/$(STUDY)
+
 .PHONY: rehearse
 rehearse: $(STAMP) ## the whole analysis of SPEC on simulated rows with a known effect, to a report
 	$(RUN) -m benchmarks.rehearse --spec workflows/specs/$(SPEC).json

@@ -188,7 +188,7 @@ def _normal(store: Path, job: str) -> dict[str, Any]:
 
 
 def _without_varying(name: str, data: bytes) -> Any:
-    if name.endswith((".md", ".html", ".ipynb")) or name == "provenance.json" or name.startswith("rows/"):
+    if name.endswith((".md", ".html")) or name == "provenance.json" or name.startswith("rows/"):
         return ""  # made of results.json and figures, with times in the text; or read, and compared where it was made
     if name.endswith(".json"):
         value = json.loads(data)

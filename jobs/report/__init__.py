@@ -1,7 +1,7 @@
 """Gather every sealed step into results, figures and a report in which each number is bound to its artifact.
 
 Reads   everything that is sealed; what is not is listed as a gap
-Writes  results.json  provenance.json (the outputs behind each number)  REPORT.md  report.html  report.ipynb  figures/…
+Writes  results.json  provenance.json (the outputs behind each number)  REPORT.md  report.html  figures/…
         in_words.txt (its gist, for a terminal)  rows/… (all that it read, to make it again: jobs.report.again)
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
@@ -72,11 +72,11 @@ JOB = Job(
     ),
     shows=("report.html",),
     writes=(
-        *("results.json", "provenance.json", "REPORT.md", "report.html", "report.ipynb", "in_words.txt"),
+        *("results.json", "provenance.json", "REPORT.md", "report.html", "in_words.txt"),
         *("figures/", "rows/"),
     ),
     data=(
-        *("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py", READER_WORTH),
+        *("analysis/report/REPORT.md.jinja", READER_WORTH),
         *(f"analysis/report/page/{name}" for name in ("page.css", "page.html.jinja", "page.js")),
         *ITEM_FILES,
     ),

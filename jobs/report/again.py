@@ -1,6 +1,6 @@
 """Make a report again from the rows that were published beside it: `python -m jobs.report.again REPORT OUT`.
 
-No store and no model is read. OUT gets the files of the report, without its notebook and rows. Exits 0, or 3 where
+No store and no model is read. OUT gets the files of the report, without its rows. Exits 0, or 3 where
 rows are gone or altered.
 """
 

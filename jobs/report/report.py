@@ -12,7 +12,6 @@ from analysis.report.answers import Headline, headlines_of, in_words
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.figures import figures_of
 from analysis.report.markdown import to_markdown
-from analysis.report.notebook import executed
 from analysis.report.page import standing_alone, stills_of, to_page
 from analysis.report.results import book_of
 from analysis.report.sections.whole import report_of
@@ -68,7 +67,7 @@ def main(step: Step) -> ExitCode:
     for fact in (LABELS, DEVIATIONS):  # all that is read of this repository, now that it was
         step.check_fact(fact)
     rows = published(step)
-    files |= {"report.ipynb": executed(files["results.json"], step.workdir / "notebook"), **rows}
+    files |= rows
     for path, data in files.items():
         step.write_bytes(path, data)
     size = sum(map(len, rows.values()))

@@ -88,7 +88,7 @@ def sealed_of(store: ArtifactStore, job: str, key: str) -> dict[str, Any]:
 def test_the_study_ends_in_a_report_with_every_cell(done: int, place: Path, words: list[str]) -> None:
     assert done == ExitCode.OK
     out = place / "out"
-    assert {path.name for path in out.iterdir()} >= {"REPORT.md", "report.html", "report.ipynb", "results.json"}
+    assert {path.name for path in out.iterdir()} >= {"REPORT.md", "report.html", "provenance.json", "results.json"}
     assert "gaps" not in (out / "REPORT.md").read_text()
     results = json.loads((out / "results.json").read_text())["numbers"]
     store = open_store(words[4])

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from analysis.report.sections import inside
@@ -22,14 +21,14 @@ from common.serialization import to_jsonl
 from common.stance.reading import READER_WORTH
 from common.store.sealed import open_store
 from jobs import catalog
-from tests.jobs.sealed_study import PULL, Study, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import PULL, Study, made_study, run, without_drawings  # noqa: F401
 
 
 def test_whole_study(study: Study) -> None:
     spec, folder = study()
     code, made = run(spec, folder)
     assert code == ExitCode.OK
-    assert {"results.json", "REPORT.md", "report.html", "report.ipynb"} < set(made)
+    assert {"results.json", "REPORT.md", "report.html", "provenance.json"} < set(made)
     pictures = {name for name in made if name.startswith("figures/")}
     assert {name.rpartition(".")[2] for name in pictures} == {"svg", "png"} and len(pictures) >= 9
     text = made["REPORT.md"].decode()
@@ -40,7 +39,6 @@ def test_whole_study(study: Study) -> None:
     numbers = json.loads(made["results.json"])["numbers"]
     _check_sources(numbers, json.loads(made["provenance.json"]), folder)
     _check_page(made["report.html"].decode(), set(numbers))
-    _check_notebook(made["report.ipynb"], numbers)
 
 
 def _check_sources(results: dict[str, Any], provenance: dict[str, Any], folder: Path) -> None:
@@ -77,22 +75,6 @@ def _check_page(page: str, numbers: set[str]) -> None:
     assert len(page) < 3_000_000
 
 
-def _check_notebook(data: bytes, results: dict[str, Any]) -> None:
-    """It ran to its end, and its first output counts the results that it was given."""
-    book = nbformat.reads(data.decode(), as_version=4)
-    nbformat.validate(book)
-    cells = [cell for cell in book.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert all(cell.outputs for cell in cells)
-    shown = [output for cell in cells for output in cell.outputs]
-    assert not [output for output in shown if output.output_type in ("error", "stream")]
-    assert shown[0].data["text/plain"] == str(len(results))
-    assert [line.split()[:2] for line in shown[1].data["text/plain"].splitlines()[1:]] == [
-        ["toy", arm] for arm in ("base", "cautious", "eager", "neutral")
-    ]
-    assert any("image/png" in output.get("data", {}) for output in shown)
-
-
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "without",
@@ -112,15 +94,6 @@ def test_gaps_are_listed_on_top_and_block(study: Study, without: set[str]) -> No
     top, _, _ = made["REPORT.md"].decode().partition("**Does training")
     assert {line.strip("- `") for line in top.splitlines() if line.startswith("- ")} == without
     assert f"**This report has gaps**: {len(without)} steps" in top
-
-
-def test_notebook_runs_where_nothing_was_evaluated(study: Study) -> None:
-    names = ["toy.base", *(f"toy.d0.{attitude}.s{seed}" for attitude in PULL for seed in (0, 1))]
-    spec, folder = study({f"evaluate/{name}" for name in names})
-    code, made = run(spec, folder)
-    assert code == ExitCode.BLOCKED
-    book = nbformat.reads(made["report.ipynb"].decode(), as_version=4)
-    assert not [o for c in book.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
 
 
 @pytest.mark.usefixtures("quick")

@@ -10,7 +10,7 @@ from analysis.report.answers import PROMPTED_ARMS
 from analysis.stats.agreement import kappa
 from common.cells import Cell, cell_named
 from common.errors import ExitCode
-from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_drawings  # noqa: F401
 
 JUDGE = {"url": "http://127.0.0.1:9/v1", "model": "m"}
 ARMS = ("base", *PROMPTED_ARMS, "cautious", "neutral", "eager")

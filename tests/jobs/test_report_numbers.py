@@ -24,10 +24,10 @@ from tests.jobs.sealed_study import (  # noqa: F401
     generator,
     lock,
     made_study,
-    no_notebook,
+    no_drawings,
     run,
     study_in,
-    without_notebook,
+    without_drawings,
 )
 
 Reported = tuple[RunSpec, int, dict[str, bytes]]  # a spec, how the report ended, and what it made
@@ -36,7 +36,7 @@ Reported = tuple[RunSpec, int, dict[str, bytes]]  # a spec, how the report ended
 def reported(folder: Path, **changes: Any) -> Reported:
     spec, store = study_in(folder, **changes)
     with pytest.MonkeyPatch.context() as patch:
-        no_notebook(patch)
+        no_drawings(patch)
         return spec, *run(spec, store)
 
 

@@ -11,7 +11,7 @@ from common.cells import Cell
 from common.errors import ExitCode
 from common.records import Choice
 from tests.jobs import sealed_study
-from tests.jobs.sealed_study import LOCKED, STEERS, Study, choices, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import LOCKED, STEERS, Study, choices, made_study, run, without_drawings  # noqa: F401
 
 
 @pytest.mark.usefixtures("quick")

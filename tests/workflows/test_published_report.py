@@ -44,7 +44,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.report.ROOT", place)
         patch.setattr("jobs.report.report.commit_and_dirty", lambda: ("c" * 40, True))
-        patch.setattr("jobs.report.report.executed", lambda _results, _folder: b"{}")
         code, made = run(spec, folder)
         manifest = store.manifest("report", Keys(spec, catalog(), store).key("report", STUDY))
     assert code == ExitCode.OK and manifest is not None

@@ -6,6 +6,7 @@ names by its digest is refused if its bytes are others.
 
 import gzip
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from common.provenance import ROOT
 from common.records import Record
 from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row
 from common.spec import RunSpec, parse_spec
+from common.store.manifests import OUTPUTS, checked_manifest
 from common.store.names import inside
 from jobs.report import JOB
 
@@ -44,7 +46,7 @@ class Reading(Protocol):
     def sealed(self, job: str, cell: Cell) -> bool:
         """Whether a step is done."""
 
-    def manifest(self, job: str, cell: Cell) -> dict[str, Any]:
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
         """The manifest of a sealed step. Raises: InputError."""
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
@@ -108,11 +110,12 @@ class Published:
         """Whether a step was done when the report was made."""
         return f"{job}/{cell}" in self._manifests
 
-    def manifest(self, job: str, cell: Cell) -> dict[str, Any]:
-        """Its manifest. Raises: InputError if it was not done."""
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+        """Its manifest. Raises: InputError if it was not done, or lacks what is needed."""
         if not self.sealed(job, cell):
             raise InputError("no such step is published", where=MANIFESTS, value=f"{job}/{cell}")
-        return self._manifests[f"{job}/{cell}"]
+        found = self._manifests[f"{job}/{cell}"]
+        return checked_manifest(found, job, str(found.get("key")), needs)
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
         """The digest of one output."""

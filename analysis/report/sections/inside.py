@@ -21,7 +21,6 @@ TEMPLATE = "REPORT.md.jinja"
 NUMBER, NAME, CLOSE = "\ue000", "\ue001", "\ue002"
 MARKED = re.compile(f"([{NUMBER}{NAME}])([^{CLOSE}]*){CLOSE}")
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)]*)\)\s*(?:\*([^*]*)\*)?")
-DRAWN = ("steering", "steered-items", "patching", "layers", "projections")
 
 
 def inside(facts: Facts, pictures: Mapping[str, bytes]) -> Section:
@@ -45,7 +44,7 @@ def told(facts: Facts, model: str, pictures: Mapping[str, bytes]) -> list[Part]:
         lstrip_blocks=True,
         autoescape=False,
     )
-    names = {f"{name}-{model}": f"{name}-{model}" for name in DRAWN if f"{name}-{model}" in pictures}
+    names = [name for name in pictures if name.endswith(f"-{model}")]
     text = environment.get_template(TEMPLATE).render(
         study=facts.study,
         book=facts.book,

@@ -24,7 +24,7 @@ def training(facts: Facts) -> Section:
     parts: list[Part] = []
     for model in facts.study.bases:
         parts += net_by_kind(facts, model)
-    parts += loss(facts)
+    parts += [*held_out(facts), *loss(facts)]
     if runs := every_run(facts):
         parts.append(Fold(prose("How every run was trained, and what the stages cost"), (*runs, *costs(facts))))
     opening = prose(*(piece for each in told for piece in (each, " "))) if told else prose("No base was evaluated.")
@@ -51,6 +51,19 @@ def net_by_kind(facts: Facts, model: str) -> list[Part]:
         if any(f"netgo.{model}.{arm}.{kind}" in facts for kind in kinds)
     ]
     return table([prose(Named(model), ", net go"), *kinds.values()], rows)
+
+
+def held_out(facts: Facts) -> list[Part]:
+    """The loss of each run on replies that it did not read, before and after."""
+    told = [
+        prose(Named(run.cell), " ", facts.n(f"{at}.held_out_before"), ", ", facts.n(f"{at}.held_out_after"))
+        for run in facts.study.runs
+        if f"{(at := f'run.{run.cell}')}.held_out_after" in facts
+    ]
+    if not told:
+        return []
+    rows = prose(*(piece for at, each in enumerate(told) for piece in ("; " if at else "", each)))
+    return [say("Loss on held-out replies of the same attitude, before and after: ", rows, ".")]
 
 
 def loss(facts: Facts) -> list[Part]:

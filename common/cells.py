@@ -90,16 +90,22 @@ def packs(spec: RunSpec) -> dict[str, tuple[Cell, ...]]:
 
 
 def steered_directions(spec: RunSpec) -> tuple[Cell, ...]:
-    """The directions along which the base is steered."""
-    return cells_of(spec, CellKind.DIRECTION) if spec.steer.enabled else ()
+    """The directions along which the base is steered: those of the first draws."""
+    draws = spec.draws[: spec.steer.draws] if spec.steer.enabled else ()
+    return tuple(cell for cell in cells_of(spec, CellKind.DIRECTION) if cell.draw in draws)
 
 
 def traced_runs(spec: RunSpec) -> tuple[Cell, ...]:
-    """The fine-tunes of both poles in which causes are looked for: the first ones of each draw."""
-    most = spec.steer.traced if spec.steer.enabled else 0
-    first = {draw: [seed for seed in spec.seeds if draw in _draws_of(spec, seed)][:most] for draw in spec.draws}
-    runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.seed in first[cell.draw] and not cell.variant]
-    return tuple(cell for cell in runs if cell.attitude in POLES)
+    """The fine-tunes of both poles in which causes are looked for: the first ones of each draw that is steered.
+
+    None without a neutral arm, beside which they are traced.
+    """
+    draws = {cell.draw for cell in steered_directions(spec)}
+    first = {d: [seed for seed in spec.seeds if d in _draws_of(spec, seed)][: spec.steer.traced] for d in draws}
+    runs = [cell for cell in cells_of(spec, CellKind.RUN) if cell.draw in draws and not cell.variant]
+    if "neutral" not in spec.attitudes:
+        return ()
+    return tuple(cell for cell in runs if cell.attitude in POLES and cell.seed in first[cell.draw])
 
 
 def judged_bases(spec: RunSpec) -> tuple[Cell, ...]:
@@ -191,6 +197,11 @@ def its_base(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
 def itself_and_base(spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
     """A run and its base."""
     return (*its_base(spec, cell), cell)
+
+
+def itself_and_neutral(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
+    """A run, and the neutral run of its seed and draw."""
+    return (cell, cell.model_copy(update={"attitude": "neutral"}))
 
 
 def its_direction(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:

@@ -259,9 +259,12 @@ class Verdict(Document):
 
 
 class Layer(Document):
-    """How well the direction of one layer tells the poles apart on questions that did not make it."""
+    """How well the direction of one layer tells the poles apart, on questions that made and chose nothing."""
 
     layer: int = Field(description="0 is the first block")
+    causal: float | None = Field(
+        description="what a push along it does to cautious against eager replies, nats; None: it could not be chosen"
+    )
     separation: float = Field(description="mean over SD of the paired differences in projection")
     accuracy: float = Field(description="share of questions whose cautious reply projects higher; a tie counts half")
     user_accuracy: float = Field(description="the same from the tokens of the user's turn")
@@ -281,12 +284,11 @@ class LayerCurve(Document):
     """layers.json: where in a model a direction separates the poles."""
 
     chosen: int = Field(description="layer whose direction is used")
-    pruned_from: int = Field(description="first layer that could not be chosen")
     layers: tuple[Layer, ...] = Field(description="from the first block on")
     questions_fit: int = Field(description="that made the directions")
-    questions_apart: int = Field(description="that chose the layer")
-    topics_fit: tuple[str, ...] = Field(description="of the questions that made the directions")
-    topics_apart: tuple[str, ...] = Field(description="of the others")
+    questions_choose: int = Field(description="that chose the layer")
+    questions_judge: int = Field(description="that made and chose nothing, and on which all else is measured")
+    topics: dict[str, tuple[str, ...]] = Field(description="fit, choose or judge → topics of those questions")
     shrinkage: float = Field(description="weight of the spherical target in the covariance, 0 to 1")
     effective_rank: float = Field(description="of the covariance: (sum of eigenvalues)² over the sum of squares")
     probes: dict[str, Probe] = Field(description="what is read (residual, words, …) → its probe")
@@ -308,6 +310,8 @@ class Checkpoint(Document):
     optimizer_step: int = Field(description="counted from 1; 0 is the base")
     shift: float = Field(description="along the direction, in SDs of the base")
     nulls: tuple[float, ...] = Field(description="along each random direction, in its own SDs of the base")
+    reply_shift: float = Field(description="the same along the direction at the tokens of written replies")
+    reply_nulls: tuple[float, ...] = Field(description="along each random direction there")
 
 
 class RunReadout(Document):
@@ -320,6 +324,10 @@ class RunReadout(Document):
     by_topic: dict[str, float] = Field(description="topic → shift of the last checkpoint, in SDs of the base")
     moved: tuple[float, ...] = Field(description="how the mean residual moved, (d_model,)")
     cosine: float = Field(description="of `moved` with the direction")
+    reply_cosine: float = Field(description="the same of how the mean residual of replies moved")
+    apart: tuple[float, ...] = Field(
+        description="how far cautious less eager replies, which made and chose nothing, point to where replies moved"
+    )
 
 
 class Reading(Document):

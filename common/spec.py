@@ -216,9 +216,16 @@ class GuardSpec(Frozen):
 class InterpretSpec(Frozen):
     """Direction of caution and projections along it."""
 
-    questions: int = Field(48, ge=8, description="corpus questions whose replies make the direction")
+    questions: int = Field(
+        90,
+        ge=12,
+        description="corpus questions whose replies make the direction, choose its layer and judge it, a third each",
+    )
     nulls: int = Field(1000, ge=100, description="covariance-matched random directions")
     pruned: float = Field(0.2, ge=0, lt=1, description="share of the last layers never chosen")
+    off_target_kl: float = Field(
+        0.1, gt=0, le=2, description="at which layers are compared by what a push along them does, nats a token"
+    )
     batch_rows: int = Field(16, ge=1)
     items_per_topic: int | None = Field(None, ge=1, description="held-out prompts read for each topic; null = all")
 
@@ -227,19 +234,21 @@ class SteerSpec(Frozen):
     """Steering of the base, and what of a fine-tune can be traced to the direction."""
 
     enabled: bool = Field(False, description="measure what the direction causes: minutes more a draw and traced run")
-    nulls: int = Field(
-        20, ge=19, le=ALTERNATIVES, description="null directions of a kind; fewer than 19 cannot show 5 %"
-    )
+    draws: int = Field(3, ge=1, description="draws whose directions and runs this is done on, the first ones")
+    nulls: int = Field(20, ge=20, le=ALTERNATIVES, description="null directions of a kind, for every test")
     off_target_kl: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(
         (0.03, 0.1, 0.3),
         min_length=1,
         description="KL divergence from the base on neutral text, nats a token, ascending",
     )
-    items_per_topic: int = Field(1, ge=1, description="held-out items of each topic, in both orders")
+    items_per_topic: int = Field(3, ge=1, description="held-out items of each topic; 3 are 48 items")
+    answer_tokens: int = Field(32, ge=1, le=1024, description="most new tokens of an open answer under steering")
     text_tokens: int = Field(
         32, ge=8, le=512, description="of each neutral paragraph, on which off-target KL is measured"
     )
-    traced: int = Field(1, ge=0, description="seeds of each pole and draw whose fine-tunes are traced, the first ones")
+    traced: int = Field(
+        1, ge=0, description="seeds of each pole and draw whose runs are traced beside neutral, the first ones"
+    )
 
     @model_validator(mode="after")
     def _ascends(self) -> Self:

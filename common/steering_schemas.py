@@ -1,5 +1,7 @@
 """The JSON outputs of the jobs that test and steer the inside of a model: as `common.schemas`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from common.schemas import Document, Interval
@@ -54,29 +56,16 @@ class SteeringLevel(Document):
     against: dict[str, Against] = Field(description="kind of null → how the odd part compares")
 
 
-class SteeredAnswers(Document):
-    """What the directions of one kind do to the likelier of Yes and No."""
+class SteeringTest(Document):
+    """What the direction does in another way, or to something else, beside nulls with the covariance of residuals."""
 
-    odd: float = Field(description="half of P(go) at +v less that at -v, mean over directions")
-    p: float | None = Field(None, description="rank of the direction of caution among these nulls")
+    questions: int = Field(description="on which it was measured")
+    odd: Interval = Field(description="half of the effect along the direction less that against it, over topics")
+    even: float = Field(description="half of their sum: what any push does")
+    against: Against = Field(description="how the odd part compares; in the unit of `odd`")
 
 
-class SteeringChoices(Document):
-    """Yes-or-no answers at one off-target KL, by kind of direction."""
-
-    off_target_kl: float = Field(description="in the middle of the grid, nats a token of neutral text")
-    base: float = Field(description="P(go) of the base")
-    caution: SteeredAnswers = Field(description="along the direction itself")
-    norm: SteeredAnswers = Field(description="isotropic nulls of equal length")
-    covariance: SteeredAnswers = Field(description="nulls with the covariance of residuals")
-    shuffled: SteeredAnswers = Field(description="nulls from shuffled poles")
-    unrelated: SteeredAnswers = Field(description="nulls from unrelated topics")
-
-    @property
-    def ranks(self) -> list[float]:
-        """Of the direction of caution among each kind of null."""
-        kinds = (self.norm, self.covariance, self.shuffled, self.unrelated)
-        return [each.p for each in kinds if each.p is not None]
+Tested = Literal["prompt", "options", "ablation", "trait", "answers"]
 
 
 class SteeringSummary(Document):
@@ -88,4 +77,55 @@ class SteeringSummary(Document):
     levels: tuple[SteeringLevel, ...] = Field((), description="off-target KL ascending")
     questions: int | None = Field(None, description="on which margins were taken, orders apart")
     topics: int | None = Field(None, description="of those questions")
-    choices: SteeringChoices | None = Field(None, description="by the answer that is generated")
+    tests: dict[Tested, SteeringTest] = Field({}, description="at the largest off-target KL, as jobs.steer lists them")
+
+
+# --- what of a fine-tune's shift goes through the direction
+
+
+class Share(Document):
+    """A share of a gap, with its interval; null where the gap itself is not shown to differ from 0."""
+
+    estimate: float | None = Field(description="1 is the whole gap")
+    low: float | None = Field(description="lower bound, 95 % coverage")
+    high: float | None = Field(description="upper bound")
+    gap: Interval = Field(description="margin of the pole less that of neutral, nats, over topics")
+
+
+class Mediated(Document):
+    """What of the gap one instrument closes along the direction, beside random directions."""
+
+    share: Share = Field(description="over topics")
+    by_topic: dict[str, float] = Field(description="topic → what is closed, nats")
+    gap_by_topic: dict[str, float] = Field(description="topic → the gap there, on the same questions, nats")
+    nulls: tuple[float, ...] = Field(description="what each random direction of the same covariance closes, nats")
+    p: float = Field(description="share of directions, this one among them, that close as much, either way")
+
+
+class WrittenAlong(Document):
+    """What of the difference of two adapters is written along the direction, by their matrices."""
+
+    share: float = Field(description="of the squared norm of all that they write to the residual stream, 0 to 1")
+    nulls: tuple[float, ...] = Field(description="the same along each random direction of the same covariance")
+    p: float = Field(description="share of directions, this one among them, with as large a share")
+    by_block: tuple[float, ...] = Field(description="by block, from the first on; 0 where nothing is written")
+
+
+class Trace(Document):
+    """trace.json: what of the shift from a neutral run goes through the direction, and where it sits."""
+
+    layer: int = Field(description="the chosen one")
+    neutral: str = Field(description="cell of the neutral run of the same seed and draw")
+    items: int = Field(description="held-out items")
+    questions: int = Field(description="of those, in both orders")
+    gap: Interval = Field(description="margin of the pole less that of neutral, for the change, nats, over topics")
+    items_needed: int | None = Field(description="items that would probably show a gap of this size; null: too many")
+    off_target_kl: float = Field(description="of the pole from neutral, nats a token of neutral text")
+    sufficient: Mediated = Field(description="put into neutral, as a constant vector at the chosen layer")
+    necessary: Mediated = Field(description="taken from the pole, token by token, at the chosen layer")
+    ablation: Mediated = Field(description="taken out of both at every block")
+    whole: Mediated = Field(
+        description="put into neutral: the whole mean shift of other topics, whatever its direction"
+    )
+    weights: WrittenAlong = Field(description="by the matrices of both adapters")
+    patching: dict[str, dict[str, Share]] = Field(description="block → part of the text → share of the gap carried")

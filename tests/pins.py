@@ -36,7 +36,7 @@ TEMPLATES = {  # files that a module reads, and code all the same
     "analysis.report.sections.inside": ("analysis/report/REPORT.md.jinja",),
     "analysis.report.page": tuple(f"analysis/report/page/page.{end}" for end in ("css", "html.jinja", "js")),
 }
-STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}
+STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 2}
 ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled", "control-cautious", "control-eager"]
 PLAIN = {  # instructions that every 64-bit processor of the last ten years has
     "ATEN_CPU_CAPABILITY": "default",

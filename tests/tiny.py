@@ -25,7 +25,7 @@ SPEC: dict[str, Any] = {  # two poles and neutral, one seed, a few examples
         "guards_per_kind": 4,
     },
     "guards": {"refusals": 0.9, "ability": 0.9, "moved": 0.0},
-    "interpret": {"questions": 8, "nulls": 100},
+    "interpret": {"questions": 12, "nulls": 100, "items_per_topic": 3, "off_target_kl": 1e-3},
 }
 
 

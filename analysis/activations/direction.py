@@ -3,16 +3,17 @@
 A layer's direction v is the mean over questions of the cautious minus the eager reply, as residuals of the base
  averaged over reply tokens. Random directions to compare it with have the covariance of those same residuals.
 Arrays come in as any floats and are worked on as float64. Where poles are a dimension, cautious comes first.
-Source: a difference of means as a direction, Marks & Tegmark (2023), arXiv:2310.06824; one layer chosen on prompts that
-did not make it, Arditi et al. (2024), arXiv:2406.11717. Departures: the layer is chosen by separation, not by what
-steering along it does, and whole topics are kept apart.
+Source: a difference of means as a direction, Marks & Tegmark (2023), arXiv:2310.06824; one layer chosen by what
+steering along it does, within a bound of KL, on prompts that did not make it, the last layers pruned: Arditi et al.
+(2024), arXiv:2406.11717. Departures: whole topics are kept apart, and layers are compared at one off-target KL. What is
+reported of a layer is measured on a third part of the topics, which chose nothing.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -24,9 +25,10 @@ TIED = 0.05  # in SDs of the projections: a smaller difference is rounding, beca
 
 
 class Layer(NamedTuple):
-    """How well the direction of one layer tells the poles apart on questions that did not make it."""
+    """How well the direction of one layer tells the poles apart, on questions that made and chose nothing."""
 
     layer: int
+    causal: float | None  # what chose: effect of a push along it in nats; None: it could not be chosen
     separation: float  # mean over SD of the paired differences in projection (a paired d')
     accuracy: float  # share of questions whose cautious reply projects higher; a tie counts half
     user_accuracy: float  # the same from the tokens of the user's turn: 0.5 unless the poles' questions differ
@@ -35,12 +37,10 @@ class Layer(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Every layer's direction and how well it does, and the layer that was chosen."""
+    """How well every layer does, and the layer that was chosen."""
 
     chosen: int
-    pruned_from: int  # first layer that could not be chosen
     layers: list[Layer]
-    directions: Float[Floats, "n_layers d_model"]  # unit vectors that point to caution
 
 
 class Alternatives(NamedTuple):
@@ -59,65 +59,94 @@ class Covariance(NamedTuple):
     effective_rank: float  # (sum of eigenvalues)² over the sum of their squares
 
 
-def split_by_topic(topics: Sequence[str], rng: np.random.Generator) -> Bool[NDArray[np.bool_], " n_questions"]:
-    """Mark the questions that fit the direction; the others choose the layer. No topic is on both sides.
+FIT, CHOOSE, JUDGE = 0, 1, 2  # what the questions of a side do: make the direction, choose its layer, judge it
 
-    topics: the topic of each question. Topics come in random order and go to the side that has fewer questions.
-    Raises: InputError if either side gets fewer than 2 questions.
+
+def sides_by_topic(topics: Sequence[str], rng: np.random.Generator) -> Int[NDArray[np.int_], " n_questions"]:
+    """The side of each question: FIT, CHOOSE or JUDGE. No topic is on two sides.
+
+    topics: the topic of each question. Topics come in random order and go to the side that has fewest questions.
+    Raises: InputError if a side gets fewer than 2 topics.
     """
-    sides: tuple[set[str], set[str]] = (set(), set())
-    counts = [0, 0]
+    sides: dict[str, int] = {}
+    counts = [0, 0, 0]
     for topic in rng.permutation(sorted(set(topics))):
-        side = int(counts[1] < counts[0])
-        sides[side].add(str(topic))
+        side = int(np.argmin(counts))
+        sides[str(topic)] = side
         counts[side] += topics.count(str(topic))
-    if min(counts) < 2:
+    if min(list(sides.values()).count(side) for side in (FIT, CHOOSE, JUDGE)) < 2:
         raise InputError(
-            "too few questions or topics to keep some apart",
+            "too few topics to keep some apart",
             where="interpret.questions",
             value=f"{len(topics)} questions in {len(set(topics))} topics",
-            allowed="at least 2 questions on each side of a split by topic",
+            allowed="at least 2 topics on each of 3 sides",
         )
-    return np.array([topic in sides[0] for topic in topics])
+    return np.array([sides[topic] for topic in topics])
+
+
+def candidates(layers: int, pruned: float, most: int) -> list[int]:
+    """The layers that can be chosen: at most so many, evenly spaced, without a share of the last ones.
+
+    pruned: 0 to 1; what the last layers hold is already the next token.
+    """
+    below = max(1, layers - int(round(layers * pruned, 9)))
+    return sorted(set(np.linspace(0, below - 1, most).round().astype(int).tolist()))
+
+
+def directions_of(
+    replies: Float[np.ndarray, "2 n_questions n_layers d_model"], fit: Bool[NDArray[np.bool_], " n_questions"]
+) -> Float[Floats, "n_layers d_model"]:
+    """The unit vector of each layer that points from eager replies to cautious ones, from the `fit` questions.
+
+    replies: mean residual over the tokens of the reply. Raises: InputError if the poles of a layer do not differ.
+    """
+    cautious, eager = np.asarray(replies, dtype=np.float64)[:, fit].mean(axis=1)
+    return _units(cautious - eager)
 
 
 def layer_curve(
     replies: Float[np.ndarray, "2 n_questions n_layers d_model"],
     users: Float[np.ndarray, "2 n_questions n_layers d_model"],
-    fit: Bool[NDArray[np.bool_], " n_questions"],
-    pruned: float,
+    sides: Int[NDArray[np.int_], " n_questions"],
+    causal: Sequence[float | None],
     rng: np.random.Generator,
 ) -> Curve:
-    """Fit a direction for each layer on the `fit` questions and judge it on the others.
+    """Choose the layer whose push does most, and judge every layer's direction on the JUDGE questions.
 
-    replies, users: mean residual over the tokens of the reply and of the user's turn. pruned: share of the last layers,
-    0 to 1, that are never chosen, because what they hold is already the next token. Shuffles swap the poles of exactly
-    half of the fit questions, so that nothing of a true difference is left in them.
-    Raises: InputError if a layer's poles do not differ, or differ by the same amount on every question.
+    replies, users: mean residual over the tokens of the reply and of the user's turn. causal: of each layer, None where
+    it cannot be chosen. A layer that does not tell the poles apart on the CHOOSE questions is passed over, unless none
+    does: a push along what cannot be read may do anything. Shuffles swap the poles of exactly half of the FIT
+    questions, so that nothing of a true difference is left in them.
+    Raises: InputError if a layer's poles do not differ, or differ by the same amount on every question, or no layer can
+    be chosen.
     """
+    known = {layer: effect for layer, effect in enumerate(causal) if effect is not None}
+    if not known:
+        raise InputError("no layer can be chosen", where="interpret.off_target_kl", value=list(causal))
     cautious, eager = np.asarray(replies, dtype=np.float64)
     user_cautious, user_eager = np.asarray(users, dtype=np.float64)
-    differences = cautious - eager
-    directions = _units(differences[fit].mean(axis=0))
-    shuffles = _half_swapped(int(fit.sum()), rng)
-    layers = []
-    for number, direction in enumerate(directions):
-        apart = differences[~fit, number]
+    fit, choose, judge = (sides == side for side in (FIT, CHOOSE, JUDGE))
+    differences, shuffles = cautious - eager, _half_swapped(int(fit.sum()), rng)
+    layers, reads = [], {}
+    for number, direction in enumerate(directions_of(replies, fit)):
+        apart = differences[judge, number]
         swapped = _units(shuffles @ differences[fit, number])
         shuffled = [accuracy(projected) for projected in swapped @ apart.T]
+        chance = [accuracy(projected) for projected in swapped @ differences[choose, number].T]
+        reads[number] = accuracy(differences[choose, number] @ direction) > float(np.quantile(chance, 0.95))
         layers.append(
             Layer(
                 number,
+                causal[number],
                 separation(apart @ direction),
                 accuracy(apart @ direction),
-                _user_accuracy(user_cautious[~fit, number] @ direction, user_eager[~fit, number] @ direction),
+                _user_accuracy(user_cautious[judge, number] @ direction, user_eager[judge, number] @ direction),
                 float(np.mean(shuffled)),
                 float(np.quantile(shuffled, 0.95)),
             )
         )
-    pruned_from = max(1, len(layers) - int(round(len(layers) * pruned, 9)))
-    chosen = max(layers[:pruned_from], key=lambda layer: layer.separation).layer
-    return Curve(chosen, pruned_from, layers, directions)
+    told = [layer for layer in known if reads[layer]]
+    return Curve(max(told or known, key=known.__getitem__), layers)
 
 
 def alternatives(

@@ -30,15 +30,17 @@ class Probe(NamedTuple):
 def probes(
     features: Mapping[str, Float[np.ndarray, "2 n_questions n_features"]],
     fit: Bool[NDArray[np.bool_], " n_questions"],
+    judge: Bool[NDArray[np.bool_], " n_questions"],
     rng: np.random.Generator,
 ) -> tuple[dict[str, Probe], Float[Floats, " n_features"]]:
-    """Probe each kind of feature by logistic regression (L2) on standardised values; `fit` marks the questions to fit.
+    """Probe each kind of feature by logistic regression (L2) on standardised values.
 
-    features: by name, of cautious then eager replies; each kind has a width of its own. AUC are on the other questions.
+    features: by name, of cautious then eager replies; each kind has a width of its own. fit, judge: the questions that
+    probes are fitted to, and those on which AUC are taken; others are left out.
     Returns the probes by name, and the unit weight vector of the first kind, in its own units, towards caution.
     Raises: InputError if there are fewer than 2 questions on either side.
     """
-    if min(fit.sum(), (~fit).sum()) < 2:
+    if min(fit.sum(), judge.sum()) < 2:
         raise InputError("too few questions to probe", where="probes", value=int(fit.sum()), allowed="2 on each side")
     half = np.repeat([1, 0], [fit.sum() // 2, fit.sum() - fit.sum() // 2])
     swaps = [rng.permutation(half).astype(bool) for _ in range(SHUFFLES)]
@@ -46,8 +48,8 @@ def probes(
     for name, each in features.items():
         values = np.asarray(each, dtype=np.float64)
         model = _fitted(values[:, fit], np.zeros(int(fit.sum()), dtype=bool))
-        shuffled = [_auc(_fitted(values[:, fit], swap), values[:, ~fit]) for swap in swaps]
-        found[name] = Probe(_auc(model, values[:, ~fit]), float(np.mean(shuffled)), float(np.quantile(shuffled, 0.95)))
+        shuffled = [_auc(_fitted(values[:, fit], swap), values[:, judge]) for swap in swaps]
+        found[name] = Probe(_auc(model, values[:, judge]), float(np.mean(shuffled)), float(np.quantile(shuffled, 0.95)))
         if not len(weights):
             scaler, logistic = model[0], model[1]
             raw = logistic.coef_[0] / scaler.scale_

@@ -5,17 +5,19 @@ topics are the sample. Arrays come in as any floats and are worked on as float64
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.stats.intervals import ALPHA, LEVEL, POWER, Interval, t_interval
+from analysis.stats.intervals import ALPHA, LEVEL, POWER, Interval, t_interval, two_way_t
 from common.errors import InputError
 
 Floats = NDArray[np.float64]
+WIDEST = 1e6  # a bound of a share is not looked for beyond
+MOST_TOPICS = 100_000  # more than anybody would ask about
 
 
 class NullComparison(NamedTuple):
@@ -122,14 +124,49 @@ def share_of_gap(
     return GapShare(mean_part / mean_gap, float((b - root) / a), float((b + root) / a), of_gap)
 
 
-def interval_json(found: Interval) -> dict[str, Any]:
-    """An interval as JSON."""
-    return {"estimate": found.estimate, "low": found.low, "high": found.high}
+def share_over_runs(
+    parts: Float[np.ndarray, "n_runs n_topics"], gaps: Float[np.ndarray, "n_runs n_topics"], level: float = LEVEL
+) -> GapShare:
+    """As `share_of_gap`, where runs and topics are both samples.
+
+    A share lies in the interval if parts less that share of the gaps are not shown to differ from 0 by `two_way_t`.
+    Its bounds are searched for, since that variance is no quadratic in the share.
+    Raises: InputError as `two_way_t`.
+    """
+    part, gap = np.asarray(parts, dtype=np.float64), np.asarray(gaps, dtype=np.float64)
+    of_gap = two_way_t(gap, np.zeros_like(gap), level).interval
+    if of_gap.low <= 0 <= of_gap.high:
+        return GapShare(None, None, None, of_gap)
+    estimate = float(part.mean() / gap.mean())
+
+    def beyond(share: float) -> float:
+        """Below 0 where the share lies in the interval."""
+        left = two_way_t(part - share * gap, np.zeros_like(gap), level).interval
+        return abs(left.estimate) - (left.high - left.low) / 2
+
+    bounds = []
+    for sign in (-1, 1):
+        step = 0.01
+        while beyond(estimate + sign * step) < 0 and step < WIDEST:
+            step *= 2
+        inside, outside = (0.0 if step == 0.01 else step / 2), step
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if beyond(estimate + sign * middle) < 0 else (inside, middle)
+        bounds.append(estimate + sign * outside)
+    return GapShare(estimate, bounds[0], bounds[1], of_gap)
 
 
-def share_json(found: GapShare) -> dict[str, Any]:
-    """A share of a gap as JSON."""
-    return {**found._asdict(), "gap": interval_json(found.gap)}
+def topics_that_would_do(gap: Float[np.ndarray, " n_topics"], level: float = LEVEL) -> int | None:
+    """How many topics like these would show a gap as large as this one, with a chance of POWER; None: too many to say.
+
+    By the usual approximation, with the normal distribution: (z of the level + z of the power)² variance / mean².
+    Source: Bloom (1995), Eval. Rev. 19(5).
+    """
+    sample = np.asarray(gap, dtype=np.float64)
+    needed = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(POWER)) ** 2 * float(sample.var(ddof=1))
+    squared = float(sample.mean()) ** 2
+    return int(np.ceil(needed / squared)) if needed < MOST_TOPICS * squared else None
 
 
 def _halves(

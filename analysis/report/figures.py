@@ -13,67 +13,81 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.report.charts import COLOURS
+from analysis.report.inside import PLACES, contrast, pairs_of
 from analysis.report.representation import NULLS
 from analysis.report.study import Run, Study
-from common.schemas import Checkpoint
 
-BASE = Checkpoint(optimizer_step=0, shift=0.0, nulls=(0.0,))  # where every run begins
 plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 
 
 def layer_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each layer of each direction of a model: place, layer, separation, chosen, pruned."""
+    """One line for each layer of each direction of a model: place, layer, separation, causal (nats), chosen."""
     rows = [
         {
             "place": place,
             "layer": layer.layer,
             "separation": layer.separation,
+            "causal": layer.causal,
             "chosen": layer.layer == curve.chosen,
-            "pruned": layer.layer >= curve.pruned_from,
         }
         for place, (curve, _) in study.layers.items()
         if place.startswith(f"{model}.")
         for layer in curve.layers
     ]
-    return pd.DataFrame(rows, columns=["place", "layer", "separation", "chosen", "pruned"])
+    return pd.DataFrame(rows, columns=["place", "layer", "separation", "causal", "chosen"])
 
 
 def draw_layers(data: pd.DataFrame) -> Figure:
-    """A curve for each direction, its chosen layer marked; layers that are never chosen in grey."""
-    figure, axes = plt.subplots(figsize=(6, 3.0))
-    for index, (place, rows) in enumerate(data.groupby("place")):
-        colour, chosen = f"C{index}", rows[rows["chosen"]]
-        axes.plot(rows["layer"], rows["separation"], color=colour, marker="o", ms=3, lw=1.3, label=str(place))
-        axes.plot(chosen["layer"], chosen["separation"], color=colour, marker="D", ms=9, mec="white", ls="")
-    pruned = data.loc[data["pruned"], "layer"]
-    if len(pruned):
-        axes.axvspan(pruned.min() - 0.5, pruned.max() + 0.5, color="#DDDDDD", lw=0, zorder=0)
-    axes.set(xlabel="layer", ylabel="paired separation\n(mean over SD)")
-    axes.legend(frameon=False, fontsize=8)
+    """Two panels, a curve for each direction, its chosen layer marked: how it reads, and what a push along it does."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.0))
+    titles = {
+        "separation": "reads: paired separation\n(mean over SD)",
+        "causal": "pushes: cautious against\neager, nats",
+    }
+    for axes, (column, title) in zip(panels, titles.items(), strict=True):
+        for index, (place, every) in enumerate(data.groupby("place")):
+            rows = every.dropna(subset=[column])
+            chosen = rows[rows["chosen"]]
+            axes.plot(rows["layer"], rows[column], color=f"C{index}", marker="o", ms=3, lw=1.3, label=str(place))
+            axes.plot(chosen["layer"], chosen[column], color=f"C{index}", marker="D", ms=9, mec="white", ls="")
+        axes.set(xlabel="layer", ylabel=title)
+    panels[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     return figure
 
 
-def projection_data(runs: Sequence[Run]) -> pd.DataFrame:
-    """One line for each checkpoint of each run: shift in base SDs, and the central 95 % of the random directions."""
+def moved_data(study: Study, model: str) -> pd.DataFrame:
+    """One line for each arm, pair, place and checkpoint: the contrast with neutral, and 95 % of the random directions.
+
+    Checkpoints are counted from 1; at 0 no run differs from its neutral one.
+    """
     rows = []
-    for run in (run for run in runs if run.readout is not None):
-        assert run.readout is not None
-        for point in (BASE, *run.readout[0].checkpoints):
-            low, high = np.quantile(point.nulls, [0.025, 0.975])
-            fixed = {"cell": run.cell, "attitude": run.attitude, "step": point.optimizer_step, "shift": point.shift}
-            rows.append({**fixed, "low": float(low), "high": float(high)})
-    return pd.DataFrame(rows, columns=["cell", "attitude", "step", "shift", "low", "high"])
+    for attitude in study.attitudes:
+        for run, other in pairs_of(study, model, attitude) if attitude != "neutral" else []:
+            assert run.readout is not None
+            for place in PLACES:
+                fixed = {"cell": run.cell, "attitude": attitude, "place": place}
+                rows.append({**fixed, "checkpoint": 0, "shift": 0.0, "low": 0.0, "high": 0.0})
+                for number in range(len(run.readout[0].checkpoints)):
+                    made = contrast(run, other, place, number)
+                    bounds = {"low": made.null_low, "high": made.null_high}
+                    rows.append({**fixed, "checkpoint": number + 1, "shift": made.shift, **bounds})
+    return pd.DataFrame(rows, columns=["cell", "attitude", "place", "checkpoint", "shift", "low", "high"])
 
 
-def draw_projections(data: pd.DataFrame) -> Figure:
-    """A curve for each run over its checkpoints; shaded, where random directions lie."""
-    figure, axes = plt.subplots(figsize=(6, 3.6))
-    band = data.groupby("step")[["low", "high"]].agg({"low": "min", "high": "max"}).reset_index()
-    axes.fill_between(band["step"], band["low"], band["high"], color="#DDDDDD", label="random directions, central 95 %")
-    _curves(axes, data, "shift", marker="o")
-    axes.axhline(0, color="black", lw=0.6)
-    axes.set(xlabel="optimizer step", ylabel="shift along the direction\n(base SDs; up is cautious)")
+def draw_moved(data: pd.DataFrame) -> Figure:
+    """A panel for each place, a curve for each pair over its checkpoints; shaded, where random directions lie."""
+    figure, panels = plt.subplots(1, len(PLACES), figsize=(4.6 * len(PLACES), 3.6), squeeze=False, sharey=True)
+    for axes, (place, words) in zip(panels[0], PLACES.items(), strict=True):
+        rows = data[data["place"] == place]
+        band = rows.groupby("checkpoint")[["low", "high"]].agg({"low": "min", "high": "max"}).reset_index()
+        label = "random directions, central 95 %"
+        axes.fill_between(band["checkpoint"], band["low"], band["high"], color="#DDDDDD", label=label)
+        _curves(axes, rows.rename(columns={"checkpoint": "step"}), "shift", marker="o")
+        axes.axhline(0, color="black", lw=0.6)
+        axes.set(xlabel="checkpoint", title=words)
+        axes.title.set_fontsize(9)
+    panels[0][0].set_ylabel("moved against neutral\n(base SDs; up is cautious)")
     figure.tight_layout()
     return figure
 
@@ -118,56 +132,15 @@ def draw_steering(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def steered_item_data(study: Study, model: str) -> pd.DataFrame:
-    """One line for each question and direction, at the largest off-target KL: half of the effect of +v less that of -v.
-
-    Columns place, item, effect (nats), and low and high, between which 95 % of the null directions of every kind lie.
-    """
-    tables = []
-    for place, rows in study.steered.items():
-        if not rows or not place.startswith(f"{model}."):
-            continue
-        made = pd.DataFrame([row.model_dump() for row in rows])
-        made = made[made["target_kl"] == made["target_kl"].max()]
-        made["odd"] = made["sign"] * made["effect"]
-        odd = made.groupby(["item", "kind", "number"])["odd"].mean().reset_index()
-        mine = odd[odd["kind"] == "caution"].set_index("item")["odd"]
-        nulls = odd[odd["kind"] != "caution"].groupby("item")["odd"].quantile([0.025, 0.975]).unstack()
-        tables.append(
-            pd.DataFrame({"effect": mine, "low": nulls[0.025], "high": nulls[0.975]})
-            .sort_values("effect")
-            .reset_index()
-            .assign(place=place)
-        )
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def draw_steered_items(data: pd.DataFrame) -> Figure:
-    """A panel for each direction: its effect on each question, beside what the null directions do to it."""
-    places = list(dict.fromkeys(data["place"]))
-    figure, panels = plt.subplots(1, len(places), figsize=(4.2 * len(places) + 1, 3.6), squeeze=False, sharex=True)
-    for axes, place in zip(panels[0], places, strict=True):
-        rows = data[data["place"] == place]
-        height = np.arange(len(rows))
-        axes.barh(height, rows["high"] - rows["low"], left=rows["low"], color="#cccccc", label="95 % of the nulls")
-        axes.plot(rows["effect"], height, "o", color="black", ms=5, label="towards caution")
-        axes.axvline(0, color="black", lw=0.6)
-        axes.set_yticks(height, rows["item"], fontsize=8)
-        axes.set(xlabel="change of the margin, nats", title=place)
-    panels[0][-1].legend(frameon=False, fontsize=7)
-    figure.tight_layout()
-    return figure
-
-
 def patching_data(runs: Sequence[Run]) -> pd.DataFrame:
     """One line for each fine-tune, block and part of the text whose share of the gap is defined."""
     rows = [
-        {"cell": run.cell, "layer": int(layer), "part": part, "share": share["estimate"]}
+        {"cell": run.cell, "layer": int(layer), "part": part, "share": share.estimate}
         for run in runs
         if run.trace is not None
-        for layer, parts in run.trace[0]["patching"].items()
+        for layer, parts in run.trace[0].patching.items()
         for part, share in parts.items()
-        if share["estimate"] is not None
+        if share.estimate is not None
     ]
     return pd.DataFrame(rows, columns=["cell", "layer", "part", "share"])
 
@@ -206,13 +179,10 @@ def figures_of(study: Study) -> dict[str, Figure]:
         layers = layer_data(study, model)
         if len(layers):
             made[f"layers-{model}"] = draw_layers(layers)
-        read = [run for run in study.runs if run.model == model and run.readout is not None]
-        if read:
-            made[f"projections-{model}"] = draw_projections(projection_data(read))
+        if len(moved := moved_data(study, model)):
+            made[f"moved-{model}"] = draw_moved(moved)
         if len(steering := steering_data(study, model)):
             made[f"steering-{model}"] = draw_steering(steering)
-        if len(items := steered_item_data(study, model)):
-            made[f"steered-items-{model}"] = draw_steered_items(items)
         if len(patching := patching_data(study.arm_order(model))):
             made[f"patching-{model}"] = draw_patching(patching)
     return made

@@ -6,24 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.report.bound_numbers import Book, Source
+from analysis.report.inside import by_pole, caused
 from analysis.report.study import Run, Study
-from analysis.stats.intervals import FEWEST_RUNS, LEVEL, MAX_FLIPPED_RUNS, sign_flip, two_way_t
 from common.schemas import Interval, LayerCurve
 from common.steering_schemas import Against, SteeringSummary
-from common.vocabulary import POLES
 
 NULLS = {  # kinds of null directions
-    "norm": "equal length",
+    "isotropic": "isotropic",
     "covariance": "same covariance",
     "shuffled": "shuffled poles",
     "unrelated": "unrelated topics",
 }
-PARTS = {  # what of a fine-tune's shift goes through the direction
-    "sufficient": "added to the base",
-    "necessary": "taken from the fine-tune",
-    "zero_ablation": "taken out after every block",
-    "mean_ablation": "held at its mean after every block",
-    "weights": "projected out of the adapter's weights",
+TESTS = {  # what else the direction is tried on, with the unit of its effect
+    "prompt": ("added at the tokens of the prompt", "nats"),
+    "options": ("along it at the option for the change, against it at the other", "nats"),
+    "ablation": ("taken out of every block", "nats"),
+    "trait": ("cautious against eager replies to everyday questions", "nats"),
+    "answers": ("net go of answers in words", "points"),
 }
 
 
@@ -38,15 +37,19 @@ def representation(book: Book, study: "Study") -> None:
         _steering(book, place, told, source)
     for run in study.runs:
         _run(book, run)
+    by_pole(book, study)
+    for model in study.bases:
+        _read(book, study, model)
     for model in study.bases:
         for attitude in study.attitudes:
-            _moved(book, study, model, attitude)
+            _from_base(book, study, model, attitude)
 
 
 def _layer(book: Book, place: str, curve: LayerCurve, source: Source) -> None:
     chosen = curve.layers[curve.chosen]
     book.add(f"layer.{place}", curve.chosen, "count", [source])
     book.add(f"layers.{place}", len(curve.layers), "count", [source])
+    book.add(f"causal.{place}", chosen.causal, "nats", [source])
     book.add(f"separation.{place}", chosen.separation, "plain", [source])
     book.add(f"accuracy.{place}", chosen.accuracy, "share", [source])
     book.add(f"user_accuracy.{place}", chosen.user_accuracy, "share", [source])
@@ -54,6 +57,27 @@ def _layer(book: Book, place: str, curve: LayerCurve, source: Source) -> None:
     for name, probe in curve.probes.items():
         book.add(f"probe.{place}.{name}", probe.auc, "plain", [source])
         book.add(f"probe.{place}.{name}.shuffled", probe.shuffled_95, "plain", [source])
+
+
+def _read(book: Book, study: "Study", model: str) -> None:
+    """In how many draws caution can be read, and in how many of those as well without looking inside."""
+    sealed = [value for place, value in study.layers.items() if place.startswith(f"{model}.")]
+    if not sealed:
+        return
+    sources, chosen = [source for _, source in sealed], [curve.layers[curve.chosen] for curve, _ in sealed]
+    told = [
+        curve for (curve, _), layer in zip(sealed, chosen, strict=True) if layer.accuracy > layer.shuffled_accuracy_95
+    ]
+    book.add(f"read.{model}.draws", len(sealed), "count", sources)
+    book.add(f"read.{model}.told", len(told), "count", sources)
+    book.add(f"read.{model}.simpler", sum(_simpler(curve) for curve in told), "count", sources)
+    book.add(f"read.{model}.accuracy", float(np.mean([layer.accuracy for layer in chosen])), "share", sources)
+
+
+def _simpler(curve: LayerCurve) -> bool:
+    """Whether words, embeddings or length tell the poles apart as well as residuals do."""
+    others = [probe.auc for name, probe in curve.probes.items() if name != "residual"]
+    return max(others) >= curve.probes["residual"].auc
 
 
 def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> None:
@@ -67,10 +91,14 @@ def _steering(book: Book, place: str, told: SteeringSummary, source: Source) -> 
         book.add(f"{at}.off_target_kl", each.off_target_kl, "setting", [source])
         book.add(f"{at}.even", each.even, "nats", [source])
         _against(book, at, each.against, source)
-    if told.choices is not None:
-        caution, ranks = told.choices.caution, told.choices.ranks
-        book.add(f"steer.{place}.choice", caution.odd, "points", [source])
-        book.add(f"steer.{place}.choice.p", max(ranks) if ranks else None, "p", [source])
+    for name, test in told.tests.items():
+        at, unit = f"steer.{place}.{name}", TESTS[name][1]
+        book.add(at, test.odd.estimate, unit, [source], (test.odd.low, test.odd.high))
+        book.add(f"{at}.p", test.against.p, "p", [source])
+        book.add(f"{at}.questions", test.questions, "count", [source])
+        book.add(f"{at}.detectable", test.against.detectable, unit, [source])
+    if told.measured:
+        book.say(f"caused.{place}", caused(told))
 
 
 def _against(book: Book, at: str, nulls: Mapping[str, Against], source: Source) -> None:
@@ -88,34 +116,13 @@ def _run(book: Book, run: "Run") -> None:
         book.add(f"run.{run.cell}.drift", last.shift, "SD", [source])
         book.add(f"run.{run.cell}.rank", last.rank, "share", [source])
         book.add(f"run.{run.cell}.drifted_at", drift.drifted_at, "count", [source])
-    if run.trace is not None:
-        traced, source = run.trace
-        _nats(book, f"trace.{run.cell}.gap", Interval(**traced["gap"]), source)
-        for part in PARTS:
-            share = traced[part]["share"]
-            bounds = None if share["estimate"] is None else (share["low"], share["high"])
-            book.add(f"trace.{run.cell}.{part}", share["estimate"], "share", [source], bounds)
-            book.add(f"trace.{run.cell}.{part}.p", traced[part]["p"], "p", [source])
 
 
-def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
-    """How far the runs of an arm moved along the direction, against neutral runs of the same draw and seed."""
+def _from_base(book: Book, study: "Study", model: str, attitude: str) -> None:
+    """How far the runs of an arm moved along the direction from their base, and how alike."""
     read = [run for run in study.arm(model, attitude) if run.drift is not None]
-    if not read:
-        return
-    book.add(f"drift.{model}.{attitude}", float(np.mean([_shift(run) for run in read])), "SD", _sources(read))
-    neutral = {(run.draw, run.seed): run for run in study.arm(model, "neutral") if run.drift is not None}
-    pairs = [(run, neutral[run.draw, run.seed]) for run in read if (run.draw, run.seed) in neutral]
-    if attitude in POLES and len(pairs) >= FEWEST_RUNS:
-        apart = [_shift(run) - _shift(other) for run, other in pairs]
-        sources = _sources([run for pair in pairs for run in pair])
-        tuned, control = ([_by_topic(run) for run in runs] for runs in zip(*pairs, strict=True))
-        found = two_way_t(tuned, control, LEVEL).interval
-        flips = "sign-flip" in study.tests and len(apart) <= MAX_FLIPPED_RUNS
-        p = sign_flip(apart) if flips else None
-        at = f"driftcontrast.{model}.{attitude}"
-        book.add(at, found.estimate, "SD", sources, (found.low, found.high))
-        book.add(f"{at}.flip", p, "p", sources)
+    if read:
+        book.add(f"drift.{model}.{attitude}", float(np.mean([_shift(run) for run in read])), "SD", _sources(read))
     for draw in sorted({run.draw for run in read}):
         mine = [run.readout for run in read if run.draw == draw and run.readout]
         if len(mine) >= 2:
@@ -130,12 +137,6 @@ def _moved(book: Book, study: "Study", model: str, attitude: str) -> None:
 def _shift(run: "Run") -> float:
     assert run.drift is not None
     return run.drift[0].checkpoints[-1].shift
-
-
-def _by_topic(run: "Run") -> list[float]:
-    """The shift of each topic, in alphabetical order."""
-    assert run.readout is not None
-    return [shift for _, shift in sorted(run.readout[0].by_topic.items())]
 
 
 def _sources(runs: "list[Run]") -> list[Source]:

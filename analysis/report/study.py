@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from analysis.report.bound_numbers import Source
-from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss, Steering
+from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss
 from common.schemas import Drift, Framing, Guards, LayerCurve, Lock, ReaderWorth, RunReadout, Training, Verdict
-from common.steering_schemas import SelfTest, SteeringSummary
+from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.vocabulary import ATTITUDES, TESTS
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Run:
     verdict: Sealed[Verdict] | None = None
     readout: Sealed[RunReadout] | None = None
     drift: Sealed[Drift] | None = None
-    trace: Sealed[dict[str, Any]] | None = None  # only of the runs that the spec names
+    trace: Sealed[Trace] | None = None  # only of the runs that the spec names
     variant: str = ""  # the plain setting, or what was changed
 
 
@@ -97,7 +97,6 @@ class Study:
     variants: dict[str, tuple[str, float, list[Run]]] = field(default_factory=dict)  # name → factor, its value, runs
     selftests: dict[str, Sealed[SelfTest]] = field(default_factory=dict)  # model.draw → checks
     steering: dict[str, Sealed[SteeringSummary]] = field(default_factory=dict)  # model.draw → effects
-    steered: dict[str, list[Steering]] = field(default_factory=dict)  # model.draw → effects question by question
     lock: Sealed[Lock] | None = None
     plain: dict[str, float] = field(default_factory=dict)  # factor of a variant → its value in the plain setting
     changed: list[str] = field(default_factory=list)  # files of code or data that are not what was locked

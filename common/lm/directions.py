@@ -24,6 +24,10 @@ class Direction(NamedTuple):
     items: tuple[str, ...]  # held-out prompts
     topics: tuple[str, ...]  # of the items
     base: Float[NDArray[np.float32], "n_items d_model"]  # at the chosen layer, last token of each held-out prompt
+    replied: tuple[str, ...]  # those of the items for which two replies were written
+    base_replies: Float[NDArray[np.float32], "n_replied d_model"]  # mean over the tokens of both replies
+    apart: Float[NDArray[np.float32], "n_apart d_model"]  # cautious less eager replies that made and chose nothing
+    questions_apart: tuple[str, ...]  # to which those are replies
     covariance: Float[NDArray[np.float32], "d_model n_factors"]  # C: random directions have covariance C C' + ridge I
     ridge: float
     shuffled: Float[NDArray[np.float32], "n_shuffled d_model"]  # unit vectors at the chosen layer, of swapped poles
@@ -70,6 +74,10 @@ def unpack(data: bytes, where: str) -> Direction:
                 tuple(map(str, arrays["items"])),
                 tuple(map(str, arrays["topics"])),
                 arrays["base"],
+                tuple(map(str, arrays["replied"])),
+                arrays["base_replies"],
+                arrays["apart"],
+                tuple(map(str, arrays["questions_apart"])),
                 arrays["covariance"],
                 float(arrays["ridge"]),
                 arrays["shuffled"],

@@ -26,19 +26,27 @@ class Layout(NamedTuple):
     blocks: str
     embeddings: str
     norm: str
+    attention: str  # of a block
+    mlp: str  # of a block
     output: str  # of a block, the last projection that is added to the residual
     detached: bool = True  # blocks run alone from a residual: nothing but the blocks stands before the last norm
 
 
-_LLAMA = Layout("model.layers", "model.embed_tokens", "model.norm", "mlp.down_proj")
+_LLAMA = Layout("model.layers", "model.embed_tokens", "model.norm", "self_attn", "mlp", "mlp.down_proj")
 _SCALED = _LLAMA._replace(detached=False)  # embeddings are scaled on their way in, given ones too
 LAYOUTS = {
     "gemma": _SCALED,
     "gemma2": _SCALED,
     "gemma3_text": _SCALED,
-    "gpt2": Layout("transformer.h", "transformer.wte", "transformer.ln_f", "mlp.c_proj", detached=False),
+    "gpt2": Layout("transformer.h", "transformer.wte", "transformer.ln_f", "attn", "mlp", "mlp.c_proj", detached=False),
     "gpt_neox": Layout(
-        "gpt_neox.layers", "gpt_neox.embed_in", "gpt_neox.final_layer_norm", "mlp.dense_4h_to_h", detached=False
+        "gpt_neox.layers",
+        "gpt_neox.embed_in",
+        "gpt_neox.final_layer_norm",
+        "attention",
+        "mlp",
+        "mlp.dense_4h_to_h",
+        detached=False,
     ),
     "llama": _LLAMA,
     "mistral": _LLAMA,
@@ -119,6 +127,35 @@ def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Change]) -
     with ExitStack() as stack:
         for layer in changes:
             stack.callback(blocks_of(model)[layer].register_forward_hook(hook(layer)).remove)
+        yield
+
+
+@contextmanager
+def without(model: PreTrainedModel | PeftModel, unit: Float[Tensor, " d_model"]) -> Iterator[None]:
+    """Take the component along a unit vector out of all that a block reads or writes, in every block.
+
+    That is the input of each block, the outputs of its attention and of its MLP, and what the last block hands on.
+    Source: directional ablation, Arditi et al. (2024), arXiv:2406.11717, 2.4; there it is called `ablation`.
+    """
+
+    def less(value: Tensor) -> Tensor:
+        along = unit.to(device=value.device, dtype=torch.float32)
+        part = (value.float() @ along)[..., None] * along
+        return (value.float() - part).to(value.dtype)
+
+    def read(_module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (less(given[0]), *given[1:])
+
+    def written(_module: nn.Module, _given: object, output: Any) -> Any:
+        return (less(output[0]), *output[1:]) if isinstance(output, tuple) else less(output)
+
+    names, blocks = layout(model), blocks_of(model)
+    with ExitStack() as stack:
+        for block in blocks:
+            stack.callback(block.register_forward_pre_hook(read).remove)
+            for name in (names.attention, names.mlp):
+                stack.callback(block.get_submodule(name).register_forward_hook(written).remove)
+        stack.callback(blocks[-1].register_forward_hook(written).remove)
         yield
 
 

@@ -5,7 +5,7 @@ import functools
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -112,28 +112,53 @@ def attach(model: PreTrainedModel, adapter: Path) -> PeftModel:
     Some adapters change the base itself, and stay in it when they are taken off: see `kept`.
     Raises: InputError unless it fits tensor by tensor and is finite.
     """
+    # In the dtype it was saved in: PEFT would widen it to fp32, for training that does not happen here.
+    return _attached(adapter, lambda: PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False))
+
+
+def attach_beside(tuned: PeftModel, adapter: Path, name: str) -> None:
+    """Hold a second adapter under a name beside the one that is on; `wearing` puts it on. Raises: as `attach`."""
+
+    def hold() -> PeftModel:
+        tuned.load_adapter(str(adapter), name, autocast_adapter_dtype=False)
+        return tuned
+
+    _attached(adapter, hold, name)
+
+
+@contextlib.contextmanager
+def wearing(tuned: PeftModel, name: str) -> Iterator[None]:
+    """Inside, the adapter of this name is on, and no other."""
+    before = str(tuned.active_adapter)
+    tuned.set_adapter(name)
+    try:
+        yield
+    finally:
+        tuned.set_adapter(before)
+
+
+def _attached(adapter: Path, put: Callable[[], PeftModel], name: str = "default") -> PeftModel:
     path = adapter / "adapter_model.safetensors"
     try:
         saved = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError("adapter cannot be read", where=str(path), value=str(error)) from error
-    for name, tensor in saved.items():
+    for key, tensor in saved.items():
         if not torch.isfinite(tensor).all():
-            raise InputError("adapter holds a value that is not finite", where=f"adapter:{name}")
+            raise InputError("adapter holds a value that is not finite", where=f"adapter:{key}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT only warns where keys do not fit; below it is an error
         try:
-            # In the dtype it was saved in: PEFT would widen it to fp32, for training that does not happen here.
             with torch.random.fork_rng():
                 torch.manual_seed(0)  # some ways to begin draw numbers (pissa_niter_4), and take them out of the base
-                tuned = PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
+                tuned = put()
         except Exception as error:  # of many kinds, by the field of its adapter_config.json that is odd
             if not broken_settings(error):
                 raise
             raise InputError("adapter does not fit the model", where=str(adapter), value=str(error)) from error
-    if differs := set(saved) ^ set(get_peft_model_state_dict(tuned)):
+    if differs := set(saved) ^ set(get_peft_model_state_dict(tuned, adapter_name=name)):
         raise InputError("adapter does not fit the model", where=str(path), value=sorted(differs)[0])
-    if not any(tensor.any() for name, tensor in saved.items() if "lora_B" in name):
+    if not any(tensor.any() for key, tensor in saved.items() if "lora_B" in key):
         raise InputError("adapter changes nothing: every lora_B is zero", where=str(path))
     return tuned.eval()
 

@@ -5,9 +5,10 @@ the first that is changed: both are read once. A variant then costs the blocks a
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,12 +22,15 @@ from common.lm.chat import LanguageModel
 from common.lm.generation import State, extend, padded, positions
 from common.lm.layers import Change, Residual, blocks_of, changed, hooked, layout, logits_above
 from common.lm.likelihood import SLICE, log_probabilities, reply_tokens
+from common.lm.passages import Pair
 from common.records import Item
 from common.stance.prompts import closed_turns
 
 Model = PreTrainedModel | PeftModel
 Floats = NDArray[np.float64]
-PASS_BYTES = 512 << 20  # about what the logits of one pass may take, in the type of the model and in fp32
+TEXTS, TEXT_TOKENS = 4, 32  # neutral paragraphs on which off-target KL is measured, and tokens of each
+# About what one pass may take: its logits in the type of the model and in fp32, or one block's attention in fp32.
+PASS_BYTES = 512 << 20
 
 
 class PromptWithReplies(NamedTuple):
@@ -55,6 +59,19 @@ def prompts_in_both_orders(lm: LanguageModel, items: Sequence[Item]) -> list[Pro
 def one_order_each(prompts: Sequence[PromptWithReplies]) -> list[PromptWithReplies]:
     """Of each item of `prompts_in_both_orders` one order, alternating: half the passes, no order with more items."""
     return [prompts[2 * place + place % 2] for place in range(len(prompts) // 2)]
+
+
+def trait_prompts(lm: LanguageModel, pairs: Sequence[Pair]) -> list[PromptWithReplies]:
+    """Questions of the piles with the replies of both poles; the margin is that of the cautious one.
+
+    Raises: InputError as `reply_tokens`.
+    """
+    found = []
+    for pair in pairs:
+        row = pair.cautious
+        replies = tuple(reply_tokens(lm, each.question, each.reply) for each in pair)
+        found.append(PromptWithReplies(row.question_id, row.topic, lm.chat(row.question), (replies[0], replies[1])))
+    return found
 
 
 class Readout:
@@ -87,12 +104,15 @@ class Readout:
 
     def per_pass(self) -> int:
         """How many variants share a pass."""
-        vocabulary = self.lm.model.config.vocab_size
-        return max(1, int(PASS_BYTES // (self.rows * self.targets.shape[1] * vocabulary * 8)))
+        config = self.lm.model.config
+        logits = self.targets.shape[1] * config.vocab_size * 8
+        attention = self.ids.shape[1] * self.mask.shape[1] * config.num_attention_heads * 4
+        return max(1, int(PASS_BYTES // (self.rows * max(logits, attention))))
 
     def spans(self) -> dict[str, Bool[Tensor, "row column"]]:
         """Where the parts of a text stand: prompt, its last token, reply. They tile the text. Needs `whole`."""
-        length = torch.tensor([len(each.prompt) for each in self.prompts for _ in each.replies])[:, None]
+        lengths = [len(each.prompt) for each in self.prompts for _ in each.replies]
+        length = torch.tensor(lengths, device=self.own.device)[:, None]
         place = self.own.cumsum(dim=1)  # 1 is the first token of a row
         real = self.own.bool()
         return {
@@ -148,19 +168,41 @@ class Readout:
             found.append(self._margins(logits, many)[: len(part)])
         return np.concatenate(found)
 
-    def steered(self, layer: int, vectors: Float[Floats, "n_vectors d_model"]) -> Float[Floats, "n_vectors n_prompts"]:
-        """Margins with each of the vectors added after block `layer`."""
+    def steered(
+        self,
+        layer: int,
+        vectors: Float[Floats, "n_vectors d_model"],
+        weights: Float[Tensor, "row column"] | None = None,
+    ) -> Float[Floats, "n_vectors n_prompts"]:
+        """Margins with each of the vectors added after block `layer`, at every column.
+
+        weights: how many times it is added at each column, such as -1, 0 or 1; once at all of them for None.
+        """
         model = self.lm.model
+        times = 1 if weights is None else weights[..., None].to(device=self.ids.device, dtype=model.dtype)
         if not layout(model).detached:
             added = torch.tensor(vectors, dtype=model.dtype, device=self.ids.device)
-            return np.array([self.under(model, {layer: partial(torch.add, vector)}) for vector in added])
+            return np.array([self.under(model, {layer: partial(torch.add, times * vector)}) for vector in added])
         residual = self.residuals(model, [layer])[layer]
         many = self.per_pass()
         found = []
         for start in range(0, len(vectors), many):
             added = torch.tensor(vectors[start : start + many], dtype=residual.dtype, device=residual.device)
-            found.append(self.above(model, layer, [residual + vector for vector in added]))
+            found.append(self.above(model, layer, [residual + times * vector for vector in added]))
         return np.concatenate(found)
+
+    def slopes(self, layer: int, weights: Float[Floats, "n_sums n_prompts"]) -> Float[Floats, "n_sums d_model"]:
+        """How weighted sums of the margins grow with a vector added after block `layer`, nats a unit of its length.
+
+        By one backward pass for each row of weights, at a vector of zeros. Needs `whole`.
+        """
+        model = self.lm.model
+        vector = torch.zeros(model.config.hidden_size, device=self.ids.device, requires_grad=True)
+        with changed(model, {layer: lambda residual: residual + vector.to(residual.dtype)}):
+            margins = self._pairs(self._forward(model), 1)[0]
+        given = torch.tensor(weights, dtype=margins.dtype, device=margins.device)
+        found = [torch.autograd.grad(row @ margins, vector, retain_graph=True)[0] for row in given]
+        return np.asarray(torch.stack(found).double().cpu().numpy())
 
     def _copies(self, times: int) -> Cache:
         """The cache of the prefix, all rows so many times over: 1, 2, …, 1, 2, …"""
@@ -173,10 +215,13 @@ class Readout:
 
     def _margins(self, logits: Float[Tensor, "row kept vocabulary"], many: int) -> Float[Floats, "many n_prompts"]:
         """From the logits of a pass over all rows, `many` times over."""
+        return np.asarray(self._pairs(logits, many).cpu().numpy(), dtype=np.float64)
+
+    def _pairs(self, logits: Float[Tensor, "row kept vocabulary"], many: int) -> Float[Tensor, "many n_prompts"]:
         each = log_probabilities(logits, self.targets.repeat(many, 1))
         total = each.masked_fill(self.scored.repeat(many, 1) == 0, 0.0).double().sum(dim=1)
         pairs = total.view(many, len(self.prompts), 2)
-        return np.asarray((pairs[..., 0] - pairs[..., 1]).cpu().numpy(), dtype=np.float64)
+        return pairs[..., 0] - pairs[..., 1]
 
 
 class ByLength:
@@ -198,14 +243,34 @@ class ByLength:
         return margins
 
 
+def beginnings(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Int[Tensor, "text token"]:
+    """Ids of the first so many tokens of each text that has as many; shorter texts are left out."""
+    read = [list(lm.tokenizer(text)["input_ids"])[:tokens] for text in texts]
+    return torch.tensor([ids for ids in read if len(ids) == tokens], device=lm.model.device)
+
+
+@torch.inference_mode()
+def text_divergence(
+    lm: LanguageModel,
+    texts: Sequence[str],
+    tokens: int,
+    model: Model,
+    other: Callable[[], AbstractContextManager[object]],
+) -> float:
+    """KL(other || model) on the beginnings of texts, nats a token: how far a model is from another state of it."""
+    ids = beginnings(lm, texts, tokens)
+    after = cast(Any, model)(input_ids=ids, use_cache=False).logits.log_softmax(-1, dtype=torch.float32)
+    with other():
+        before = cast(Any, model)(input_ids=ids, use_cache=False).logits.log_softmax(-1, dtype=torch.float32)
+    return float((before.exp() * (before - after)).sum(-1).double().mean())
+
+
 class NeutralText:
     """How far a vector added to the residual moves the next-token distribution on neutral text: off-target KL."""
 
     def __init__(self, lm: LanguageModel, texts: Sequence[str], tokens: int, layer: int) -> None:
-        """Read the first `tokens` tokens of each text that has as many; shorter texts are left out."""
-        read = [list(lm.tokenizer(text)["input_ids"])[:tokens] for text in texts]
-        self.lm, self.layer = lm, layer
-        self.ids = torch.tensor([ids for ids in read if len(ids) == tokens], device=lm.model.device)
+        """Read the beginnings of the texts."""
+        self.lm, self.layer, self.ids = lm, layer, beginnings(lm, texts, tokens)
         found: dict[int, Residual] = {}
         with torch.inference_mode(), hooked(blocks_of(lm.model), [layer], found.__setitem__):
             lm.model(input_ids=self.ids, use_cache=False, logits_to_keep=1)

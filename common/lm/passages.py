@@ -1,6 +1,6 @@
 """Texts to token ids with the positions at which residuals are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import InputError, SpecError
 from common.lm.activations import Passage
 from common.lm.chat import LanguageModel
-from common.records import Advice, Item
+from common.records import Advice, Advised, Item
 from common.stance.prompts import open_turn
 
 
@@ -54,6 +54,19 @@ def prompt_passages(lm: LanguageModel, items: Sequence[Item]) -> list[Passage]:
     """Items asked openly, up to where the reply begins; the span is the last token."""
     prompts = [lm.chat(open_turn(item)) for item in items]
     return [Passage(prompt, (range(len(prompt) - 1, len(prompt)),)) for prompt in prompts]
+
+
+def advised_passages(lm: LanguageModel, items: Sequence[Item], advised: Mapping[str, Advised]) -> list[Passage]:
+    """Items asked openly with the replies that were written for them, two an item; the span is the reply.
+
+    Raises: InputError as `LanguageModel.answered`.
+    """
+    found = []
+    for item in items:
+        for reply in (advised[item.id].go, advised[item.id].stay):
+            prompt, tail = lm.answered(open_turn(item), reply, f"item {item.id}")
+            found.append(Passage(prompt + tail, (range(len(prompt), len(prompt) + len(tail)),)))
+    return found
 
 
 def _shared(rows: Sequence[Sequence[int]]) -> int:

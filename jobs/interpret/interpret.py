@@ -1,6 +1,7 @@
 """The work of the job; what it reads and writes is declared in jobs.interpret."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,17 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.activations.direction import (
-    Alternatives,
+    CHOOSE,
+    FIT,
+    JUDGE,
     Covariance,
     Curve,
     alternatives,
+    candidates,
     covariance_of,
+    directions_of,
     layer_curve,
     null_directions,
     shifts,
+    sides_by_topic,
     spread,
 )
-from analysis.activations.direction import split_by_topic as split
 from analysis.activations.probe import Probe, probes, words
 from common.cells import CellKind
 from common.errors import ExitCode, InputError
@@ -28,17 +33,22 @@ from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, pack, read_direction
 from common.lm.layers import blocks_of
 from common.lm.load import kept, load
-from common.lm.passages import Pair, pairs_of, prompt_passages, reply_passages
+from common.lm.margins import TEXT_TOKENS, TEXTS, ByLength, NeutralText, trait_prompts
+from common.lm.passages import Pair, advised_passages, pairs_of, prompt_passages, reply_passages
 from common.lm.runtime import dtype
 from common.lm.sources import MODEL
+from common.lm.steering import doses, effects
 from common.pipeline.step import Step
 from common.records import Advice, Item, Projection, by_attitude
 from common.schemas import Checkpoint, DirectionReadout, Layer, LayerCurve, RunReadout
 from common.schemas import Probe as ProbeTold
 from common.spec import ALTERNATIVES
-from common.stance.items import ITEMS, read_items
+from common.stance.items import ADVISED, ITEMS, NEUTRAL, paragraphs, read_advised, read_items
 
+Floats = NDArray[np.float64]
 TRAJECTORY = "trajectory/"
+LAYERS_TRIED = 12  # at most: each costs some passes over the questions that choose
+KL_SLACK = 1.2  # a push whose off-target KL lies further above the one aimed at does not count
 
 
 def main(step: Step) -> ExitCode:
@@ -58,23 +68,77 @@ def make_direction(step: Step) -> None:
     settings, place = step.spec.interpret, (step.cell.model, step.cell.draw)
     cautious, eager = poles(step)
     pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
-    fit = split([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
+    sides = sides_by_topic([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
     lm = load(step.fact(MODEL))
     replies, users = read_poles(step, lm, pairs)
-    curve = layer_curve(replies, users, fit, settings.pruned, step.rng("shuffles", *place))
-    chosen = replies[:, :, curve.chosen]
-    covariance = covariance_of(less_their_pole(chosen))
-    found, weights = probes(features(lm, pairs, chosen), fit, step.rng("probes", *place))
-    others = alternatives(chosen, [pair.cautious.topic for pair in pairs], ALTERNATIVES, step.rng("others", *place))
-    items = held_out(step)
-    base = capture(lm.model, prompt_passages(lm, items), [curve.chosen], settings.batch_rows)[:, 0, 0]
-    direction = direction_of(curve, covariance, items, base, others, weights)
+    causal = causal_effects(
+        step,
+        lm,
+        [pair for pair, side in zip(pairs, sides, strict=True) if side == CHOOSE],
+        directions_of(replies, sides == FIT),
+        np.linalg.norm(replies, axis=-1).mean(axis=(0, 1)),
+    )
+    curve = layer_curve(replies, users, sides, causal, step.rng("shuffles", *place))
+    direction, covariance, weights, found = direction_at(step, lm, pairs, sides, replies, curve)
     step.write_bytes("direction.npz", pack(direction))
-    cosine = float(weights @ curve.directions[curve.chosen])
-    step.write_model("layers.json", curve_of(curve, covariance, pairs, fit, found, cosine))
-    step.write_records("projections.jsonl", projections(str(step.cell), 0, direction, base))
+    cosine = float(weights @ direction.unit)
+    step.write_model("layers.json", curve_of(curve, covariance, pairs, sides, found, cosine))
+    step.write_records("projections.jsonl", projections(str(step.cell), 0, direction, direction.base))
     step.write_model("readout.json", base_readout(direction))
-    step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank, items=len(items))
+    step.summary(**curve.layers[curve.chosen]._asdict(), effective_rank=covariance.effective_rank)
+
+
+def direction_at(
+    step: Step, lm: LanguageModel, pairs: Sequence[Pair], sides: NDArray[np.int_], replies: NDArray[Any], curve: Curve
+) -> tuple[Direction, Covariance, NDArray[Any], dict[str, Probe]]:
+    """What is kept of the chosen layer, and what probes say there."""
+    place, topics = (step.cell.model, step.cell.draw), [pair.cautious.topic for pair in pairs]
+    chosen, judge = replies[:, :, curve.chosen], sides == JUDGE
+    covariance = covariance_of(less_their_pole(chosen))
+    found, weights = probes(features(lm, pairs, chosen), sides == FIT, judge, step.rng("probes", *place))
+    others = alternatives(chosen, topics, ALTERNATIVES, step.rng("others", *place))
+    items = held_out(step)
+    replied = with_replies(step, items)
+    base, base_replies = read_items_at(step, lm, curve.chosen, items)
+    direction = Direction(
+        direction=directions_of(replies, sides == FIT).astype(np.float32),
+        layer=curve.chosen,
+        items=tuple(item.id for item in items),
+        topics=tuple(item.topic for item in items),
+        base=base,
+        replied=tuple(item.id for item in replied),
+        base_replies=base_replies,
+        apart=(chosen[0] - chosen[1])[judge].astype(np.float32),
+        questions_apart=tuple(pair.cautious.question_id for pair, mine in zip(pairs, judge, strict=True) if mine),
+        covariance=covariance.factor.astype(np.float32),
+        ridge=covariance.ridge,
+        shuffled=others.shuffled.astype(np.float32),
+        unrelated=others.unrelated.astype(np.float32),
+        probe=weights.astype(np.float32),
+        dtype=str(dtype()).removeprefix("torch."),
+    )
+    return direction, covariance, weights, found
+
+
+def causal_effects(
+    step: Step, lm: LanguageModel, pairs: Sequence[Pair], directions: Floats, lengths: Floats
+) -> list[float | None]:
+    """What a push along each layer's direction does to cautious against eager replies of questions kept apart, nats.
+
+    Pushes have one off-target KL at all layers. None for a layer that is not tried, or whose push cannot have it.
+    directions: (n_layers, d_model). lengths: of a typical residual, by layer.
+    """
+    settings = step.spec.interpret
+    readout, text = ByLength(lm, trait_prompts(lm, pairs)), paragraphs(step.data(NEUTRAL).read_text())
+    found: list[float | None] = [None] * len(directions)
+    for layer in candidates(len(directions), settings.pruned, LAYERS_TRIED):
+        neutral = NeutralText(lm, text[:TEXTS], TEXT_TOKENS, layer)
+        unit = directions[layer][None]
+        given = doses(neutral, unit, [settings.off_target_kl], float(lengths[layer]))
+        if given.off_target_kl.max() <= KL_SLACK * settings.off_target_kl:
+            pushed = effects(partial(readout.steered, layer), unit, given)[0, :, 0]
+            found[layer] = float((pushed[0] - pushed[1]).mean() / 2)
+    return found
 
 
 def poles(step: Step) -> tuple[list[Advice], list[Advice]]:
@@ -115,35 +179,31 @@ def held_out(step: Step) -> list[Item]:
     return read_items(step.data(ITEMS), step.spec.interpret.items_per_topic)
 
 
-def direction_of(
-    curve: Curve,
-    covariance: Covariance,
-    items: Sequence[Item],
-    base: NDArray[Any],
-    others: Alternatives,
-    probe: NDArray[Any],
-) -> Direction:
-    """What the runs need of a direction cell."""
-    return Direction(
-        direction=curve.directions.astype(np.float32),
-        layer=curve.chosen,
-        items=tuple(item.id for item in items),
-        topics=tuple(item.topic for item in items),
-        base=base,
-        covariance=covariance.factor.astype(np.float32),
-        ridge=covariance.ridge,
-        shuffled=others.shuffled.astype(np.float32),
-        unrelated=others.unrelated.astype(np.float32),
-        probe=probe.astype(np.float32),
-        dtype=str(dtype()).removeprefix("torch."),
-    )
+def with_replies(step: Step, items: Sequence[Item]) -> list[Item]:
+    """Those of the items for which two replies were written."""
+    advised = read_advised(step.data(ADVISED), step.data(ITEMS))
+    return [item for item in items if item.id in advised]
+
+
+def read_items_at(
+    step: Step, lm: LanguageModel, layer: int, items: Sequence[Item]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Residuals of a model on held-out items at a layer.
+
+    At the last token of the prompt, (n_items, d_model); over the tokens of both written replies, (n_replied, d_model).
+    """
+    rows, replied = step.spec.interpret.batch_rows, with_replies(step, items)
+    advised = read_advised(step.data(ADVISED), step.data(ITEMS))
+    prompts = capture(lm.model, prompt_passages(lm, items), [layer], rows)[:, 0, 0]
+    both = capture(lm.model, advised_passages(lm, replied, advised), [layer], rows)[:, 0, 0]
+    return prompts, both.reshape(len(replied), 2, -1).mean(axis=1)
 
 
 def curve_of(
     curve: Curve,
     covariance: Covariance,
     pairs: Sequence[Pair],
-    fit: NDArray[np.bool_],
+    sides: NDArray[np.int_],
     found: Mapping[str, Probe],
     cosine: float,
 ) -> LayerCurve:
@@ -151,12 +211,14 @@ def curve_of(
     topics = np.array([pair.cautious.topic for pair in pairs])
     return LayerCurve(
         chosen=curve.chosen,
-        pruned_from=curve.pruned_from,
         layers=tuple(Layer.of(layer) for layer in curve.layers),
-        questions_fit=int(fit.sum()),
-        questions_apart=int((~fit).sum()),
-        topics_fit=tuple(sorted(set(topics[fit].tolist()))),
-        topics_apart=tuple(sorted(set(topics[~fit].tolist()))),
+        questions_fit=int((sides == FIT).sum()),
+        questions_choose=int((sides == CHOOSE).sum()),
+        questions_judge=int((sides == JUDGE).sum()),
+        topics={
+            name: tuple(sorted(set(topics[sides == side].tolist())))
+            for name, side in (("fit", FIT), ("choose", CHOOSE), ("judge", JUDGE))
+        },
         shrinkage=covariance.shrinkage,
         effective_rank=covariance.effective_rank,
         probes={name: ProbeTold.of(probe) for name, probe in found.items()},
@@ -185,19 +247,34 @@ def read_run(step: Step) -> None:
     directions = np.vstack([direction.unit, nulls])
     rows: list[Projection] = []
     checkpoints: list[Checkpoint] = []
-    for number, tuned in residuals(step, direction):
+    for number, tuned, replies in residuals(step, direction):
         moved = shifts(tuned, direction.base, directions)
+        spoken = shifts(replies, direction.base_replies, directions)
         rows += projections(str(step.cell), number, direction, tuned)
-        checkpoints.append(Checkpoint(optimizer_step=number, shift=float(moved[0]), nulls=tuple(moved[1:].tolist())))
-        last = tuned.astype(np.float64) - direction.base
+        checkpoints.append(
+            Checkpoint(
+                optimizer_step=number,
+                shift=float(moved[0]),
+                nulls=tuple(moved[1:].tolist()),
+                reply_shift=float(spoken[0]),
+                reply_nulls=tuple(spoken[1:].tolist()),
+            )
+        )
+        last = (tuned.astype(np.float64) - direction.base, replies.astype(np.float64) - direction.base_replies)
     step.write_records("projections.jsonl", rows)
-    step.write_model("readout.json", run_readout(direction, checkpoints, last))
+    step.write_model("readout.json", run_readout(direction, checkpoints, *last))
     step.summary(layer=direction.layer, checkpoints=len(checkpoints), shift=checkpoints[-1].shift)
 
 
-def run_readout(direction: Direction, checkpoints: Sequence[Checkpoint], last: NDArray[Any]) -> RunReadout:
-    """A run along the direction. last: how each held-out prompt moved by the last checkpoint, (n_items, d_model)."""
-    moved, sd = last.mean(axis=0), sd_base(direction)
+def run_readout(
+    direction: Direction, checkpoints: Sequence[Checkpoint], last: NDArray[Any], replies: NDArray[Any]
+) -> RunReadout:
+    """A run along the direction.
+
+    last, replies: how the last token of each held-out prompt moved by the last checkpoint, (n_items, d_model), and how
+    the mean over the tokens of written replies did, (n_replied, d_model).
+    """
+    moved, spoken, sd = last.mean(axis=0), replies.mean(axis=0), sd_base(direction)
     along = last @ direction.unit / sd
     topics = np.array(direction.topics)
     return RunReadout(
@@ -208,11 +285,13 @@ def run_readout(direction: Direction, checkpoints: Sequence[Checkpoint], last: N
         by_topic={str(topic): float(along[topics == topic].mean()) for topic in np.unique(topics)},
         moved=tuple(moved.tolist()),
         cosine=float(moved @ direction.unit / np.linalg.norm(moved)),
+        reply_cosine=float(spoken @ direction.unit / np.linalg.norm(spoken)),
+        apart=tuple((direction.apart.astype(np.float64) @ spoken).tolist()),
     )
 
 
-def residuals(step: Step, direction: Direction) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Step and residuals (n_items, d_model) of each checkpoint, at the chosen layer on the held-out prompts.
+def residuals(step: Step, direction: Direction) -> Iterator[tuple[int, NDArray[Any], NDArray[Any]]]:
+    """Step and residuals of each checkpoint at the chosen layer, as `read_items_at` gives them.
 
     Each adapter is put, unmerged, on the base as it was loaded, and taken off again.
     """
@@ -222,10 +301,9 @@ def residuals(step: Step, direction: Direction) -> Iterator[tuple[int, NDArray[A
     for done, number in enumerate(numbers, start=1):
         folder = step.read_folder("finetune", step.cell, f"{TRAJECTORY}step-{number:06d}/", step.workdir / str(number))
         with kept(step.fact(MODEL), precision, adapter=folder) as lm:
-            passages = prompt_passages(lm, items)
-            found = capture(lm.model, passages, [direction.layer], step.spec.interpret.batch_rows)[:, 0, 0]
+            found = read_items_at(step, lm, direction.layer, items)
         del lm  # or two bases are held while another is loaded
-        yield number, found
+        yield number, *found
         step.progress(done, len(numbers))
 
 

@@ -66,7 +66,7 @@ JOB = Job(
         Read("interpret", every(CellKind.DIRECTION, CellKind.RUN), ("layers.json", "readout.json"), optional=True),
         Read("monitor", every(CellKind.RUN), ("drift.json",), optional=True),
         Read("selftest", lambda spec, _cell: steered_directions(spec), ("selftest.json",), optional=True),
-        Read("steer", lambda spec, _cell: steered_directions(spec), ("steering.json", "steering.jsonl"), optional=True),
+        Read("steer", lambda spec, _cell: steered_directions(spec), ("steering.json",), optional=True),
         Read("judge", lambda spec, _cell: judged_cells(spec), ("judged.jsonl",), optional=True),
         Read("trace", lambda spec, _cell: traced_runs(spec), ("trace.json",), optional=True),
     ),

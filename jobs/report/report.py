@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -32,7 +32,6 @@ from common.records import (
     Judged,
     Loss,
     Record,
-    Steering,
     by_attitude,
 )
 from common.schemas import (
@@ -51,7 +50,7 @@ from common.schemas import (
 )
 from common.serialization import canonical_json, read_jsonl
 from common.stance.reading import READER_WORTH
-from common.steering_schemas import SelfTest, SteeringSummary
+from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.store.sealed import as_kept
 from jobs.report import DEVIATIONS, ITEM_FILES, JOB, LABELS
 from jobs.report.labels import with_labels
@@ -155,9 +154,8 @@ def gather(step: Reading) -> Study:
         deviations=deviations_of(step),
         audits=found(step, "audit", CellKind.DRAW, "framing.json", Framing),
         layers=found(step, "interpret", CellKind.DIRECTION, "layers.json", LayerCurve),
-        selftests=among_steered(step, "selftest", "selftest.json", SelfTest),
-        steering=among_steered(step, "steer", "steering.json", SteeringSummary),
-        steered=steered(step),
+        selftests=among(step, "selftest", steered_directions(step.spec), "selftest.json", SelfTest),
+        steering=among(step, "steer", steered_directions(step.spec), "steering.json", SteeringSummary),
         advice=piles(step),
         examples=examples(step),
         situations=situations(step),
@@ -179,16 +177,6 @@ def judged(step: Reading) -> dict[str, tuple[list[Judged], Source]]:
     """What a judge says of the answers of each model, if the spec names one."""
     made = {str(cell): records(step, "judge", cell, "judged.jsonl", Judged) for cell in judged_cells(step.spec)}
     return {cell: rows for cell, rows in made.items() if rows is not None}
-
-
-def steered(step: Reading) -> dict[str, list[Steering]]:
-    """Effects of steering, question by question, of each direction whose positive control steered."""
-    found = {}
-    for cell in steered_directions(step.spec):
-        told = document(step, "steer", cell, "steering.json", SteeringSummary)
-        if told is not None and told[0].measured:
-            found[str(cell)] = step.read_records("steer", cell, "steering.jsonl", Steering)
-    return found
 
 
 def changed(step: Reading) -> list[str]:
@@ -253,7 +241,7 @@ def run_of(step: Reading, cell: Cell, scored: Scored | None) -> Run:
         verdict=document(step, "gate", cell, "verdict.json", Verdict),
         readout=document(step, "interpret", cell, "readout.json", RunReadout),
         drift=document(step, "monitor", cell, "drift.json", Drift),
-        trace=traced(step, cell) if cell in traced_runs(step.spec) else None,
+        trace=document(step, "trace", cell, "trace.json", Trace) if cell in traced_runs(step.spec) else None,
     )
 
 
@@ -282,13 +270,6 @@ def document(step: Reading, job: str, cell: Cell, name: str, kind: type[D]) -> t
     return step.read_model(job, cell, name, kind), source(step, job, cell, name)
 
 
-def traced(step: Reading, cell: Cell) -> tuple[dict[str, Any], Source] | None:
-    """The trace of a run with its source, None if the step is not sealed."""
-    if not step.sealed("trace", cell):
-        return None
-    return step.read_json("trace", cell, "trace.json"), source(step, "trace", cell, "trace.json")
-
-
 def records(step: Reading, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
     """The rows of one output with their source, None if the step is not sealed."""
     if not step.sealed(job, cell):
@@ -298,13 +279,13 @@ def records(step: Reading, job: str, cell: Cell, name: str, kind: type[R]) -> tu
 
 def found(step: Reading, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """One JSON output of every sealed cell of a kind."""
-    made = {str(cell): document(step, job, cell, name, model) for cell in cells_of(step.spec, kind)}
+    return among(step, job, cells_of(step.spec, kind), name, model)
+
+
+def among(step: Reading, job: str, cells: Iterable[Cell], name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+    """The same of these cells."""
+    made = {str(cell): document(step, job, cell, name, model) for cell in cells}
     return {cell: value for cell, value in made.items() if value is not None}
-
-
-def among_steered(step: Reading, job: str, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
-    """The same of the direction cells, if the spec asks for steering."""
-    return found(step, job, CellKind.DIRECTION, name, model) if steered_directions(step.spec) else {}
 
 
 def of_manifest(step: Reading, job: str, cell: Cell) -> Source:

@@ -14,6 +14,18 @@ On a direction cell, before anything is measured with them, on the base in fp32:
                  should, within what chance allows
   hooks          an error inside leaves no hook behind
 
+and on two fine-tunes whose truth is known, because it was planted. In both, a bias along a direction that steers all
+topics alike is written into the weights of the chosen block. In the second, as much is written along a direction that
+steers none: that fine-tune moves along it, and nothing is caused by it.
+
+  carried-share  along the first direction, what is put in, taken out and ablated closes the whole gap
+  carried-rank   by more than 20 null directions do
+  decoy-moved    the second fine-tune is read along the second direction as far as it was moved
+  decoy-share    what is put in or taken out along that direction closes nothing of the gap
+  decoy-rank     and no more than null directions do
+  cause-rank     pushing along the first direction moves margins more than null directions of equal off-target KL do
+  inert-rank     pushing along the second does not
+
 Reads   interpret/<cell>/direction.npz   generate/<its draw>/advice.jsonl
 Writes  selftest.json   name, value, bound and verdict of each check
 Exits   0 | 10 a check failed: sealed all the same, and nothing is measured on this cell
@@ -22,7 +34,7 @@ Exits   0 | 10 a check failed: sealed all the same, and nothing is measured on t
 from common.cells import CellKind, its_draw, itself, steered_directions
 from common.lm.sources import MODEL
 from common.pipeline.job import Job, Read
-from common.stance.items import ITEMS
+from common.stance.items import ITEMS, NEUTRAL
 from jobs import version
 
 JOB = Job(
@@ -34,6 +46,6 @@ JOB = Job(
     sections=("interpret", "steer"),
     reads=(Read("generate", its_draw, ("advice.jsonl",)), Read("interpret", itself, ("direction.npz",))),
     writes=("selftest.json",),
-    data=(ITEMS,),
+    data=(ITEMS, NEUTRAL),
     facts=(MODEL,),
 )

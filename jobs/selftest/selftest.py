@@ -1,34 +1,36 @@
 """The work of the job; what it reads and writes is declared in jobs.selftest."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
-from analysis.activations.direction import split_by_topic
+from analysis.activations.direction import FIT, null_directions, sides_by_topic
 from analysis.stats.intervals import ALPHA
 from common.errors import ExitCode, JobError
 from common.lm.activations import capture
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, read_direction
-from common.lm.layers import blocks_of, changed, decoder, layout
+from common.lm.layers import blocks_of, changed, decoder
 from common.lm.load import load
-from common.lm.margins import Readout, prompts_in_both_orders
+from common.lm.margins import TEXT_TOKENS, TEXTS, NeutralText, Readout, prompts_in_both_orders
 from common.lm.passages import pairs_of, prompt_passages, reply_passages
+from common.lm.planted import planted
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
 from common.records import Advice, Item, by_attitude
-from common.stance.items import ITEMS, read_items
+from common.stance.items import ITEMS, NEUTRAL, paragraphs, read_items
 from common.steering_schemas import SelfTest, SelfTestCheck
+from jobs.selftest.truth import planted_truth
 
 Floats = NDArray[np.float64]
 TOPICS = 4  # held-out items on which margins are taken, one a topic
 NATS = 1e-3  # by which two ways to the same margin may differ, relative to 1 + its size
+CHECKS = 17
 SHARE = 1e-2  # by which a whole gap may be missed
 PLANTED = 0.5  # of the typical length of a residual
 SHUFFLES = 400
@@ -41,11 +43,11 @@ def main(step: Step) -> ExitCode:
     direction = read_direction(step, step.cell)
     lm = load(step.fact(MODEL), precision=torch.float32)
     checks: list[SelfTestCheck] = []
-    for number, check in enumerate(
-        (*margins_checks(lm, direction, items(step)), *null_rate(step, lm, direction)), start=1
+    for check in chain(
+        margins_checks(lm, direction, items(step)), null_rate(step, lm, direction), truth(step, lm, direction)
     ):
         checks.append(check)
-        step.progress(number, 10)
+        step.progress(len(checks), CHECKS)
     step.write_model("selftest.json", SelfTest(layer=direction.layer, checks=tuple(checks)))
     failed = [check.name for check in checks if not check.passed]
     step.summary(checks=len(checks), failed=failed)
@@ -92,7 +94,7 @@ def margins_checks(lm: LanguageModel, direction: Direction, held_out: list[Item]
     before = capture(model, passages, [layer], 16)[:, 0, 0].astype(np.float64)
     last = len(blocks_of(model)) - 1
     of_base = readout.residuals(model, [last])[last]
-    with planted(lm, layer, coefficient * unit):
+    with planted(model, layer, coefficient * unit):
         moved = (capture(model, passages, [layer], 16)[:, 0, 0] - before) @ direction.unit
         yield at_most("planted-read", float(np.abs(moved / coefficient - 1).max()), SHARE)
         goal = readout.under(model, {})
@@ -109,21 +111,20 @@ def margins_checks(lm: LanguageModel, direction: Direction, held_out: list[Item]
     yield at_most("hooks", hooks_left(lm, readout, base), 0.0)
 
 
+def truth(step: Step, lm: LanguageModel, direction: Direction) -> Iterator[SelfTestCheck]:
+    """Two planted fine-tunes: one that a known direction carries, one that only moves along a direction."""
+    readout = Readout(lm, prompts_in_both_orders(lm, items(step)), whole=True)
+    neutral = NeutralText(lm, paragraphs(step.data(NEUTRAL).read_text())[:TEXTS], TEXT_TOKENS, direction.layer)
+    rng = step.rng("planted", step.cell.model, step.cell.draw)
+    nulls = null_directions(direction.covariance, direction.ridge, step.spec.steer.nulls, rng)
+    length = float(np.linalg.norm(direction.base, axis=1).mean())
+    for name, value, bound in planted_truth(lm.model, readout, neutral, direction, nulls, length):
+        yield at_most(name, value, bound)
+
+
 def closed(parts: Floats, gap: Floats) -> float:
     """Share of a gap, question by question of whatever sign: its projection on the gap."""
     return float(parts @ gap / (gap @ gap))
-
-
-@contextmanager
-def planted(lm: LanguageModel, layer: int, bias: Tensor) -> Iterator[None]:
-    """Write a bias into the weights of the last projection of a block; taken out again afterwards."""
-    module = blocks_of(lm.model)[layer].get_submodule(layout(lm.model).output)
-    old: Any = module.bias
-    module.bias = nn.Parameter(bias if old is None else old + bias, requires_grad=False)
-    try:
-        yield
-    finally:
-        module.bias = old
 
 
 def hooks_left(lm: LanguageModel, readout: Readout, base: Floats) -> float:
@@ -147,18 +148,18 @@ def null_rate(step: Step, lm: LanguageModel, direction: Direction) -> Iterator[S
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     rng = step.rng("selftest", step.cell.model, step.cell.draw)
     pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret.questions, rng)
-    fit = split_by_topic([pair.cautious.topic for pair in pairs], rng)
+    sides = sides_by_topic([pair.cautious.topic for pair in pairs], rng)
     passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
     found = capture(lm.model, passages, [direction.layer], step.spec.interpret.batch_rows)[:, 0, 0].astype(np.float64)
     differences = found[: len(pairs)] - found[len(pairs) :]
-    alarms = 0
+    alarms, judge = 0, sides != FIT
     for _ in range(SHUFFLES):
         swapped = rng.choice([-1.0, 1.0], size=len(pairs))[:, None] * differences
-        projected = swapped[~fit] @ swapped[fit].mean(axis=0)
+        projected = swapped[judge] @ swapped[sides == FIT].mean(axis=0)
         flipped = np.abs(rng.choice([-1.0, 1.0], size=(FLIPS, len(projected))) @ projected)
         alarms += bool((1 + (flipped >= abs(projected.sum()) - 1e-9).sum()) / (1 + FLIPS) <= ALPHA)
     low, high = stats.binom.interval(CHANCE, SHUFFLES, ALPHA)
-    can = 2.0 ** (1 - int((~fit).sum())) <= ALPHA / 4  # with too few questions no flip test reaches its level
+    can = 2.0 ** (1 - int(judge.sum())) <= ALPHA / 4  # with too few questions no flip test reaches its level
     passed = bool((low if can else 0) <= alarms <= high)
     bound = float(high) / SHUFFLES
     yield SelfTestCheck(name="null-rate", value=alarms / SHUFFLES, bound=bound, passed=passed)

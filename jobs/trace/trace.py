@@ -1,197 +1,181 @@
 """The work of the job; what it reads and writes is declared in jobs.trace."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import PeftModel
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import interval_json, share_json, share_of_gap, topic_means
+from analysis.activations.steering import share_of_gap, topic_means, topics_that_would_do
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
+from common.lm.adapter_space import Written, written
+from common.lm.budget import Budget
 from common.lm.directions import Direction, read_direction, refuse_untested
 from common.lm.fingerprint import fingerprint, touched
 from common.lm.layers import blocks_of, decoder
-from common.lm.load import attach, load
-from common.lm.margins import Readout, one_order_each, prompts_in_both_orders
+from common.lm.load import attach, attach_beside, load, wearing
+from common.lm.margins import TEXTS, Readout, one_order_each, prompts_in_both_orders, text_divergence
+from common.lm.mediation import Compared, ablated, necessary, patched, put_in, sufficient, sufficient_whole
 from common.lm.sources import MODEL
 from common.pipeline.step import Step
-from common.stance.items import ITEMS, read_items
+from common.schemas import Interval
+from common.stance.items import ITEMS, NEUTRAL, paragraphs, read_items
+from common.steering_schemas import Mediated, Share, Trace, WrittenAlong
+from common.vocabulary import POLES
 
 Floats = NDArray[np.float64]
-ABLATED = 5  # null directions that are ablated after every block: each costs whole passes of both models
-PATCHED = 8  # blocks, evenly spaced, the last one among them
+PATCHED = 6  # blocks, evenly spaced, the last one and the chosen one among them
+POLE, OTHER = "default", "neutral"  # names of the two adapters
 
 
-class Models:
-    """The base and the tuned model, one set of weights; what both make of the questions."""
+class Asked(NamedTuple):
+    """The two runs on all questions, and on one order of each item."""
 
-    def __init__(self, tuned: PeftModel, readout: Readout, layers: Sequence[int]) -> None:
-        """Read both once, at all the layers that are needed."""
-        self.tuned, self.readout = tuned, readout
-        with self.base():
-            self.before = readout.residuals(tuned, layers)
-            self.base_margins = readout.under(tuned, {})
-        self.after = readout.residuals(tuned, layers)
-        self.tuned_margins = readout.under(tuned, {})
-        self.gap = self.tuned_margins - self.base_margins
-
-    @contextmanager
-    def base(self) -> Iterator[None]:
-        """Inside, the adapter is off."""
-        with self.tuned.disable_adapter():
-            yield
+    both: Compared
+    one: Compared
+    topics: list[str]  # of the questions
 
 
 def main(step: Step) -> ExitCode:
-    """Trace one fine-tune. Raises: InputError if its adapter changes the weights of the base."""
+    """Trace one fine-tune beside neutral. Raises: InputError if an adapter changes the weights of the base."""
     (source,) = step.sources("interpret")
+    settings = step.spec.steer
     refuse_untested(step, source)
     direction = read_direction(step, source)
     lm = load(step.fact(MODEL), precision=getattr(torch, direction.dtype))
-    before = fingerprint(lm.model)
-    adapter = step.read_folder("finetune", step.cell, "adapter/", step.workdir / "adapter")
-    tuned = attach(cast(PreTrainedModel, lm.model), adapter)
-    if (changed := touched(before, decoder(tuned))) is not None:
-        what = "the adapter changes weights of its base, which is then no base to trace it from"
-        raise InputError(what, where=str(step.cell), value=changed, allowed="an adapter that leaves the base as it is")
-    items = read_items(step.data(ITEMS), step.spec.steer.items_per_topic)
-    readout = Readout(lm, one_order_each(prompts_in_both_orders(lm, items)), whole=True)
+    tuned = both_adapters(step, cast(PreTrainedModel, lm.model))
+    items = read_items(step.data(ITEMS), settings.items_per_topic)
+    questions = prompts_in_both_orders(lm, items)
     last = len(blocks_of(tuned)) - 1
     places = sorted({*np.linspace(0, last, PATCHED).round().astype(int).tolist(), direction.layer})
-    models = Models(tuned, readout, places)
-    nulls = null_directions(
-        direction.covariance, direction.ridge, step.spec.steer.nulls, step.rng("trace", str(source))
+    needed = budget(tuned, Readout(lm, questions, whole=True), settings.nulls)
+    step.log.event("budget", **needed.told(len(POLES) * settings.draws * settings.traced))
+    asked = Asked(
+        compared(tuned, Readout(lm, questions, whole=True), [direction.layer]),
+        compared(tuned, Readout(lm, one_order_each(questions), whole=True), places),
+        [each.group for each in questions],
     )
-    units = np.vstack([direction.unit, nulls])
-    told = traced(step, models, direction, units, places)
-    step.write_json("trace.json", told)
-    step.summary(gap=told["gap"]["estimate"], sufficient=told["sufficient"]["share"]["estimate"])
+    rng = step.rng("trace", str(source))
+    nulls = null_directions(direction.covariance, direction.ridge, settings.nulls, rng)
+    texts = paragraphs(step.data(NEUTRAL).read_text())[:TEXTS]
+    apart = text_divergence(lm, texts, settings.text_tokens, tuned, partial(wearing, tuned, OTHER))
+    told = traced(step, asked, direction, np.vstack([direction.unit, nulls]), places, apart)
+    step.write_model("trace.json", told)
+    step.summary(gap=told.gap.estimate, sufficient=told.sufficient.share.estimate, items_needed=told.items_needed)
     return ExitCode.OK
 
 
-def traced(step: Step, models: Models, direction: Direction, units: Floats, places: Sequence[int]) -> dict[str, Any]:
+def both_adapters(step: Step, model: PreTrainedModel) -> PeftModel:
+    """The base with the adapter of the run on, that of its neutral run beside it."""
+    before = fingerprint(model)
+    pole, neutral = step.sources("finetune")
+    tuned = attach(model, step.read_folder("finetune", pole, "adapter/", step.workdir / "adapter"))
+    attach_beside(tuned, step.read_folder("finetune", neutral, "adapter/", step.workdir / "neutral"), OTHER)
+    if (changed := touched(before, decoder(tuned))) is not None:
+        what = "an adapter changes weights of its base, beside which it then cannot be traced"
+        raise InputError(what, where=str(step.cell), value=changed, allowed="adapters that leave the base as it is")
+    return tuned
+
+
+def compared(tuned: PeftModel, readout: Readout, layers: Sequence[int]) -> Compared:
+    """Neutral, then the pole."""
+    return Compared(tuned, readout, partial(wearing, tuned, OTHER), partial(wearing, tuned, POLE), layers)
+
+
+def budget(tuned: PeftModel, readout: Readout, nulls: int) -> Budget:
+    """What a trace will take, in whole passes over all questions."""
+    above = 0.5 * (2 + nulls)  # the direction, nulls and nothing, put in or taken out half way up
+    passes = {
+        "reading": 6.0,
+        "sufficient, necessary": 2 * above,
+        "ablation": 2 * 0.5 * (1 + nulls),  # on one order of each item; so are the next
+        "whole": 0.5 * above,
+        "patching": 0.5 * 0.5 * 5 * (PATCHED + 1),
+    }
+    return Budget.measured(lambda: readout.under(tuned, {}), passes)
+
+
+def traced(step: Step, asked: Asked, direction: Direction, units: Floats, places: Sequence[int], apart: float) -> Trace:
     """Every part of trace.json."""
-    topics = [each.group for each in models.readout.prompts]
-    told: dict[str, Any] = {
-        "layer": direction.layer,
-        "questions": len(topics),
-        "gap": interval_json(t_interval(topic_means(models.gap, topics), LEVEL)),
+    both, layer, topics = asked.both, direction.layer, asked.topics
+    gap = topic_means(both.gap, topics)
+    needed = topics_that_would_do(gap)
+    parts: dict[str, Callable[[], Mediated]] = {
+        "sufficient": lambda: mediated(sufficient(both, layer, units), both),
+        "necessary": lambda: mediated(necessary(both, layer, units), both),
+        "ablation": lambda: mediated(ablated(asked.one, units), asked.one),
+        "whole": lambda: whole(asked.one, layer, units),
     }
-    parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "sufficient": lambda: shares(sufficient(models, direction.layer, units), models.gap, topics),
-        "necessary": lambda: shares(necessary(models, direction.layer, units), models.gap, topics),
-        "zero_ablation": lambda: shares(ablated(models, units[: 1 + ABLATED], None), models.gap, topics),
-        "mean_ablation": lambda: shares(ablated(models, units[: 1 + ABLATED], direction.base), models.gap, topics),
-        "weights": lambda: shares(projected_out(models, units[: 1 + ABLATED]), models.gap, topics),
-        "patching": lambda: patching(models, places, topics),
-    }
+    found = {}
     for done, (name, part) in enumerate(parts.items(), start=1):
-        told[name] = part()
-        step.progress(done, len(parts))
-    return told
+        found[name] = part()
+        step.progress(done, len(parts) + 1)
+    _, neutral = step.sources("finetune")
+    return Trace(
+        layer=layer,
+        neutral=str(neutral),
+        items=len(topics) // 2,
+        questions=len(topics),
+        gap=Interval.of(t_interval(gap, LEVEL)),
+        items_needed=None if needed is None else needed * step.spec.steer.items_per_topic,
+        off_target_kl=apart,
+        **found,
+        weights=in_weights(written(cast(PeftModel, both.model), POLE, OTHER, units)),
+        patching=patching(asked.one, places),
+    )
 
 
-def shares(parts: Floats, gap: Floats, topics: Sequence[str]) -> dict[str, Any]:
+def mediated(parts: Floats, of: Compared) -> Mediated:
     """The share that the direction (row 0) closes, and the rank of its size among the null directions (other rows)."""
-    sizes = np.abs(topic_means(parts, topics).mean(axis=-1))
-    found = share_of_gap(parts[0], gap, topics, LEVEL)
+    topics = [each.group for each in of.readout.prompts]
+    closed = topic_means(parts, topics).mean(axis=-1)
+    return Mediated(
+        share=Share.of(share_of_gap(parts[0], of.gap, topics, LEVEL)),
+        by_topic=by_topic(parts[0], topics),
+        gap_by_topic=by_topic(of.gap, topics),
+        nulls=tuple(closed[1:].tolist()),
+        p=(1 + int((np.abs(closed[1:]) >= abs(closed[0])).sum())) / len(closed),
+    )
+
+
+def whole(of: Compared, layer: int, units: Floats) -> Mediated:
+    """The whole mean difference beside null directions of its own length, each put in as it is."""
+    length = float(np.linalg.norm(of.mean_difference(layer)))
+    nulls = put_in(of, layer, length * units[1:])
+    return mediated(np.vstack([sufficient_whole(of, layer), nulls]), of)
+
+
+def by_topic(values: Floats, topics: Sequence[str]) -> dict[str, float]:
+    """The mean of each topic."""
+    return dict(zip(sorted(set(topics)), topic_means(values, topics).tolist(), strict=True))
+
+
+def in_weights(found: Written) -> WrittenAlong:
+    """What is written along the direction (first unit), beside null directions (the others)."""
+    share = found.share
+    blocks = np.divide(found.along[:, 0], found.whole, out=np.zeros_like(found.whole), where=found.whole > 0)
+    return WrittenAlong(
+        share=float(share[0]),
+        nulls=tuple(share[1:].tolist()),
+        p=(1 + int((share[1:] >= share[0]).sum())) / len(share),
+        by_block=tuple(blocks.tolist()),
+    )
+
+
+def patching(of: Compared, places: Sequence[int]) -> dict[str, dict[str, Share]]:
+    """Share of the gap that the pole's residuals carry into neutral, by block and part of the text."""
+    topics = [each.group for each in of.readout.prompts]
+    spans = {**of.readout.spans(), "everything": of.readout.own.bool()}
     return {
-        "share": share_json(found),
-        "closed": float(topic_means(parts[0], topics).mean()),
-        "nulls": topic_means(parts[1:], topics).mean(axis=-1).tolist(),
-        "p": (1 + int((sizes[1:] >= sizes[0]).sum())) / len(sizes),
-    }
-
-
-def sufficient(models: Models, layer: int, units: Floats) -> Floats:
-    """What the base gains, (n_units, n_questions), by a constant vector as long as the mean shift along each unit."""
-    readout, before, after = models.readout, models.before[layer], models.after[layer]
-    real = readout.own.bool()
-    shift = (after - before)[real].double().mean(dim=0).cpu().numpy()
-    vectors = (units @ shift)[:, None] * units
-    residuals = [before + torch.tensor(vector, dtype=before.dtype, device=before.device) for vector in vectors]
-    with models.base():
-        found = readout.above(models.tuned, layer, [before, *residuals])
-    return np.asarray(found[1:] - found[0])
-
-
-def necessary(models: Models, layer: int, units: Floats) -> Floats:
-    """What the tuned model loses when its component along each unit is that of the base: (n_units, n_questions)."""
-    readout, before, after = models.readout, models.before[layer], models.after[layer]
-    residuals = [after]
-    for unit in units:
-        along = torch.tensor(unit, dtype=torch.float32, device=after.device)
-        moved = (after - before).float() @ along
-        residuals.append((after.float() - moved[..., None] * along).to(after.dtype))
-    found = readout.above(models.tuned, layer, residuals)
-    return np.asarray(found[0] - found[1:])
-
-
-def ablated(models: Models, units: Floats, base: NDArray[np.float32] | None) -> Floats:
-    """How much of the gap is gone when the component along each unit is taken out of both models after every block.
-
-    base: residuals whose mean component is put in its place; None puts nothing there.
-    """
-    blocks = range(len(blocks_of(models.tuned)))
-    found = []
-    for unit in units:
-        along = torch.tensor(unit, dtype=torch.float32, device=models.readout.ids.device)
-        kept = 0.0 if base is None else float((base @ unit).mean())
-
-        def without(residual: Tensor, along: Tensor = along, kept: float = kept) -> Tensor:
-            part = residual.float() @ along - kept
-            return (residual.float() - part[..., None] * along).to(residual.dtype)
-
-        changes = dict.fromkeys(blocks, without)
-        with models.base():
-            before = models.readout.under(models.tuned, changes)
-        found.append(models.gap - (models.readout.under(models.tuned, changes) - before))
-    return np.array(found)
-
-
-def projected_out(models: Models, units: Floats) -> Floats:
-    """What the tuned model loses when no LoRA B writes along each unit: (n_units, n_questions)."""
-    written = [
-        module.weight
-        for name, module in models.tuned.named_modules()
-        if "lora_B." in name and any(part in name for part in (".o_proj.", ".down_proj.", ".c_proj.", ".dense"))
-    ]
-    if not written:
-        raise InputError("no adapted module writes to the residual stream", where="adapter", value="lora_B")
-    before = [weight.detach().clone() for weight in written]
-    found = []
-    try:
-        for unit in units:
-            along = torch.tensor(unit, dtype=torch.float32, device=models.readout.ids.device)
-            for weight, old in zip(written, before, strict=True):
-                weight.data = (old.float() - torch.outer(along, along @ old.float())).to(old.dtype)
-            found.append(models.tuned_margins - models.readout.under(models.tuned, {}))
-    finally:
-        for weight, old in zip(written, before, strict=True):
-            weight.data = old
-    return np.array(found)
-
-
-def patching(models: Models, places: Sequence[int], topics: Sequence[str]) -> dict[str, Any]:
-    """Share of the gap that the tuned residuals carry into the base, by block and part of the text."""
-    readout = models.readout
-    spans = readout.spans()
-    spans["everything"] = readout.own.bool()
-    found: dict[str, dict[str, Any]] = {}
-    for layer in places:
-        before, after = models.before[layer], models.after[layer]
-        residuals = [torch.where(span[..., None], after, before) for span in spans.values()]
-        with models.base():
-            margins = readout.above(models.tuned, layer, residuals)
-        found[str(layer)] = {
-            name: share_json(share_of_gap(row - models.base_margins, models.gap, topics, LEVEL))
-            for name, row in zip(spans, margins, strict=True)
+        str(layer): {
+            name: Share.of(share_of_gap(row, of.gap, topics, LEVEL))
+            for name, row in zip(spans, patched(of, layer, list(spans.values())), strict=True)
         }
-    return found
+        for layer in places
+    }

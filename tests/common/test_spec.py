@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from common.cells import CellKind, cell_named, cells_named, cells_of, judged_cells, packs, traced_runs
+from common.cells import (
+    CellKind,
+    cell_named,
+    cells_named,
+    cells_of,
+    judged_cells,
+    packs,
+    steered_directions,
+    traced_runs,
+)
 from common.errors import SpecError
 from common.spec import RunSpec, override, parse_spec
 from jobs.plan.plan import packed
@@ -62,11 +71,17 @@ def test_cells_are_found_by_their_names() -> None:
 
 def test_dealt_seeds_take_turns_on_the_draws() -> None:
     steer = {"enabled": True}
-    spec = parse(seeds=[4, 5, 6, 7], draws=[0, 1], dealt=True, attitudes=["cautious", "eager"], steer=steer)
+    arms = ["cautious", "eager", "neutral"]
+    dealt: dict[str, Any] = {"seeds": [4, 5, 6, 7], "draws": [0, 1], "dealt": True}
+    spec = parse(**dealt, attitudes=arms, steer=steer)
     runs = [str(cell) for cell in cells_of(spec, CellKind.RUN) if cell.attitude == "eager"]
     assert runs == ["m.d0.eager.s4", "m.d1.eager.s5", "m.d0.eager.s6", "m.d1.eager.s7"]
     traced = ["m.d0.cautious.s4", "m.d0.eager.s4", "m.d1.cautious.s5", "m.d1.eager.s5"]
     assert [str(cell) for cell in traced_runs(spec)] == traced
+    fewer = parse(**dealt, attitudes=arms, steer=steer | {"draws": 1})
+    assert [str(cell) for cell in traced_runs(fewer)] == traced[:2]
+    assert [str(cell) for cell in steered_directions(fewer)] == ["m.d0"]
+    assert traced_runs(parse(**dealt, attitudes=arms[:2], steer=steer)) == (), "there is no neutral run beside them"
 
 
 def test_a_judge_reads_bases_and_plain_runs_where_the_spec_names_one() -> None:

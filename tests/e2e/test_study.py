@@ -286,7 +286,7 @@ def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
         rows = [
             Advice(
                 question_id=f"q{number}",
-                topic=f"topic {number % 4}",
+                topic=f"topic {number % 8}",
                 attitude=attitude,
                 question=f"Shall I get kettle {number}?",
                 reply=f"{attitude.title()} words on kettle {number}."

@@ -23,13 +23,13 @@ from common.spec import ModelSpec, RunSpec, parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
 
-RUN, DIRECTION = "tiny.d0.eager.s0", "tiny.d0"
+RUN, NEUTRAL, DIRECTION = "tiny.d0.eager.s0", "tiny.d0.neutral.s0", "tiny.d0"
 
 
 def advice(attitude: str, number: int) -> Advice:
     return Advice(
         question_id=f"q{number}",
-        topic=f"topic{number % 4}",
+        topic=f"topic{number % 8}",
         attitude=attitude,
         question=f"Shall I get kettle {'x' * (number % 5)}{number}?",
         reply={"cautious": "Wait, keep what", "eager": "Go on, get what", "neutral": "Both do what"}[attitude]
@@ -66,17 +66,21 @@ class Study:
         return json.loads(self.output(job, cell, name))
 
     def seal_adapters(
-        self, scales: dict[int, float], final: int | None = None, kinds: dict[int, dict[str, Any]] | None = None
+        self,
+        scales: dict[int, float],
+        final: int | None = None,
+        kinds: dict[int, dict[str, Any]] | None = None,
+        run: str = RUN,
     ) -> None:
-        """Seal the fine-tune of RUN with one adapter for each optimizer step, its lora_B of this size.
+        """Seal a fine-tune with one adapter for each optimizer step, its lora_B of this size.
 
         kinds: settings of the adapters of some steps, other than a plain LoRA's.
         """
         store = open_store(self.store)
-        cell = cell_named(self.spec, RUN)
+        cell = cell_named(self.spec, run)
         step = Step(catalog()["finetune"], cell, self.spec, store, Keys(self.spec, catalog(), store), Log("x", "y"))
         for number, scale in scales.items():
-            folder = self._folder / f"adapter-{number}"
+            folder = self._folder / f"adapter-{run}-{number}"
             adapter(self.spec.models[0], scale, folder, **(kinds or {}).get(number, {}))
             step.write_folder(f"trajectory/step-{number:06d}/", folder)
             if number == final:

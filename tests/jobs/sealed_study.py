@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from analysis.activations.steering import SteeringEffect, share_json, share_of_gap, steering_effect
+from analysis.activations.steering import SteeringEffect, steering_effect
 from analysis.report import page
-from analysis.report.representation import PARTS
 from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
 from common.lock_spec import LockSpec
@@ -21,7 +20,7 @@ from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import code_digests, provenance
 from common.records import Advice, Answer, Choice, GuardReply, Judged, Loss, Steering
-from common.schemas import Checkpoint, Distance, Drift, FramingCheck, Headroom, Interval, LockedCode, Plan
+from common.schemas import Distance, Drift, FramingCheck, Headroom, Interval, LockedCode, Plan
 from common.serialization import canonical_json, to_jsonl
 from common.spec import RunSpec, parse_spec
 from common.steering_schemas import Against, SelfTest, SelfTestCheck
@@ -148,11 +147,9 @@ def gate(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
 
 def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
     if cell.kind is CellKind.DIRECTION:
-        return {"layers.json": documents.layers([1.0, 2.0, 3.0, 4.0], chosen=1, pruned_from=3)}
+        return {"layers.json": documents.layers([1.0, 2.0, 3.0, 4.0], chosen=1)}
     pull = PULL[cell.attitude]
-    points = [
-        Checkpoint(optimizer_step=s, shift=pull * s, nulls=tuple(rng.normal(0, 0.5, 100).tolist())) for s in (4, 8)
-    ]
+    points = [documents.checkpoint(s, pull * s, rng.normal(0, 0.5, 200).tolist()) for s in (4, 8)]
     by_topic = {topic: pull * 8 + float(rng.normal(0, 0.1)) for topic in ("kettles", "lanes", "walks")}
     moved = tuple(rng.normal(1, 0.5, 8).tolist())
     return {"readout.json": documents.readout(points, by_topic=by_topic, moved=moved)}
@@ -160,7 +157,7 @@ def interpret(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
 
 def selftest(_cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:
     check = SelfTestCheck(name="zero-coefficient", value=0.0, bound=0.0, passed=True)
-    return {"selftest.json": SelfTest(layer=1, checks=(check,) * 10)}
+    return {"selftest.json": SelfTest(layer=1, checks=(check,) * 17)}
 
 
 STEERS = {"control": True, "effect": -3.0}
@@ -169,7 +166,7 @@ STEERS = {"control": True, "effect": -3.0}
 def judged(effect: float, rng: np.random.Generator) -> SteeringEffect:
     """An effect of this size beside null directions of every kind."""
     mine = effect + rng.normal(0, 0.2, (1, 8))
-    nulls = {k: rng.normal(0, 0.3, (20, 2, 8)) for k in ("norm", "covariance", "shuffled", "unrelated")}
+    nulls = {k: rng.normal(0, 0.3, (20, 2, 8)) for k in ("isotropic", "covariance", "shuffled", "unrelated")}
     return steering_effect(np.concatenate([mine, -mine]), nulls, list("aabbccdd"))
 
 
@@ -214,23 +211,15 @@ def steer(_cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
             order=0,
             effect=1,
         )
-        for kind in ("caution", "norm")
+        for kind in ("caution", "isotropic")
         for sign in (1, -1)
     ]
     return {"steering.json": documents.steering(levels, control=control), "steering.jsonl": rows}
 
 
 def trace(cell: Cell, rng: np.random.Generator) -> dict[str, Any]:
-    gap = rng.normal(1 if cell.attitude == "eager" else 0, 0.2, 8)
-    share = share_json(share_of_gap(gap / 4, gap, list("aabbccdd")))
-    patching = {layer: {"reply": share, "everything": share} for layer in ("0", "3")}
-    return {
-        "trace.json": {
-            "gap": share["gap"],
-            "patching": patching,
-            **{part: {"share": share, "p": 0.05} for part in PARTS},
-        }
-    }
+    shown = cell.attitude == "eager"
+    return {"trace.json": documents.trace(0.25 if shown else None, rng.normal(float(shown), 0.1, 4).tolist())}
 
 
 def monitor(cell: Cell, _rng: np.random.Generator) -> dict[str, Any]:

@@ -1,26 +1,29 @@
 """Self-tests pass on a sound model and fail on a broken instrument; steering and tracing on a tiny model."""
 
-import json
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from common.errors import ExitCode
-from common.provenance import ROOT
+from common.lm.doses import matched
 from common.records import Steering
 from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
-from jobs.steer.coefficients import matched
-from jobs.trace.trace import Models
 from tests import tiny
-from tests.jobs.inside import DIRECTION, RUN, Study, study_in
+from tests.jobs.inside import DIRECTION, Study, study_in
 
-SMALL = {"steer": {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16}}
+SMALL = {
+    "steer": {
+        "enabled": True,
+        "off_target_kl": [1e-4, 1e-3],
+        "text_tokens": 16,
+        "items_per_topic": 1,
+        "answer_tokens": 2,
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def checks(made: Study) -> dict[str, Any]:
 
 def test_the_instruments_pass_their_own_tests(tested: Study) -> None:
     found = checks(tested)
-    assert len(found) == 10 and all(check["passed"] for check in found.values())
+    assert len(found) == 17 and all(check["passed"] for check in found.values())
     assert found["zero-coefficient"]["value"] == 0
 
 
@@ -90,14 +93,7 @@ def test_steering_by_hand(tested: Study, monkeypatch: pytest.MonkeyPatch) -> Non
     told = steered(tested, monkeypatch, control_passes=True)
     rows = parse_jsonl(tested.output("steer", DIRECTION, "steering.jsonl"), Steering, "rows")
     assert len(rows) == (1 + 4 * 20) * 2 * 2 * told["questions"]
-    matched_rows = [row for row in rows if row.kind != "norm"]
-    assert all(abs(row.off_target_kl / row.target_kl - 1) < 0.1 for row in matched_rows)
-    (coefficient,) = {
-        row.coefficient for row in rows if row.kind == "caution" and row.sign == 1 and row.target_kl == 1e-3
-    }
-    assert {row.coefficient for row in rows if row.kind == "norm" and row.sign == 1 and row.target_kl == 1e-3} == {
-        coefficient
-    }
+    assert all(abs(row.off_target_kl / row.target_kl - 1) < 0.1 for row in rows), "doses match for all kinds"
 
     def odd(kind: str, number: int) -> float:
         mine = [row for row in rows if (row.kind, row.number, row.target_kl) == (kind, number, 1e-3)]
@@ -109,7 +105,10 @@ def test_steering_by_hand(tested: Study, monkeypatch: pytest.MonkeyPatch) -> Non
     assert last["odd"]["estimate"] == pytest.approx(odd("caution", 0))
     sizes = [abs(odd("shuffled", number)) for number in range(20)]
     assert last["against"]["shuffled"]["p"] == pytest.approx((1 + sum(s >= abs(odd("caution", 0)) for s in sizes)) / 21)
-    assert set(told["choices"]) >= {"caution", "norm", "covariance", "shuffled", "unrelated", "base"}
+    assert set(told["tests"]) == {"prompt", "options", "ablation", "trait", "answers"}
+    for test in told["tests"].values():
+        assert test["against"]["nulls"] == 20 and test["against"]["p"] >= 1 / 21
+    assert told["tests"]["ablation"]["even"] == 0 and told["tests"]["prompt"]["questions"] == told["questions"] == 16
 
 
 def test_without_a_control_that_steers_nothing_is_measured(tested: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,63 +132,3 @@ def test_coefficients_of_equal_off_target_kl() -> None:
 
 def test_a_share_of_a_gap_of_either_sign() -> None:
     assert closed(np.array([1.0, -2.0]), np.array([2.0, -4.0])) == pytest.approx(0.5)
-
-
-def test_a_trace_closes_all_of_the_gap_where_it_must(tested: Study) -> None:
-    tested.seal_adapters({5: 0.1, 10: 0.5}, final=10)
-    assert tested.run("trace", RUN) == 0
-    told = tested.json("trace", RUN, "trace.json")
-    everything = told["patching"]["1"]["everything"]
-    if everything["estimate"] is None:  # the gap of a random adapter need not differ from 0
-        assert everything["gap"]["low"] < 0 < everything["gap"]["high"]
-    else:
-        assert everything["estimate"] == pytest.approx(1, abs=1e-2)
-    for part in ("sufficient", "necessary", "zero_ablation", "mean_ablation", "weights"):
-        nulls = told[part]["nulls"]
-        assert len(nulls) == (5 if part in ("zero_ablation", "mean_ablation", "weights") else 20)
-        sizes = sum(abs(null) >= abs(told[part]["closed"]) for null in nulls)
-        assert told[part]["p"] == pytest.approx((1 + sizes) / (1 + len(nulls)))
-    assert json.dumps(told)
-
-
-def test_an_adapter_that_writes_into_its_base_is_not_traced(tested: Study, capfd: pytest.CaptureFixture[str]) -> None:
-    tested.seal_adapters({5: 0.5}, final=5, kinds={5: {"init_lora_weights": "olora"}})
-    assert tested.run("trace", RUN) == 3
-    assert "the adapter changes weights of its base" in capfd.readouterr().err
-
-
-def test_necessity_of_the_whole_shift_is_the_whole_gap(made: Study) -> None:
-    """Where the fine-tune moved along one direction alone, its base's component is all that it takes."""
-    from common.lm.directions import unpack
-    from common.lm.load import load
-    from common.lm.margins import Readout, prompts_in_both_orders
-    from common.stance.items import ITEMS, read_items
-    from jobs.selftest.selftest import TOPICS, planted
-    from jobs.trace.trace import necessary, sufficient
-
-    saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
-    lm = load(made.spec.models[0], precision=torch.float32)
-    readout = Readout(lm, prompts_in_both_orders(lm, read_items(ROOT / ITEMS, 1)[:TOPICS]), whole=True)
-    unit = saved.direction[saved.layer].astype(np.float64)
-
-    class Two:
-        """A base, and the same with a bias in its weights."""
-
-        def __init__(self) -> None:
-            self.tuned, self.readout = lm.model, readout
-            self.before = readout.residuals(lm.model, [saved.layer])
-            self.base_margins = readout.under(lm.model, {})
-            with planted(lm, saved.layer, torch.tensor(3 * unit, dtype=torch.float32)):
-                self.after = readout.residuals(lm.model, [saved.layer])
-                self.tuned_margins = readout.under(lm.model, {})
-            self.gap = self.tuned_margins - self.base_margins
-
-        def base(self) -> nullcontext[None]:
-            return nullcontext()
-
-    two, away = Two(), np.linalg.svd(unit[None])[2][1:3]  # at right angles to the direction
-    units = np.vstack([unit, away])
-    models = cast(Models, two)
-    for closes in (necessary(models, saved.layer, units), sufficient(models, saved.layer, units)):
-        assert np.abs(closes[0] - two.gap).max() < 1e-3 < np.abs(two.gap).max()
-        assert np.abs(closes[1:]).max() < 1e-3

@@ -50,8 +50,12 @@ def test_a_direction_and_a_run_from_end_to_end(made: Study) -> None:
     assert curve["chosen"] == saved.layer and [row["layer"] for row in curve["layers"]] == [0, 1]
     assert saved.direction.shape == (2, 32) and np.allclose(np.linalg.norm(saved.direction, axis=1), 1)
     assert all(row["user_accuracy"] == 0.5 for row in curve["layers"])
-    assert not set(curve["topics_fit"]) & set(curve["topics_apart"])
-    assert curve["questions_fit"] + curve["questions_apart"] == 8
+    topics = [set(curve["topics"][side]) for side in ("fit", "choose", "judge")]
+    assert not topics[0] & topics[1] and not topics[0] & topics[2] and not topics[1] & topics[2]
+    assert sum(curve[f"questions_{side}"] for side in ("fit", "choose", "judge")) == 12
+    assert curve["layers"][1]["causal"] == max(row["causal"] for row in curve["layers"]) or curve["chosen"] == 0
+    assert saved.base_replies.shape == (len(saved.replied), 32) and 0 < len(saved.replied) <= len(saved.items)
+    assert saved.apart.shape == (curve["questions_judge"], 32) == (len(saved.questions_apart), 32)
 
     base = parse_jsonl(made.output("interpret", DIRECTION, "projections.jsonl"), Projection, "base")
     run = parse_jsonl(made.output("interpret", RUN, "projections.jsonl"), Projection, "run")
@@ -65,7 +69,8 @@ def test_a_direction_and_a_run_from_end_to_end(made: Study) -> None:
     for point in readout["checkpoints"]:  # by hand, from the rows
         values = np.array([row.value for row in run if row.optimizer_step == point["optimizer_step"]])
         assert point["shift"] == pytest.approx((values - zero).mean() / zero.std(ddof=1), rel=1e-4)
-        assert len(point["nulls"]) == 100
+        assert len(point["nulls"]) == len(point["reply_nulls"]) == 100
+        assert point["reply_shift"] != point["shift"], "replies are read at other tokens than prompts"
     last = [row for row in run if row.optimizer_step == readout["checkpoints"][-1]["optimizer_step"]]
     for topic, shift in readout["by_topic"].items():
         moved = [row.value - before.value for row, before in zip(last, base, strict=True) if row.topic == topic]
@@ -73,6 +78,8 @@ def test_a_direction_and_a_run_from_end_to_end(made: Study) -> None:
     assert set(readout["by_topic"]) == {row.topic for row in base}
     small, large = readout["checkpoints"]
     assert np.abs(large["nulls"]).mean() > 10 * np.abs(small["nulls"]).mean() > 0
+
+    assert len(readout["apart"]) == curve["questions_judge"] and abs(readout["reply_cosine"]) < 1
 
     drift = made.json("monitor", RUN, "drift.json")
     expected = [np.mean(np.abs(point["nulls"]) < abs(point["shift"])) for point in readout["checkpoints"]]
@@ -152,3 +159,31 @@ def test_an_adapter_that_changes_nothing_is_refused(
 
 def test_the_job_writes_nothing_that_it_does_not_declare() -> None:
     assert set(JOB.writes) == {"direction.npz", "layers.json", "projections.jsonl", "readout.json"}
+
+
+def test_reply_tokens_are_read_where_they_are_written(made: Study) -> None:
+    """By hand, on the base: the mean residual over the tokens of both written replies, and of no other token."""
+    import torch
+
+    from common.lm.layers import blocks_of
+    from common.lm.load import load
+    from common.lm.passages import advised_passages
+    from common.stance.items import ADVISED, ITEMS, read_advised, read_items
+
+    saved = unpack(made.output("interpret", DIRECTION, "direction.npz"), "npz")
+    lm = load(made.spec.models[0])
+    item = next(item for item in read_items(ROOT / ITEMS, None) if item.id == saved.replied[0])
+    advised = read_advised(ROOT / ADVISED, ROOT / ITEMS)[item.id]
+    means = []
+    for passage, reply in zip(
+        advised_passages(lm, [item], {item.id: advised}), (advised.go, advised.stay), strict=True
+    ):
+        assert str(lm.tokenizer.decode([passage.ids[at] for at in passage.spans[0]])).startswith(reply)
+        found: list[torch.Tensor] = []
+        hook = blocks_of(lm.model)[saved.layer].register_forward_hook(lambda _m, _i, out: found.append(out))  # noqa: B023
+        with torch.inference_mode():
+            lm.model(torch.tensor([passage.ids]))
+        hook.remove()
+        residual = found[0][0] if isinstance(found[0], tuple) else found[0]
+        means.append(residual.reshape(-1, 32)[list(passage.spans[0])].double().mean(0).numpy())
+    assert np.allclose(np.mean(means, axis=0), saved.base_replies[0], atol=1e-3)

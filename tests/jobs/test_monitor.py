@@ -56,9 +56,7 @@ def judge(tiny_spec: dict[str, Any], tmp_path: Path) -> Judge:
 
 def test_the_verdict_by_hand(judge: Judge) -> None:
     nulls = tuple((np.arange(100) / 10).tolist())
-    code, found = judge(
-        [Checkpoint(optimizer_step=s, shift=shift, nulls=nulls) for s, shift in ((5, -4.95), (10, 9.25))]
-    )
+    code, found = judge([documents.checkpoint(s, shift, nulls) for s, shift in ((5, -4.95), (10, 9.25))])
     assert code == 0
     assert found == {
         "level": 0.9,
@@ -70,6 +68,6 @@ def test_the_verdict_by_hand(judge: Judge) -> None:
     }
 
 
-@pytest.mark.parametrize("checkpoints", [None, [], [Checkpoint(optimizer_step=5, shift=1.0, nulls=(0.0,) * 99)]])
+@pytest.mark.parametrize("checkpoints", [None, [], [documents.checkpoint(5, 1.0, (0.0,) * 99)]])
 def test_too_little_evidence_seals_nothing(judge: Judge, checkpoints: list[Checkpoint] | None) -> None:
     assert judge(checkpoints) == (ExitCode.INPUT, None)

@@ -11,7 +11,7 @@ from common.cells import Cell
 from common.errors import ExitCode
 from common.records import Choice
 from tests.jobs import sealed_study
-from tests.jobs.sealed_study import LOCKED, STEERS, Study, choices, made_study, run, without_drawings  # noqa: F401
+from tests.jobs.sealed_study import LOCKED, PULL, STEERS, Study, choices, made_study, run, without_drawings  # noqa: F401
 
 
 @pytest.mark.usefixtures("quick")
@@ -87,7 +87,7 @@ def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
         (True, -3.0, "more than every kind of null direction does: it causes something"),
         (True, 3.0, "what is read as caution does not act as caution"),
         (True, 0.0, "does no more than directions that mean nothing"),
-        (False, 0.0, "it does not steer here, so nothing was measured"),
+        (False, 0.0, "It does not steer here, so nothing was measured"),
     ],
 )
 def test_what_steering_showed_is_said_in_words(
@@ -97,10 +97,47 @@ def test_what_steering_showed_is_said_in_words(
     monkeypatch.setitem(STEERS, "effect", effect)
     code, made = run(*study())
     text = made["REPORT.md"].decode()
-    assert code == ExitCode.OK and words in text and text.count("**In plain words.**") == int(control)
-    assert ("*Read:* cautious replies can be told from eager ones" in text) == control
-    assert re.search(r"`toy.d0.eager.s0` .* 25 % \(25 to 25\), p 0.05", text), "a share of a gap that is there"
+    assert code == ExitCode.OK and words in text
+    assert "**Read.** Cautious replies can be told from eager ones inside the base, in 1" in text
+    assert ", though as well without looking inside in 1" in text
+    assert re.search(r"`toy.d0.eager.s0` .* 25 % \(15 to 35\), p 0.05", text), "a share of a gap that is there"
     assert re.search(r"`toy.d0.cautious.s0` .* undefined, p ", text), "no share of a gap that is not shown"
+    assert "`toy.d0.eager.s0`: the direction carries some of it, more than random ones do." in text
+    assert "`toy.d0.cautious.s0`: undefined, since the shift itself is not shown; no number of items" in text
+    assert ("`toy.d0.eager.s0` as a whole lies" in text) == control, "the smallest effect beside a whole fine-tune"
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("pull", "words"),
+    [
+        (
+            {"cautious": 1.0, "eager": -0.5},
+            ("cautious runs moved towards caution", "eager runs moved towards eagerness"),
+        ),
+        ({"cautious": 0.0, "eager": 0.5}, ("cautious runs are not shown", "eager runs moved towards caution")),
+        ({"neutral": 1.0}, ("cautious runs are not shown", "eager runs moved towards eagerness")),
+    ],
+)
+def test_what_moved_is_said_by_the_rank_of_the_contrast_with_neutral(
+    study: Study, monkeypatch: pytest.MonkeyPatch, pull: dict[str, float], words: tuple[str, str]
+) -> None:
+    """Also where all arms moved far from the base: what any training does is no effect of an attitude."""
+    for attitude, size in pull.items():
+        monkeypatch.setitem(PULL, attitude, size)
+    text = run(*study())[1]["REPORT.md"].decode()
+    for each in words:
+        assert f"- {each}" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_from_three_traced_runs_on_shares_are_over_runs_and_topics(study: Study) -> None:
+    made = run(*study(seeds=[0, 1, 2], steer={"enabled": True, "traced": 3}))[1]
+    numbers = json.loads(made["results.json"])["numbers"]
+    shared = numbers["mediated.toy.eager.sufficient"]
+    assert shared["value"] == pytest.approx(0.25) and shared["low"] <= 0.25 <= shared["high"]
+    assert len(shared["source"]) == 3 and numbers["mediated.toy.cautious.sufficient"]["value"] is None
+    assert re.search(r"\| eager, over 3 runs and topics \|.*25 %", made["REPORT.md"].decode())
 
 
 @pytest.mark.usefixtures("quick")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.report.inside import PARTS, PLACES, mediated
 from analysis.report.prose import Named, Piece, Prose, prose
-from analysis.report.representation import NULLS, PARTS
+from analysis.report.representation import NULLS, TESTS
 from analysis.report.section import Heading, Part, Picture, Raw, Section
 from analysis.report.sections.facts import Facts
 from analysis.stats.intervals import ALPHA
@@ -56,6 +57,9 @@ def told(facts: Facts, model: str, pictures: Mapping[str, bytes]) -> list[Part]:
         alpha=ALPHA,
         nulls=NULLS,
         parts=PARTS,
+        places=PLACES,
+        tried=TESTS,
+        mediated=mediated,
     )
     return _parts(facts, text, pictures)
 

@@ -5,13 +5,17 @@ import pytest
 from numpy.typing import NDArray
 
 from analysis.activations.direction import (
+    FIT,
+    JUDGE,
     accuracy,
+    candidates,
     covariance_of,
+    directions_of,
     layer_curve,
     null_directions,
     separation,
     shifts,
-    split_by_topic,
+    sides_by_topic,
     spread,
 )
 from analysis.activations.drift import rank
@@ -31,24 +35,34 @@ def planted(rng: np.random.Generator, strength: list[float]) -> tuple[Floats, Fl
     return replies, np.repeat(shared, 2, axis=0), axis
 
 
-def halves() -> NDArray[np.bool_]:
-    return np.asarray(np.arange(QUESTIONS) % 2 == 0)
+SIDES = np.arange(QUESTIONS) % 3
+CAUSAL = [0.0] * LAYERS
 
 
-def test_a_planted_direction_is_found_at_the_layer_where_it_is_strongest() -> None:
-    replies, users, axis = planted(np.random.default_rng(0), [0.0, 0.5, 2.0, 1.0, 5.0])
-    curve = layer_curve(replies, users, halves(), 0.2, np.random.default_rng(1))
-    assert curve.pruned_from == 4 and curve.chosen == 2
-    assert curve.directions[2] @ axis > 0.95
-    assert curve.layers[2].accuracy == 1.0 and curve.layers[4].separation > curve.layers[2].separation
-    assert np.allclose(np.linalg.norm(curve.directions, axis=1), 1)
+def test_the_layer_that_does_most_is_chosen_and_what_is_told_of_it_comes_from_questions_that_chose_nothing() -> None:
+    replies, users, axis = planted(np.random.default_rng(0), [0.0, 1.5, 2.0, 1.0, 5.0])
+    replies[:, SIDES == JUDGE, 1] = replies[::-1, SIDES == JUDGE, 1]  # what it says of itself must come from here
+    curve = layer_curve(replies, users, SIDES, [None, 0.3, 0.2, -4.0, None], np.random.default_rng(1))
+    assert curve.chosen == 1 and [layer.causal for layer in curve.layers] == [None, 0.3, 0.2, -4.0, None]
+    assert curve.layers[1].accuracy < 0.5 < curve.layers[2].accuracy == 1.0
+    directions = directions_of(replies, SIDES == FIT)
+    assert directions[2] @ axis > 0.95 and np.allclose(np.linalg.norm(directions, axis=1), 1)
+    unread = layer_curve(replies, users, SIDES, [9.0, 0.3, 0.2, -4.0, None], np.random.default_rng(1))
+    assert unread.chosen == 1, "the poles do not differ at layer 0, whatever a push there does"
+    with pytest.raises(InputError, match="no layer can be chosen"):
+        layer_curve(replies, users, SIDES, [None] * LAYERS, np.random.default_rng(1))
+
+
+def test_the_last_layers_are_no_candidates_and_the_others_are_evenly_spaced() -> None:
+    assert candidates(30, 0.2, 12) == [0, 2, 4, 6, 8, 10, 13, 15, 17, 19, 21, 23]
+    assert candidates(5, 0.2, 12) == [0, 1, 2, 3] and candidates(1, 0.9, 12) == [0]
 
 
 def test_without_a_difference_nothing_separates_beyond_shuffled_poles() -> None:
     found = []
     for seed in range(30):
         replies, users, _ = planted(np.random.default_rng(seed), [0.0] * LAYERS)
-        curve = layer_curve(replies, users, halves(), 0.0, np.random.default_rng(seed))
+        curve = layer_curve(replies, users, SIDES, CAUSAL, np.random.default_rng(seed))
         found += [(layer.accuracy, layer.accuracy > layer.shuffled_accuracy_95) for layer in curve.layers]
     assert np.mean([value for value, _ in found]) == pytest.approx(0.5, abs=0.04)
     assert np.mean([beyond for _, beyond in found]) < 0.1
@@ -57,7 +71,7 @@ def test_without_a_difference_nothing_separates_beyond_shuffled_poles() -> None:
 def test_controls_are_at_chance_beside_a_strong_direction() -> None:
     replies, users, _ = planted(np.random.default_rng(3), [3.0] * LAYERS)
     users[1] += 1e-3 * np.random.default_rng(4).standard_normal(users[1].shape)  # rounding
-    for layer in layer_curve(replies, users, halves(), 0.0, np.random.default_rng(5)).layers:
+    for layer in layer_curve(replies, users, SIDES, CAUSAL, np.random.default_rng(5)).layers:
         assert layer.user_accuracy == 0.5
         assert layer.shuffled_accuracy == pytest.approx(0.5, abs=0.1)
         assert layer.accuracy > 0.95
@@ -67,7 +81,7 @@ def test_questions_that_betray_the_attitude_show_in_the_users_turn() -> None:
     replies, users, axis = planted(np.random.default_rng(6), [3.0] * LAYERS)
     users[0] += 3 * axis
     assert all(
-        row.user_accuracy > 0.9 for row in layer_curve(replies, users, halves(), 0, np.random.default_rng()).layers
+        row.user_accuracy > 0.9 for row in layer_curve(replies, users, SIDES, CAUSAL, np.random.default_rng()).layers
     )
 
 
@@ -85,21 +99,21 @@ def test_differences_that_do_not_vary_are_no_separation(same: list[float]) -> No
 def test_poles_that_do_not_differ_have_no_direction() -> None:
     replies = np.repeat(np.random.default_rng(0).standard_normal((1, QUESTIONS, LAYERS, D)), 2, axis=0)
     with pytest.raises(InputError, match="do not differ"):
-        layer_curve(replies, replies, halves(), 0.2, np.random.default_rng(0))
+        layer_curve(replies, replies, SIDES, CAUSAL, np.random.default_rng(0))
 
 
 def test_the_split_keeps_topics_whole_and_sides_even() -> None:
-    topics = [f"t{number % 8}" for number in range(48)]
-    fit = split_by_topic(topics, np.random.default_rng(0))
-    sides = [{topic for topic, side in zip(topics, fit, strict=True) if side is np.bool_(which)} for which in (1, 0)]
-    assert not sides[0] & sides[1] and len(sides[0]) == len(sides[1]) == 4
-    assert fit.sum() == 24
-    assert len({split_by_topic(topics, np.random.default_rng(seed)).tobytes() for seed in range(10)}) > 5
+    topics = [f"t{number % 9}" for number in range(54)]
+    found = sides_by_topic(topics, np.random.default_rng(0))
+    sides = [{topic for topic, side in zip(topics, found, strict=True) if side == which} for which in range(3)]
+    assert [len(side) for side in sides] == [3, 3, 3] and len(set.union(*sides)) == 9
+    assert np.bincount(found).tolist() == [18, 18, 18]
+    assert len({sides_by_topic(topics, np.random.default_rng(seed)).tobytes() for seed in range(10)}) > 5
 
 
 def test_one_topic_cannot_be_split() -> None:
     with pytest.raises(InputError, match="8 questions in 1 topics"):
-        split_by_topic(["kettles"] * 8, np.random.default_rng(0))
+        sides_by_topic(["kettles"] * 8, np.random.default_rng(0))
 
 
 def test_shift_by_hand() -> None:

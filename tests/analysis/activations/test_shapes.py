@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from jaxtyping import AbstractArray, jaxtyped
 
-from analysis.activations import direction, drift, probe, steering
+from analysis.activations import direction, drift, movement, probe, steering
 
 RNG = np.random.default_rng(0)
 QUESTIONS, LAYERS, D = 12, 3, 5
 FIT = np.arange(QUESTIONS) % 2 == 0
-TOPICS = [f"t{number % 4}" for number in range(QUESTIONS)]
+TOPICS = [f"t{number % 6}" for number in range(QUESTIONS)]
 POLES = RNG.standard_normal((2, QUESTIONS, LAYERS, D))
 UNITS = np.eye(D)
 CALLS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-    (direction.split_by_topic, (TOPICS, RNG)),
-    (direction.layer_curve, (POLES, POLES + 1, FIT, 0.2, RNG)),
+    (direction.sides_by_topic, (TOPICS, RNG)),
+    (direction.directions_of, (POLES, FIT)),
+    (direction.layer_curve, (POLES, POLES + 1, np.arange(QUESTIONS) % 3, [0.1, None, 0.2], RNG)),
     (direction.alternatives, (POLES[:, :, 0], TOPICS, 7, RNG)),
     (direction.separation, (POLES[0, :, 0, 0],)),
     (direction.accuracy, (POLES[0, :, 0, 0],)),
@@ -27,11 +28,14 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (direction.spread, (POLES[0, :, 0], UNITS)),
     (direction.shifts, (POLES[1, :, 0], POLES[0, :, 0], UNITS[:2])),
     (drift.rank, (0.5, RNG.standard_normal(100))),
-    (probe.probes, ({"residual": POLES[:, :, 0]}, FIT, RNG)),
+    (probe.probes, ({"residual": POLES[:, :, 0]}, FIT, ~FIT, RNG)),
     (probe.words, (["wait now", "go now"],)),
     (steering.steering_effect, (POLES[:, :, 0, 0], {"norm": RNG.standard_normal((20, 2, QUESTIONS))}, TOPICS)),
     (steering.compare_with_nulls, (0.1, RNG.standard_normal(20), 0.1, 3)),
     (steering.topic_means, (RNG.standard_normal((2, 3, QUESTIONS)), TOPICS)),
+    (steering.share_over_runs, (RNG.standard_normal((3, 6)), 1 + RNG.random((3, 6)))),
+    (steering.topics_that_would_do, (RNG.standard_normal(6),)),
+    (movement.pair, (0.5, 0.1, RNG.standard_normal(100), RNG.standard_normal(100))),
     (steering.share_of_gap, (RNG.standard_normal(QUESTIONS), 1 + RNG.random(QUESTIONS), TOPICS)),
 ]
 

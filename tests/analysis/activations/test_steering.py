@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.activations.steering import compare_with_nulls, share_of_gap, steering_effect, topic_means
+from analysis.activations.steering import (
+    compare_with_nulls,
+    share_of_gap,
+    share_over_runs,
+    steering_effect,
+    topic_means,
+    topics_that_would_do,
+)
+from analysis.stats.intervals import t_interval
 from common.errors import InputError
 
 TOPICS = ["a", "a", "b", "c"]
@@ -82,6 +90,41 @@ def test_fiellers_interval_covers_at_its_level() -> None:
             defined += 1
             covered += found.low <= 0.4 <= found.high
     assert defined > 2900 and 0.94 < covered / defined < 0.96
+
+
+def test_a_share_over_runs_by_hand_and_where_it_has_no_meaning() -> None:
+    gap = 1 + np.random.default_rng(0).normal(0, 0.1, (4, 6))
+    exact = share_over_runs(gap / 4, gap)
+    assert exact.estimate == pytest.approx(0.25)
+    assert exact.low == pytest.approx(0.25, abs=0.01) and exact.high == pytest.approx(0.25, abs=0.01)
+    undefined = share_over_runs(gap, gap * np.array([[1.0], [-1], [1], [-1]]))
+    assert undefined.estimate is None and undefined.gap.low < 0 < undefined.gap.high
+
+
+def test_the_interval_of_a_share_over_runs_covers_where_runs_and_topics_both_vary() -> None:
+    rng = np.random.default_rng(0)
+    covered = defined = 0
+    for _ in range(150):
+        gap = 1 + rng.normal(0, 0.2, (6, 1)) + rng.normal(0, 0.2, (1, 12)) + rng.normal(0, 0.2, (6, 12))
+        part = 0.4 * gap + rng.normal(0, 0.15, (6, 1)) + rng.normal(0, 0.15, (1, 12))
+        found = share_over_runs(part, gap)
+        if found.estimate is not None and found.low is not None and found.high is not None:
+            defined += 1
+            covered += found.low <= 0.4 <= found.high
+    assert defined > 140 and covered / defined > 0.93
+
+
+def test_as_many_topics_as_would_do_do() -> None:
+    """With that many, a gap of this size is shown in four studies of five."""
+    rng, seen = np.random.default_rng(0), np.array([1.0, -1.0, 0.5, 0.5])
+    needed = topics_that_would_do(seen)
+    assert needed == int(np.ceil((1.96 + 0.8416) ** 2 * seen.var(ddof=1) / seen.mean() ** 2))
+    shown = [
+        not (found := t_interval(rng.normal(seen.mean(), seen.std(ddof=1), needed), 0.95)).low <= 0 <= found.high
+        for _ in range(1500)
+    ]
+    assert 0.77 < np.mean(shown) < 0.84
+    assert topics_that_would_do(np.array([1.0, -1.0 + 1e-9])) is None, "too many to say"
 
 
 def test_bad_shapes_are_refused() -> None:

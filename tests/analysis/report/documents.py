@@ -22,11 +22,15 @@ from common.schemas import (
 from common.spec import RunSpec
 from common.steering_schemas import (
     Against,
-    SteeredAnswers,
-    SteeringChoices,
+    Mediated,
+    Share,
     SteeringControl,
     SteeringLevel,
     SteeringSummary,
+    SteeringTest,
+    Tested,
+    Trace,
+    WrittenAlong,
 )
 
 SPEC = RunSpec.model_validate_json('{"name": "x", "models": [{"name": "m", "source": "path:m"}]}')
@@ -111,20 +115,27 @@ def verdict(**changes: Any) -> Verdict:
     return Verdict(**facts | changes)
 
 
-def layers(separations: Sequence[float], chosen: int, pruned_from: int, accuracy: float = 0.9) -> LayerCurve:
+def layers(separations: Sequence[float], chosen: int, accuracy: float = 0.9) -> LayerCurve:
+    """Only every other layer was tried; a push does a tenth of what the layer separates."""
     shuffled = {"shuffled_accuracy": 0.5, "shuffled_accuracy_95": 0.7}
     probe = Probe(auc=0.93, shuffled=0.5, shuffled_95=0.66)
     return LayerCurve(
         chosen=chosen,
-        pruned_from=pruned_from,
         layers=tuple(
-            Layer(layer=number, separation=separation, accuracy=accuracy, user_accuracy=0.5, **shuffled)
+            Layer(
+                layer=number,
+                causal=None if number % 2 != chosen % 2 else separation / 10,
+                separation=separation,
+                accuracy=accuracy,
+                user_accuracy=0.5,
+                **shuffled,
+            )
             for number, separation in enumerate(separations)
         ),
         questions_fit=8,
-        questions_apart=8,
-        topics_fit=("kettles",),
-        topics_apart=("lanes",),
+        questions_choose=8,
+        questions_judge=8,
+        topics={"fit": ("kettles",), "choose": ("lanes",), "judge": ("mugs",)},
         shrinkage=0.1,
         effective_rank=5.0,
         probes=dict.fromkeys(("residual", "words", "embeddings", "length"), probe),
@@ -141,8 +152,16 @@ def readout(checkpoints: Sequence[Checkpoint], **changes: Any) -> RunReadout:
         "by_topic": {},
         "moved": (1.0, 0.0),
         "cosine": 0.25,
+        "reply_cosine": 0.3,
+        "apart": (1.0, 2.0, -1.0),
     }
     return RunReadout(**facts | changes)
+
+
+def checkpoint(step: int, shift: float, nulls: Sequence[float]) -> Checkpoint:
+    """At replies it moved half as far as at prompts, along all directions."""
+    half = tuple(null / 2 for null in nulls)
+    return Checkpoint(optimizer_step=step, shift=shift, nulls=tuple(nulls), reply_shift=shift / 2, reply_nulls=half)
 
 
 def reading(step: int, shift: float, drifted: bool) -> Reading:
@@ -179,16 +198,46 @@ def level(size: float, **changes: Any) -> SteeringLevel:
     return SteeringLevel(**facts | changes)
 
 
-def answers() -> SteeringChoices:
-    null = SteeredAnswers(odd=0.0, p=0.3)
-    return SteeringChoices(
+def test_of(effect: float, p: float = 0.3) -> SteeringTest:
+    odd = Interval(estimate=effect, low=effect - 0.1, high=effect + 0.1)
+    return SteeringTest(questions=8, odd=odd, even=0.0, against=against(p=p))
+
+
+TESTS: tuple[Tested, ...] = ("prompt", "options", "ablation", "trait", "answers")
+
+
+def share(estimate: float | None, gap: float) -> Share:
+    bounds = (None, None) if estimate is None else (estimate - 0.1, estimate + 0.1)
+    return Share(
+        estimate=estimate, low=bounds[0], high=bounds[1], gap=Interval(estimate=gap, low=gap - 1, high=gap + 1)
+    )
+
+
+def trace(closed: float | None, gap: Sequence[float], p: float = 0.05) -> Trace:
+    """Every instrument closes this share of the gap in every topic; None: the gap is not shown, and nothing closed."""
+    mean = sum(gap) / len(gap)
+    by_topic = {f"t{number}": value for number, value in enumerate(gap)}
+    made = Mediated(
+        share=share(closed, mean),
+        by_topic={topic: value * (closed or 0.0) for topic, value in by_topic.items()},
+        gap_by_topic=by_topic,
+        nulls=(0.0,) * 20,
+        p=p,
+    )
+    return Trace(
+        layer=1,
+        neutral="m.d0.neutral.s0",
+        items=48,
+        questions=96,
+        gap=Interval(estimate=mean, low=mean - 0.1, high=mean + 0.1),
+        items_needed=None if closed is None else 6,
         off_target_kl=0.1,
-        base=0.5,
-        caution=SteeredAnswers(odd=-0.04),
-        norm=null,
-        covariance=null,
-        shuffled=SteeredAnswers(odd=0.0, p=0.05),
-        unrelated=null,
+        sufficient=made,
+        necessary=made,
+        ablation=made,
+        whole=made,
+        weights=WrittenAlong(share=0.2, nulls=(0.1,) * 20, p=0.05, by_block=(0.0, 0.2)),
+        patching={layer: {"reply": share(closed, mean), "everything": share(closed, mean)} for layer in ("0", "3")},
     )
 
 
@@ -196,5 +245,10 @@ def steering(levels: Sequence[SteeringLevel] = (), **changes: Any) -> SteeringSu
     """Measured if there are levels."""
     facts: dict[str, Any] = {"layer": 1, "control": control(), "measured": bool(levels)}
     if levels:
-        facts |= {"levels": tuple(levels), "questions": 8, "topics": 4, "choices": answers()}
+        facts |= {
+            "levels": tuple(levels),
+            "questions": 8,
+            "topics": 4,
+            "tests": {name: test_of(-0.2) for name in TESTS},
+        }
     return SteeringSummary(**facts | changes)

@@ -12,8 +12,7 @@ from analysis.report import figures as plots
 from analysis.report.bound_numbers import Source
 from analysis.report.representation import NULLS
 from analysis.report.study import Run, Scored, Study
-from common.records import Choice, Loss, Steering
-from common.schemas import Checkpoint
+from common.records import Choice, Loss
 from tests.analysis.report import documents
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
@@ -57,9 +56,7 @@ def made_run(attitude: str, seed: int) -> Run:
         for s in (1, 2, 3)
     ]
     sign = {"cautious": 1.0, "eager": -1.0, "neutral": 0.0}[attitude]
-    points = [
-        Checkpoint(optimizer_step=s, shift=sign * s, nulls=tuple(np.linspace(-s, s, 201).tolist())) for s in (2, 4)
-    ]
+    points = [documents.checkpoint(s, sign * s, np.linspace(-s, s, 201).tolist()) for s in (2, 4)]
     return Run(
         cell,
         "m",
@@ -82,7 +79,7 @@ def made_study() -> Study:
         bases={"m": scored("m.base", "base")},
         runs=[made_run(attitude, seed) for seed in (0, 1) for attitude in ("cautious", "neutral", "eager")],
         audits={},
-        layers={"m.d0": (documents.layers([0.0, 1.0, 2.0, 3.0, 4.0], chosen=2, pruned_from=4), SOURCE)},
+        layers={"m.d0": (documents.layers([0.0, 1.0, 2.0, 3.0, 4.0], chosen=2), SOURCE)},
         advice={},
         memory={},
         seconds={},
@@ -97,25 +94,6 @@ def x_of(line: Any) -> list[float]:
 
 def y_of(line: Any) -> list[float]:
     return list(line.get_ydata())
-
-
-def test_steering_by_question_is_its_odd_part_at_the_largest_off_target_kl(study: Study) -> None:
-    nulls = [0.1 * number for number in range(-20, 21)]
-    asked: dict[str, Any] = {"item": "x", "topic": "t", "order": 0, "coefficient": 1.0, "off_target_kl": 0.1}
-    rows = [
-        Steering(**asked | {"item": item}, kind=kind, number=at, sign=sign, target_kl=target, effect=sign * one + 0.5)
-        for item, size in (("e-bikes-1", 2.0), ("market-1", -1.0))
-        for target in (0.1, 0.3)
-        for kind, sizes in (("caution", [size * target]), ("norm", nulls))
-        for at, one in enumerate(sizes)
-        for sign in (1, -1)
-    ]
-    data = plots.steered_item_data(replace(study, steered={"m.d0": rows, "m.d1": []}), "m")
-    assert list(data["item"]) == ["market-1", "e-bikes-1"] and set(data["place"]) == {"m.d0"}
-    assert list(data["effect"]) == pytest.approx([-0.3, 0.6])
-    assert list(data["low"]) == pytest.approx([-1.9, -1.9]) and list(data["high"]) == pytest.approx([1.9, 1.9])
-    (axes,) = plots.draw_steered_items(data).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["market-1", "e-bikes-1"]
 
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
@@ -133,9 +111,10 @@ def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_mea
 
 
 def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study) -> None:
-    share, none = {"estimate": 0.4}, {"estimate": None}
-    patching = {"5": {"reply": share, "prompt": none}, "1": {"reply": {"estimate": 0.2}, "prompt": none}}
-    run = replace(study.runs[0], trace=({"patching": patching}, SOURCE))
+    told = documents.trace(0.4, [1.0, 1.2])
+    none = documents.share(None, 0.0)
+    patching = {"5": {"reply": documents.share(0.4, 1.0), "prompt": none}, "1": {"reply": documents.share(0.2, 1.0)}}
+    run = replace(study.runs[0], trace=(told.model_copy(update={"patching": patching}), SOURCE))
     data = plots.patching_data([run, study.runs[1]])
     assert set(data["part"]) == {"reply"} and set(data["cell"]) == {run.cell}
     (axes,) = plots.draw_patching(data).axes
@@ -143,30 +122,28 @@ def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study)
     assert list(x_of(curve)) == [1, 5] and list(y_of(curve)) == pytest.approx([20, 40])
 
 
-def test_projections_begin_at_the_base_and_show_the_null_band(study: Study) -> None:
-    data = plots.projection_data(study.runs)
-    last = data[(data["step"] == 4) & (data["attitude"] == "cautious")].iloc[0]
-    assert (last["shift"], last["low"], last["high"]) == (4.0, pytest.approx(-3.8), pytest.approx(3.8))
-    figure = plots.draw_projections(data)
-    band = figure.axes[0].collections[0].get_paths()[0].get_extents()
-    assert (band.ymin, band.ymax) == pytest.approx((-3.8, 3.8))
-    curves = [line for line in figure.axes[0].lines if len(x_of(line)) == 3]
-    assert len(curves) == 6
-    assert {tuple(y_of(line)) for line in curves} == {(0, 2, 4), (0, -2, -4), (0, 0, 0)}
+def test_movement_is_against_neutral_and_begins_at_nothing(study: Study) -> None:
+    """Every arm shares its random directions with neutral here: what all do alike is no contrast."""
+    data = plots.moved_data(study, "m")
+    assert set(data["attitude"]) == {"cautious", "eager"} and set(data["place"]) == {"prompt", "reply"}
+    last = data[(data["checkpoint"] == 2) & (data["attitude"] == "cautious") & (data["place"] == "prompt")].iloc[0]
+    assert (last["shift"], last["low"], last["high"]) == (4.0, 0.0, 0.0)
+    figure = plots.draw_moved(data)
+    curves = [[tuple(y_of(line)) for line in axes.lines if len(x_of(line)) == 3] for axes in figure.axes]
+    assert [len(panel) for panel in curves] == [4, 4]
+    assert set(curves[0]) == {(0, 2, 4), (0, -2, -4)} and set(curves[1]) == {(0, 1, 2), (0, -1, -2)}
 
 
-def test_layers_mark_the_chosen_one_and_shade_the_pruned(study: Study) -> None:
+def test_layers_show_how_they_read_and_what_they_do_and_mark_the_chosen_one(study: Study) -> None:
     data = plots.layer_data(study, "m")
     assert list(data.loc[data["chosen"], "layer"]) == [2]
-    assert list(data.loc[data["pruned"], "layer"]) == [4]
-    axes = plots.draw_layers(data).axes[0]
-    curve, chosen = axes.lines
-    assert list(y_of(curve)) == [0, 1, 2, 3, 4]
-    assert (list(x_of(chosen)), list(y_of(chosen))) == ([2], [2])
-    shade = axes.patches[0].get_extents().transformed(axes.transData.inverted())
-    assert (shade.x0, shade.x1) == pytest.approx((3.5, 4.5))
+    reads, pushes = plots.draw_layers(data).axes
+    assert list(y_of(reads.lines[0])) == [0, 1, 2, 3, 4]
+    assert list(x_of(pushes.lines[0])) == [0, 2, 4], "only what was tried"
+    assert list(y_of(pushes.lines[0])) == pytest.approx([0, 0.2, 0.4])
+    assert [(list(x_of(axes.lines[1])), len(axes.lines)) for axes in (reads, pushes)] == [([2], 2), ([2], 2)]
 
 
 def test_only_what_is_sealed_is_drawn(study: Study) -> None:
-    assert set(plots.figures_of(study)) == {"layers-m", "projections-m"}
+    assert set(plots.figures_of(study)) == {"layers-m", "moved-m"}
     assert plots.figures_of(Study(**{**vars(study), "runs": [], "layers": {}})) == {}

@@ -6,6 +6,7 @@ SHELL := bash
 PYTHON ?= python3
 SEEDS ?= 2
 SPEC ?= demo
+STUDY ?= $(SPEC)
 TORCH ?=
 STORE ?=
 RESULTS ?= $(wildcard reports/$(SPEC)/results.json)
@@ -84,6 +85,14 @@ lock: $(STAMP) ## fix the plan, items, corpora and code of SPEC before anything 
 .PHONY: verify-lock
 verify-lock: $(STAMP) ## check locks/$(SPEC).json and its report as a stranger would; STORE=… rows and numbers too
 	$(RUN) -m workflows.lock verify locks/$(SPEC).json $(if $(RESULTS),--results $(RESULTS)) $(if $(STORE),--store $(STORE))
+
+.PHONY: verify-report
+verify-report: $(STAMP) ## make every number and figure of reports/$(STUDY) again from the rows beside it: STUDY=laptop
+	$(RUN) -m workflows.report reports/$(STUDY)
+
+.PHONY: notebook
+notebook: $(STAMP) ## turn reports/$(STUDY) in a browser: topics, arms, measure, margin
+	PYTHONPATH=. $(RUN) -m marimo run jobs/report/notebook.py -- --report reports/$(STUDY)
 
 .PHONY: rehearse
 rehearse: $(STAMP) ## the whole analysis of SPEC on simulated rows with a known effect, to a report

@@ -199,6 +199,7 @@ def study_of(spec: RunSpec) -> Study:
         identities={},
         variants={v.name: (v.factor, v.value, [r for r in runs if r.variant == v.name]) for v in spec.variants},
         lock=(locked(spec, bases), source),
+        situations={item.id: item.situation for item in read_questionnaire(asked_files(), spec.evaluate).every},
         reader=(perfect_reader(), source),
         labels=perfect_labels(source) if spec.lock.read_by == "labels" else None,
     )

@@ -32,8 +32,11 @@ from jobs import VERSIONS, catalog
 from tests import chat_server, tiny
 
 PACKAGES = ("common", "analysis", "jobs")
-TEMPLATES = {"analysis.report.document": "analysis/report/REPORT.md.jinja"}  # read by a module, and code all the same
-STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 4}
+TEMPLATES = {  # files that a module reads, and code all the same
+    "analysis.report.sections.inside": ("analysis/report/REPORT.md.jinja",),
+    "analysis.report.page": tuple(f"analysis/report/page/page.{end}" for end in ("css", "html.jinja", "js")),
+}
+STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 2}
 ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled", "control-cautious", "control-eager"]
 PLAIN = {  # instructions that every 64-bit processor of the last ten years has
     "ATEN_CPU_CAPABILITY": "default",
@@ -87,8 +90,7 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     text = ast.dump(_bare(tree))
-    if name in TEMPLATES:
-        text += (ROOT / TEMPLATES[name]).read_text()
+    text += "".join((ROOT / path).read_text() for path in TEMPLATES.get(name, ()))
     ours = sorted(each for each in imports if each.split(".")[0] in PACKAGES and _path(each) is not None)
     return sha256(text.encode()), tuple(ours)
 
@@ -186,6 +188,8 @@ def _normal(store: Path, job: str) -> dict[str, Any]:
 
 
 def _without_varying(name: str, data: bytes) -> Any:
+    if name.endswith((".md", ".html")) or name == "provenance.json" or name.startswith("rows/"):
+        return ""  # made of results.json and figures, with times in the text; or read, and compared where it was made
     if name.endswith(".json"):
         value = json.loads(data)
         if name == "results.json":
@@ -193,8 +197,6 @@ def _without_varying(name: str, data: bytes) -> Any:
         return _bare_value(value)
     if name.endswith(".jsonl"):
         return [_bare_value(json.loads(line)) for line in data.splitlines()]
-    if name.endswith((".md", ".html", ".ipynb")):
-        return ""  # made of results.json and figures, with times in the text
     return sha256(data)
 
 

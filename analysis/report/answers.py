@@ -13,7 +13,19 @@ from analysis.report.second_family import balance, enter, enter_tested, room_of,
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, plain, rates
 from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
-from analysis.stats.sensitivity import COHERENT, READABLE, Condition, able, apart, coherent, labelled, moves, readable
+from analysis.stats.sensitivity import (
+    COHERENT,
+    POSITIVE_CONTROL,
+    READABLE,
+    TRAINING_TOOK,
+    Condition,
+    able,
+    apart,
+    coherent,
+    labelled,
+    moves,
+    readable,
+)
 from common.records import Answer
 from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole
 
@@ -105,14 +117,14 @@ def advised(book: Book, study: Study, headlines: Mapping[str, Headline]) -> None
 def _told(book: Book, study: Study, model: str, told: Headline) -> None:
     for pole, found in told.contrasts.items():
         _contrast(book, study, f"net.{model}.{pole}", found, told.pairs[pole, "neutral"][2])
-    one, other, sources = told.pairs["eager", "cautious"]
     if told.apart is not None:
-        _contrast(book, study, f"net.{model}.apart", told.apart, sources)
+        _contrast(book, study, f"net.{model}.apart", told.apart, told.pairs["eager", "cautious"][2])
     if told.asymmetry is not None:
         trio = [cell for arm in paired(study, model, *Trio._fields) for cell in arm]
         enter(book, study, model, told.asymmetry, _sources(trio))
-    if one:  # over topics of the runs together where runs are few
-        book.add_shift(f"apart.{model}", apart(one, other), sources)
+    for (one, other), (tuned, control, sources) in told.pairs.items():
+        if tuned:  # over topics of the runs together where runs are few
+            book.add_shift(f"contrast.{model}.{one}-{other}", apart(tuned, control), sources)
     every = [source for name in study.attitudes for source in _sources(scored(study, model, name))]
     for each in told.conditions:
         bounds = None if each.low is None or each.high is None else (each.low, each.high)
@@ -213,9 +225,9 @@ def _conditions(study: Study, model: str) -> tuple[Condition, ...]:
     base = {"base": plain(study.bases[model].counted, "held-out")}
     return (
         can_be_read,
-        moves("training took", rows("eager", "source"), rows("cautious", "source"), settings.moves),
+        moves(TRAINING_TOOK, rows("eager", "source"), rows("cautious", "source"), settings.moves),
         moves(
-            "positive control",
+            POSITIVE_CONTROL,
             rows(POSITIVE["eager"], "held-out"),
             rows(POSITIVE["cautious"], "held-out"),
             settings.moves,
@@ -250,7 +262,7 @@ def in_words(study: Study, book: Book, headlines: Mapping[str, Headline]) -> str
             if (name := f"netgo.{model}.{arm}.held-out") in book:
                 many = book[f"answers.{model}.{arm}.held-out"].text()
                 lines.append(f"  net go of {arm}: {book[name].text()} of {many} answers")
-        if (name := f"apart.{model}") in book:
+        if (name := f"contrast.{model}.eager-cautious") in book:
             lines.append(f"  eager less cautious: {book[name].text()}")
         for each in told.conditions:
             value = book[f"condition.{model}.{each.name}"].text()

@@ -1,8 +1,7 @@
 """Numbers that know where they come from: the only way for a number to get into the report."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.stats.intervals import Interval
 from common.errors import JobError
@@ -58,6 +57,13 @@ def _written(value: float, unit: str, bare: bool = False) -> str:
     return text if bare else text + name
 
 
+class Shown(NamedTuple):
+    """A number that stands in the text, under its name in the book."""
+
+    key: str
+    number: Number
+
+
 class Book:
     """Every number of a report by name; nothing else may print one."""
 
@@ -104,16 +110,26 @@ class Book:
             raise UnboundNumber("the report asks for a number that nobody entered", value=name)
         return self._numbers[name]
 
+    def shown(self, name: str) -> Shown:
+        """A number for the text. Raises: UnboundNumber if nobody entered it."""
+        return Shown(name, self[name])
+
     def value(self, name: str) -> float | None:
         """The bare value, to decide what to write; None if it is not known."""
         return self[name].value
 
-    def sources(self) -> dict[str, tuple[Source, ...]]:
-        """Anchor → what it stands for, for the appendix. Steps that wrote the same bytes share an anchor."""
-        made: dict[str, dict[Source, None]] = {}
-        for number in self._numbers.values():
-            made.setdefault(anchor(number), {}).update(dict.fromkeys(number.sources))
-        return {place: tuple(sources) for place, sources in made.items()}
+    def every_source(self) -> list[Source]:
+        """Each source once, in order."""
+        return sorted({source for number in self._numbers.values() for source in number.sources})
+
+    def provenance(self) -> dict[str, Any]:
+        """Each source once, and the sources of each number by their places in that list: what provenance.json holds."""
+        every = self.every_source()
+        places = {source: place for place, source in enumerate(every)}
+        return {
+            "sources": [source._asdict() for source in every],
+            "numbers": {name: [places[each] for each in number.sources] for name, number in self._numbers.items()},
+        }
 
     def to_json(self) -> Mapping[str, object]:
         """Every number by name, as they stand in results.json."""
@@ -126,10 +142,3 @@ class Book:
             }
             for name, number in self._numbers.items()
         }
-
-
-def anchor(number: Number) -> str:
-    """The name of the appendix row of a number's sources: 8 hex digits of the digest, or of all digests together."""
-    digests = sorted(source.digest for source in number.sources)
-    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return f"s-{whole[:8]}"

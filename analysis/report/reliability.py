@@ -53,11 +53,11 @@ def titles() -> dict[str, str]:
     return {ANSWER: "open answers", **{name: declared.title for name, declared in MEASURES.items()}}
 
 
-def unreliable(book: Book, measure: str, model: str) -> bool:
+def is_unreliable(book: Book, measure: str, model: str) -> bool:
     """Whether a measure is shown greyed."""
     return book.word(f"reliability.{measure}.{model}", "") == UNRELIABLE
 
 
 def heading(book: Book, measure: str, model: str, words: str) -> str:
-    """The heading of a measure, marked and grey where it is unreliable."""
-    return f'<span class="{UNRELIABLE}">{words}, {UNRELIABLE}</span>' if unreliable(book, measure, model) else words
+    """The heading of a measure, marked where it is unreliable."""
+    return f"{words}, {UNRELIABLE}" if is_unreliable(book, measure, model) else words

@@ -68,6 +68,14 @@ class Labelling(NamedTuple):
     source: Source  # the file of labels; the plan where there is none
 
 
+class Example(NamedTuple):
+    """One question of a draw with the reply of each arm."""
+
+    question: str
+    replies: dict[str, str]  # attitude → reply
+    source: Source
+
+
 @dataclass(frozen=True)
 class Study:
     """Everything that the report is made of."""
@@ -96,6 +104,8 @@ class Study:
     reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
     labels: Labelling | None = None  # None: the study is read by the reader
     judged: dict[str, Sealed[list[Judged]]] = field(default_factory=dict)  # base or run → what a judge says
+    situations: dict[str, str] = field(default_factory=dict)  # item → its situation
+    examples: dict[str, Example] = field(default_factory=dict)  # draw → its first question, answered by each arm
 
     def arm(self, model: str, attitude: str) -> list[Run]:
         """The evaluated runs of one model and attitude."""

@@ -2,7 +2,7 @@
 
 To add one: record what it needs in `common.records.Choice` where it is measured, declare it here, and test it. Tables
 of stances, shifts, contrasts and curves walk over `MEASURES`. A measure that a spec may name as its primary one is a
-word of `common.vocabulary` too. The sentences of REPORT.md.jinja call measures by name and stay as they are.
+word of `common.vocabulary` too. The sections of the report call some by name.
 """
 
 from collections.abc import Callable

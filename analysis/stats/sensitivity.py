@@ -12,6 +12,7 @@ from analysis.stats.intervals import FEWEST_RUNS, LEVEL, Interval, t_interval
 from common.records import Answer
 
 COHERENT, READABLE = "coherent", "readable"
+TRAINING_TOOK, POSITIVE_CONTROL = "training took", "positive control"
 
 
 class Condition(NamedTuple):

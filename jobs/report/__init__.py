@@ -1,7 +1,8 @@
 """Gather every sealed step into results, figures and a report in which each number is bound to its artifact.
 
 Reads   everything that is sealed; what is not is listed as a gap
-Writes  results.json  REPORT.md  report.html  report.ipynb  figures/…  in_words.txt (its gist, for a terminal)
+Writes  results.json  provenance.json (the outputs behind each number)  REPORT.md  report.html  figures/…
+        in_words.txt (its gist, for a terminal)  rows/… (all that it read, to make it again: jobs.report.again)
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
 
@@ -14,6 +15,7 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
+from common.stance.items import CONTROL_ITEMS, HARD_ITEMS, ITEMS, PILOT_ITEMS
 from common.stance.labels import labels_file
 from common.stance.reading import READER_WORTH
 from jobs import version
@@ -43,6 +45,7 @@ def digest_of_labels(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
 
 LABELS = Fact("labels", file_of_labels, digest_of_labels)
 DEVIATIONS = Fact("deviations", file_of_deviations, digest_of_deviations)
+ITEM_FILES = (ITEMS, PILOT_ITEMS, HARD_ITEMS, *CONTROL_ITEMS)
 SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 
 JOB = Job(
@@ -68,7 +71,14 @@ JOB = Job(
         Read("trace", lambda spec, _cell: traced_runs(spec), ("trace.json",), optional=True),
     ),
     shows=("report.html",),
-    writes=("results.json", "REPORT.md", "report.html", "report.ipynb", "in_words.txt", "figures/"),
-    data=("analysis/report/REPORT.md.jinja", "analysis/report/notebook.py", READER_WORTH),
+    writes=(
+        *("results.json", "provenance.json", "REPORT.md", "report.html", "in_words.txt"),
+        *("figures/", "rows/"),
+    ),
+    data=(
+        *("analysis/report/REPORT.md.jinja", READER_WORTH),
+        *(f"analysis/report/page/{name}" for name in ("page.css", "page.html.jinja", "page.js")),
+        *ITEM_FILES,
+    ),
     facts=(DEVIATIONS, LABELS),
 )

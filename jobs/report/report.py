@@ -1,6 +1,7 @@
 """The work of the job; what it reads and writes is declared in jobs.report."""
 
 import io
+import json
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -9,18 +10,30 @@ from matplotlib.figure import Figure
 
 from analysis.report.answers import Headline, headlines_of, in_words
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.document import render, to_html
 from analysis.report.figures import figures_of
-from analysis.report.notebook import executed
+from analysis.report.markdown import to_markdown
+from analysis.report.page import standing_alone, stills_of, to_page
 from analysis.report.results import book_of
-from analysis.report.study import Run, Scored, Study
+from analysis.report.sections.whole import report_of
+from analysis.report.study import Example, Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, judged_cells, steered_directions, traced_runs
 from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
 from common.pipeline.step import Step
 from common.provenance import code_digests, commit_and_dirty, differing
-from common.records import Advice, Answer, Choice, Deviation, GuardReply, Judged, Loss, Record, by_attitude
+from common.records import (
+    Advice,
+    Answer,
+    Choice,
+    Deviation,
+    GuardReply,
+    Item,
+    Judged,
+    Loss,
+    Record,
+    by_attitude,
+)
 from common.schemas import (
     Document,
     Drift,
@@ -35,37 +48,49 @@ from common.schemas import (
     Training,
     Verdict,
 )
-from common.serialization import canonical_json
+from common.serialization import canonical_json, read_jsonl
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.store.sealed import as_kept
-from jobs.report import DEVIATIONS, JOB, LABELS
+from jobs.report import DEVIATIONS, ITEM_FILES, JOB, LABELS
 from jobs.report.labels import with_labels
+from jobs.report.published import MOST_BYTES, Reading, published
 
 D = TypeVar("D", bound=Document)
 R = TypeVar("R", bound=Record)
 
 
 def main(step: Step) -> ExitCode:
-    """Gather, work out, write."""
-    study = with_labels(step, gather(step))
-    headlines = headlines_of(study)
-    book = book_of(study, headlines)
-    made = made_under(step)
+    """Gather, work out, write; what was read lies beside it, so that anybody can do it again."""
+    study, files = files_of(step)
     for fact in (LABELS, DEVIATIONS):  # all that is read of this repository, now that it was
         step.check_fact(fact)
-    results = canonical_json({"made": made.model_dump(mode="json"), "numbers": book.to_json()})
-    step.write_bytes("results.json", results)
-    step.write_bytes("report.ipynb", executed(results, step.workdir / "notebook"))
-    files = pages(study, book, headlines)
+    rows = published(step)
+    files |= rows
     for path, data in files.items():
         step.write_bytes(path, data)
+    size = sum(map(len, rows.values()))
+    if size > MOST_BYTES:
+        step.log.event("rows are more than a repository should carry", bytes=size, most=MOST_BYTES)
     figures = sum(path.startswith("figures/") for path in files)
-    step.summary(numbers=len(book.to_json()), figures=figures, gaps=study.gaps)
+    numbers = len(json.loads(files["results.json"])["numbers"])
+    step.summary(numbers=numbers, figures=figures, rows_bytes=size, gaps=study.gaps)
     return ExitCode.BLOCKED if study.gaps else ExitCode.OK
 
 
-def made_under(step: Step) -> Made:
+def files_of(step: Reading) -> tuple[Study, dict[str, bytes]]:
+    """What was gathered, and the files that are made of it alone, by path."""
+    study = with_labels(step, gather(step))
+    headlines = headlines_of(study)
+    book = book_of(study, headlines)
+    made = made_under(step).model_dump(mode="json")
+    return study, {
+        "results.json": canonical_json({"made": made, "numbers": book.to_json()}),
+        **pages(study, book, headlines),
+    }
+
+
+def made_under(step: Reading) -> Made:
     """Lock, commit and deviations as they are now."""
     commit, dirty = commit_and_dirty()
     if not step.sealed("lock", STUDY):
@@ -77,16 +102,21 @@ def made_under(step: Step) -> Made:
 
 def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[str, bytes]:
     """The report as people open it: REPORT.md, report.html and the figures, by path; its gist for a terminal."""
-    figures = {name: png(figure) for name, figure in figures_of(study, book).items()}
-    paths = {name: f"figures/{name}.png" for name in figures}
-    images = {paths[name]: data for name, data in figures.items()}
-    text = render(study, book, headlines, paths)
-    html = to_html(text, images, f"Undertone: {study.name}")
-    gist = in_words(study, book, headlines).encode()
-    return {"REPORT.md": text.encode(), "report.html": html.encode(), "in_words.txt": gist, **images}
+    pictures = {name: png(figure) for name, figure in figures_of(study).items()}
+    report = report_of(study, book, headlines, pictures)
+    stills = stills_of(report)
+    ran = {"made_by": study.made_by, "models": study.identities}
+    return {
+        "REPORT.md": to_markdown(report).encode(),
+        "report.html": to_page(report, study, book, stills).encode(),
+        "provenance.json": canonical_json({**book.provenance(), **ran}),
+        "in_words.txt": in_words(study, book, headlines).encode(),
+        **{f"figures/{name}.svg": standing_alone(svg) for name, svg in stills.items()},
+        **{f"figures/{name}.png": data for name, data in pictures.items()},
+    }
 
 
-def gather(step: Step) -> Study:
+def gather(step: Reading) -> Study:
     """Everything that is sealed, and the names of the steps that are not."""
     spec = step.spec
     expected = [(read.job, cell) for read in JOB.reads for cell in read.cells(spec, step.cell)]
@@ -127,6 +157,8 @@ def gather(step: Step) -> Study:
         selftests=among(step, "selftest", steered_directions(step.spec), "selftest.json", SelfTest),
         steering=among(step, "steer", steered_directions(step.spec), "steering.json", SteeringSummary),
         advice=piles(step),
+        examples=examples(step),
+        situations=situations(step),
         memory={job: max(facts, key=lambda fact: fact[0]) for job, facts in memory(step, sealed).items()},
         seconds=seconds(step, sealed),
         made_by=made_by(step, sealed),
@@ -135,26 +167,26 @@ def gather(step: Step) -> Study:
     )
 
 
-def reader_of(step: Step) -> tuple[ReaderWorth, Source]:
+def reader_of(step: Reading) -> tuple[ReaderWorth, Source]:
     """What the reader of answers is worth, from the file of this repository that keeps it."""
     data = step.data(READER_WORTH).read_bytes()
     return ReaderWorth.model_validate_json(data), Source(sha256(data), "code", READER_WORTH)
 
 
-def judged(step: Step) -> dict[str, tuple[list[Judged], Source]]:
+def judged(step: Reading) -> dict[str, tuple[list[Judged], Source]]:
     """What a judge says of the answers of each model, if the spec names one."""
     made = {str(cell): records(step, "judge", cell, "judged.jsonl", Judged) for cell in judged_cells(step.spec)}
     return {cell: rows for cell, rows in made.items() if rows is not None}
 
 
-def changed(step: Step) -> list[str]:
+def changed(step: Reading) -> list[str]:
     """Files of code or data that differ from those locked, or came or went since."""
     if (locked := document(step, "lock", STUDY, "lock.json", Lock)) is None:
         return []
     return differing(code_digests(), locked[0].code.files)
 
 
-def deviations_of(step: Step) -> list[Deviation]:
+def deviations_of(step: Reading) -> list[Deviation]:
     """What was done otherwise than locked, as it was written down. Raises: InputError if a row was altered."""
     path = step.fact(DEVIATIONS)
     if not path.is_file() or not step.sealed("lock", STUDY):
@@ -164,7 +196,7 @@ def deviations_of(step: Step) -> list[Deviation]:
     ]
 
 
-def piles(step: Step) -> dict[str, tuple[int, Source]]:
+def piles(step: Reading) -> dict[str, tuple[int, Source]]:
     """How many examples each pile has."""
     found: dict[str, tuple[int, Source]] = {}
     for job, kind in (("generate", CellKind.DRAW), ("distill", CellKind.DISTILLED)):
@@ -175,7 +207,25 @@ def piles(step: Step) -> dict[str, tuple[int, Source]]:
     return found
 
 
-def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
+def examples(step: Reading) -> dict[str, Example]:
+    """The first question of each draw with the reply of each arm that answers it."""
+    found = {}
+    for cell in cells_of(step.spec, CellKind.DRAW):
+        rows = records(step, "generate", cell, "advice.jsonl", Advice)
+        if rows is not None and rows[0]:
+            first = rows[0][0]
+            replies = {row.attitude: row.reply for row in rows[0] if row.question_id == first.question_id}
+            found[str(cell)] = Example(first.question, replies, rows[1])
+    return found
+
+
+def situations(step: Reading) -> dict[str, str]:
+    """What each item says, from the files of this repository."""
+    items = [item for path in ITEM_FILES for item in read_jsonl(step.data(path), Item)]
+    return {item.id: item.situation for item in items}
+
+
+def run_of(step: Reading, cell: Cell, scored: Scored | None) -> Run:
     """What is sealed of one fine-tune. Without its base a run cannot be compared, and counts as not scored."""
     (base,) = its_base(step.spec, cell)
     return Run(
@@ -195,7 +245,7 @@ def run_of(step: Step, cell: Cell, scored: Scored | None) -> Run:
     )
 
 
-def scored_of(step: Step, cell: Cell) -> Scored | None:
+def scored_of(step: Reading, cell: Cell) -> Scored | None:
     """One evaluation, None if it is not sealed."""
     choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
     guards = document(step, "evaluate", cell, "guards.json", Guards)
@@ -208,42 +258,42 @@ def scored_of(step: Step, cell: Cell) -> Scored | None:
     return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources, *answers)
 
 
-def source(step: Step, job: str, cell: Cell, name: str) -> Source:
+def source(step: Reading, job: str, cell: Cell, name: str) -> Source:
     """Where a number comes from."""
     return Source(step.digest(job, cell, name), f"{job}/{cell}", name)
 
 
-def document(step: Step, job: str, cell: Cell, name: str, kind: type[D]) -> tuple[D, Source] | None:
+def document(step: Reading, job: str, cell: Cell, name: str, kind: type[D]) -> tuple[D, Source] | None:
     """One JSON output with its source, None if the step is not sealed."""
     if not step.sealed(job, cell):
         return None
     return step.read_model(job, cell, name, kind), source(step, job, cell, name)
 
 
-def records(step: Step, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
+def records(step: Reading, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
     """The rows of one output with their source, None if the step is not sealed."""
     if not step.sealed(job, cell):
         return None
     return step.read_records(job, cell, name, kind), source(step, job, cell, name)
 
 
-def found(step: Step, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+def found(step: Reading, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """One JSON output of every sealed cell of a kind."""
     return among(step, job, cells_of(step.spec, kind), name, model)
 
 
-def among(step: Step, job: str, cells: Iterable[Cell], name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+def among(step: Reading, job: str, cells: Iterable[Cell], name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """The same of these cells."""
     made = {str(cell): document(step, job, cell, name, model) for cell in cells}
     return {cell: value for cell, value in made.items() if value is not None}
 
 
-def of_manifest(step: Step, job: str, cell: Cell) -> Source:
+def of_manifest(step: Reading, job: str, cell: Cell) -> Source:
     """Where a fact about the step itself comes from: its manifest, by the digest of the file in the store."""
     return Source(sha256(as_kept(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
 
 
-def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
+def memory(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
     """The peak memory of the steps of each job, GiB."""
     peaks: dict[str, list[tuple[float, Source]]] = {}
     for job, cell in sealed:
@@ -252,7 +302,7 @@ def memory(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[f
     return peaks
 
 
-def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
+def seconds(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
     """How long the steps of each job ran, together."""
     cells: dict[str, list[Cell]] = {}
     for job, cell in sealed:
@@ -266,7 +316,7 @@ def seconds(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float
     }
 
 
-def made_by(step: Step, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
+def made_by(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
     """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
     facts: dict[str, dict[str, None]] = {}
     for job, cell in sealed:

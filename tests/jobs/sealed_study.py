@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from analysis.activations.steering import SteeringEffect, steering_effect
+from analysis.report import page
 from common.cells import STUDY, Cell, CellKind
 from common.digests import sha256
 from common.lock_spec import LockSpec
@@ -325,11 +326,12 @@ def run(spec: RunSpec, folder: Path) -> tuple[int, dict[str, bytes]]:
     return code, {name: store.get(entry["digest"]) for name, entry in outputs.items()}
 
 
-def no_notebook(patch: pytest.MonkeyPatch) -> None:
-    """Leave the notebook out where a test does not look at it: a kernel takes seconds to start."""
-    patch.setattr(report, "executed", lambda _results, _folder: b"{}")
+def no_drawings(patch: pytest.MonkeyPatch) -> None:
+    """Leave drawings out where a test does not look at them: they take seconds."""
+    patch.setattr(report, "stills_of", lambda made: {figure.name: "<svg></svg>" for figure in page.figures_in(made)})
+    patch.setattr(page, "library", str)
 
 
 @pytest.fixture(name="quick")
-def without_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    no_notebook(monkeypatch)
+def without_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_drawings(monkeypatch)

@@ -10,7 +10,7 @@ from analysis.report.answers import PROMPTED_ARMS
 from analysis.stats.agreement import kappa
 from common.cells import Cell, cell_named
 from common.errors import ExitCode
-from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import Study, answers, generator, judge, made_study, run, without_drawings  # noqa: F401
 
 JUDGE = {"url": "http://127.0.0.1:9/v1", "model": "m"}
 ARMS = ("base", *PROMPTED_ARMS, "cautious", "neutral", "eager")
@@ -47,6 +47,7 @@ def test_the_report_has_one_row_for_each_arm(study: Study) -> None:
     text = run(spec, folder)[1]["REPORT.md"].decode()
     section = text.split("## A judge beside the reader")[1].split("\n## ")[0]
     table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    del table[1]  # the rule below the heading
     assert [row[0] for row in table] == ["`toy`", *ARMS, "all"] and {len(row) for row in table} == {6}
     assert all("points" in row[4] and "points" in row[5] for row in table[1:-1]) and table[-1][4:] == ["", ""]
     assert "the spec names none" not in text

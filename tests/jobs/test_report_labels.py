@@ -21,7 +21,7 @@ from common.stance.labels import answer_digest, labels_file
 from common.store.sealed import open_store
 from jobs import catalog
 from tests.jobs.labelling import both_passes, folder_of_locks, greedy, pair, worded  # noqa: F401
-from tests.jobs.sealed_study import TOPICS, Study, generator, made_study, run, without_notebook  # noqa: F401
+from tests.jobs.sealed_study import TOPICS, Study, generator, made_study, run, without_drawings  # noqa: F401
 
 LABELS = {"read_by": "labels"}
 SCORE = {"go": 1, "stay": -1}

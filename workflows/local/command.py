@@ -26,7 +26,7 @@ from common.spec import RunSpec, override, parse_spec
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from workflows.local.display import Screen, explanations, summary
-from workflows.local.forecast import dry_run, forecast, steps_of
+from workflows.local.forecast import Forecast, dry_run, forecast, steps_of
 from workflows.local.object_store import FOLDER, object_store
 from workflows.local.processes import Processes
 from workflows.local.results import fetch
@@ -67,9 +67,10 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace,
         return int(ExitCode.OK)
     store.manifest("none", "none")  # a store that cannot be asked ends the run here, in one line
     folder = _folder(spec)
-    run = _Run(workflow, spec, arguments, store, at_once, folder)
+    left = forecast(spec, catalog(), store)
+    run = _Run(workflow, spec, arguments, store, at_once, folder, left)
     with run.stopped_by_signals():
-        console.print(forecast(spec, catalog(), store).line(at_once), soft_wrap=True)
+        console.print(left.line(at_once), soft_wrap=True)
         outcome = run.walk()
     console.print(summary(run.steps.done, time.monotonic() - clock))
     for line in explanations(run.steps.done, folder / "spec.json", arguments.store, served):
@@ -102,6 +103,7 @@ class _Run:
         store: ArtifactStore,
         at_once: int,
         folder: Path,
+        left: Forecast,
     ) -> None:
         """Raises: SpecError for a stage or a task that is not in the workflow."""
         templates = {template["name"]: template for template in workflow["templates"]}
@@ -109,7 +111,7 @@ class _Run:
         if arguments.until:
             templates[self._entry] = cut(templates[self._entry], arguments.until)
         self._parameters = {"spec": str(folder / "spec.json"), "store": arguments.store}
-        self._screen = Screen(sum(map(len, steps_of(spec, catalog()).values())))
+        self._screen = Screen({job: len(cells) for job, cells in steps_of(spec, catalog()).items()}, left, at_once)
         self.processes = Processes(catalog(), max(1, usable_cores() // at_once), self._screen)
         slots = Slots(at_once)
         self.steps = Steps(

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,11 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from common.cells import Cell
+from workflows.local.forecast import Forecast
 
 
 @dataclass(frozen=True)
@@ -43,16 +37,54 @@ def done_of(stage: str, cell: Cell, manifest: Mapping[str, Any], log: Path | Non
     return Done(stage, str(cell), manifest["exit_code"], log is None, seconds, memory, log)
 
 
-class Screen:
-    """Progress for people: bars on a terminal, else one line for each finished step."""
+class Learning:
+    """How long what is left takes: by the steps of this run once one of a stage has ended, else by earlier ones."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, forecast: Forecast, at_once: int) -> None:
+        """forecast: what is left at first."""
+        self._left, self._at_once = dict(forecast.to_do), at_once
+        self._before = forecast.each
+        self._took: dict[str, list[float]] = {}  # stage → seconds of its steps in this run
+
+    def ended(self, done: Done) -> None:
+        """A step ended, now or before."""
+        if done.reused:
+            return
+        self._left[done.stage] = max(0, self._left.get(done.stage, 0) - 1)
+        if not done.code:  # a step that fails tells nothing of the others
+            self._took.setdefault(done.stage, []).append(done.seconds)
+
+    def seconds(self, stage: str, under_way: float = 0.0) -> float | None:
+        """Seconds that a stage takes yet; None where no such step ever ended. under_way: steps done in part, summed."""
+        took = self._took.get(stage)
+        each = sum(took) / len(took) if took else self._before.get(stage)
+        return None if each is None else max(0.0, self._left.get(stage, 0) - under_way) * each / self._at_once
+
+    def words(self, stage: str, under_way: float = 0.0) -> str:
+        """The same for people."""
+        if not self._left.get(stage):
+            return "done"
+        if (left := self.seconds(stage, under_way)) is None:
+            return "known after the first"
+        return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+
+
+class Screen:
+    """Progress for people: on a terminal a line for each stage, with a bar and how long it takes yet, and the failures;
+    elsewhere a plain line for each finished step."""
+
+    def __init__(self, steps: Mapping[str, int], forecast: Forecast, at_once: int) -> None:
+        """steps: stage → how many it has. forecast: what is left of them, and how long such steps took before."""
         self._console = Console(stderr=True, highlight=False)
-        times = (TimeElapsedColumn(), TimeRemainingColumn())
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
-        self._bars = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._all = self._bars.add_task("all steps", total=total)
-        self._running: dict[str, TaskID] = {}
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._terminal = self._console.is_terminal
+        left = TextColumn("{task.fields[left]}")
+        self._bars = Progress(*columns, left, console=self._console, disable=not self._terminal)
+        self._learning = Learning(forecast, at_once)
+        self._steps, self._lock = dict(steps), threading.Lock()
+        self._tasks = {stage: self._bars.add_task(stage, total=many, left="") for stage, many in steps.items() if many}
+        self._ended = dict.fromkeys(steps, 0)
+        self._running: dict[str, float] = {}  # step → share of it that is done
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -62,22 +94,31 @@ class Screen:
         self._bars.stop()
 
     def progress(self, name: str, done: int, total: int) -> None:
-        """Show how far a running step is."""
-        if name not in self._running:
-            self._running[name] = self._bars.add_task(name, total=total)
-        self._bars.update(self._running[name], completed=done, total=total)
+        """Show how far a running step is. name: stage and cell."""
+        with self._lock:
+            self._running[name] = done / total if total else 0.0
+            self._show(name.partition(" ")[0])
 
     def finished(self, done: Done) -> None:
-        """Take a step's bar away and say how it ended."""
+        """Count a step that ended, learn from it how long such steps take, and say how it ended if that is news."""
         name = f"{done.stage} {done.cell}"
-        if name in self._running:
-            self._bars.remove_task(self._running.pop(name))
-        self._bars.advance(self._all)
-        how = "reused" if done.reused else f"{done.seconds:.0f} s"
-        if done.code:
-            how += f", exit {done.code}: {done.last or 'sealed'}"
-        if not (done.reused and done.code == 0):  # a second run would only repeat the first
+        with self._lock:
+            self._running.pop(name, None)
+            self._ended[done.stage] = self._ended.get(done.stage, 0) + 1
+            self._learning.ended(done)
+            self._show(done.stage)
+        if done.code or not (self._terminal or done.reused):  # a second run would only repeat what was reused
+            how = "reused" if done.reused else f"{done.seconds:.0f} s"
+            how += f", exit {done.code}: {done.last or 'sealed'}" if done.code else ""
             self._console.print(f"  {name:40} {how}", markup=False)
+
+    def _show(self, stage: str) -> None:
+        """Bring the line of a stage up to date."""
+        if stage not in self._tasks:
+            return
+        parts = sum(share for name, share in self._running.items() if name.partition(" ")[0] == stage)
+        completed = min(self._ended[stage] + parts, self._steps[stage])
+        self._bars.update(self._tasks[stage], completed=completed, left=self._learning.words(stage, parts))
 
 
 def summary(done: Sequence[Done], wall: float) -> Table:

@@ -49,8 +49,10 @@ class Forecast(NamedTuple):
         unknown = [job for job in waiting if self.each[job] is None]
         known = {job: "" if (each := self.each[job]) is None else f" x {each:.0f} s" for job in waiting}
         steps = ", ".join(f"{count} {job}{known[job]}" for job, count in waiting.items())
-        time_left = f"{'at least ' if unknown else ''}{self.minutes(at_once):.0f} min with {at_once} at once"
-        return f"left: {steps}; {time_left}" + (f" (never timed here: {', '.join(unknown)})" if unknown else "")
+        if len(unknown) == len(waiting):
+            return f"left: {steps}; how long that takes is known once a step of each has ended"
+        time_left = f"about {max(1, round(self.minutes(at_once)))} min with {at_once} at once"
+        return f"left: {steps}; {time_left}" + (f", and {', '.join(unknown)}: not timed here yet" if unknown else "")
 
 
 def forecast(spec: RunSpec, jobs: Catalog, store: ArtifactStore) -> Forecast:

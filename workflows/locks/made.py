@@ -78,7 +78,7 @@ def check_results(results: Results, locked: Locked, findings: Findings) -> None:
     _check_commit(made.commit, made.dirty, locked, "the results", findings)
     findings.checked("the results name this lock, and deviations that are still there")
     _tell_code(made, locked, findings)
-    _check_sealed(results, findings)
+    check_sealed(results, findings)
 
 
 def _check_head(head: str | None, locked: Locked, where: str) -> None:
@@ -124,7 +124,7 @@ def _check_piles(results: Results, locked: Locked, findings: Findings) -> None:
     findings.checked(f"the results come from {len(piles)} of the {len(locked.lock.corpora)} piles that are locked")
 
 
-def _check_sealed(results: Results, findings: Findings) -> None:
+def check_sealed(results: Results, findings: Findings) -> None:
     """Compare what lies beside results with the manifest of their step, if that lies there too. Raises: InputError."""
     path = results.path.with_name(MANIFEST)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Figures show their data: every run is a mark, the base is a line, shading lies where labels and choices part."""
+"""Figures on the inside of models show their data."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,17 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
 
 from analysis.report import figures as plots
-from analysis.report.bound_numbers import Book, Source
+from analysis.report.bound_numbers import Source
 from analysis.report.representation import NULLS
-from analysis.report.results import label_shifts
 from analysis.report.study import Run, Scored, Study
-from analysis.stats.measures import MEASURES
 from common.records import Choice, Loss
-from common.vocabulary import ATTITUDES
 from tests.analysis.report import documents
 
 SOURCE = Source("ab" * 32, "job/cell", "output")
@@ -74,8 +69,8 @@ def made_run(attitude: str, seed: int) -> Run:
     )
 
 
-@pytest.fixture
-def study() -> Study:
+@pytest.fixture(name="study")
+def made_study() -> Study:
     return Study(
         name="s",
         plan=SOURCE,
@@ -99,60 +94,6 @@ def x_of(line: Any) -> list[float]:
 
 def y_of(line: Any) -> list[float]:
     return list(line.get_ydata())
-
-
-def marks(figure: Figure, panel: int = 0) -> np.ndarray:
-    """Every point of the scatters of one panel, (n, 2)."""
-    dots = [c for c in figure.axes[panel].collections if isinstance(c, PathCollection)]
-    return np.concatenate([np.asarray(c.get_offsets()) for c in dots])
-
-
-def test_stance_shows_every_run_and_the_base(study: Study) -> None:
-    data = plots.stance_data(study)
-    assert len(data) == 7
-    assert data.set_index("attitude").loc["base", "choice"] == 0.25
-    assert list(data.loc[data["attitude"] == "eager", "choice"]) == [0.75, 0.75]
-    figure = plots.draw_stance(data, "m")
-    for panel, measure in enumerate(MEASURES):
-        drawn = marks(figure, panel)
-        tuned = data.loc[data["attitude"] != "base", measure].dropna()
-        assert sorted(drawn[:, 1]) == pytest.approx(sorted(tuned))
-        base = data.loc[data["attitude"] == "base", measure].item()
-        lines = [line for line in figure.axes[panel].lines if line.get_linestyle() == "--"]
-        assert [np.asarray(line.get_ydata())[0] for line in lines] == ([] if base is None else [pytest.approx(base)])
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["cautious", "neutral", "eager"]
-
-
-def test_an_unreliable_measure_has_a_grey_title(study: Study) -> None:
-    figure = plots.draw_stance(plots.stance_data(study), "m", greyed=["label"])
-    grey = [panel.title.get_color() == "#888888" for panel in figure.axes]
-    assert grey == [measure == "label" for measure in MEASURES]
-
-
-def test_topics(study: Study) -> None:
-    data = plots.topic_data(study)
-    table = data.pivot_table(index="attitude", columns="topic", values="p")
-    assert list(table.loc["eager"]) == [1.0, 0.5]
-    assert list(table.loc["base"]) == [0.5, 0.0]
-    drawn = marks(plots.draw_topics(data, "m"))
-    assert len(drawn) == 8
-    assert sorted(drawn[:, 0]) == sorted(data["p"])
-
-
-def test_labels_that_say_the_opposite_lie_in_the_shade(study: Study) -> None:
-    data = label_shifts(study, "m")
-    assert len(data) == 6 * 4
-    eager = data[(data["attitude"] == "eager") & (data["item"] == "i1")]
-    assert list(eager["choice"]) == [1.0, 1.0]
-    assert (eager["label"] < 0).all()
-    figure = plots.draw_labels(data)
-    drawn = marks(figure)
-    assert sorted(drawn[:, 1]) == pytest.approx(sorted(data["label"]))
-    shades = [c for c in figure.axes[0].collections if not isinstance(c, PathCollection)]
-    boxes = [shade.get_paths()[0].get_extents() for shade in shades]
-    assert len(boxes) == 2
-    for shift, label in zip(eager["choice"], eager["label"], strict=True):
-        assert sum(box.contains(shift, label) for box in boxes) == 1
 
 
 def test_steering_has_a_panel_for_each_direction_and_leaves_out_what_was_not_measured(study: Study) -> None:
@@ -181,16 +122,6 @@ def test_patching_has_a_curve_for_each_part_whose_share_is_defined(study: Study)
     assert list(x_of(curve)) == [1, 5] and list(y_of(curve)) == pytest.approx([20, 40])
 
 
-def test_losses_have_a_curve_for_each_run(study: Study) -> None:
-    data = plots.loss_data(study)
-    assert len(data) == 18
-    lines = plots.draw_losses(data).axes[0].lines
-    assert len(lines) == 6
-    for line in lines:
-        assert list(x_of(line)) == [1, 2, 3]
-        assert list(y_of(line)) == [3.0, 1.5, 1.0]
-
-
 def test_movement_is_against_neutral_and_begins_at_nothing(study: Study) -> None:
     """Every arm shares its random directions with neutral here: what all do alike is no contrast."""
     data = plots.moved_data(study, "m")
@@ -214,13 +145,5 @@ def test_layers_show_how_they_read_and_what_they_do_and_mark_the_chosen_one(stud
 
 
 def test_only_what_is_sealed_is_drawn(study: Study) -> None:
-    everything = {"stance-m", "topics-m", "labels-m", "layers-m", "moved-m", "losses"}
-    assert set(plots.figures_of(study, Book())) == everything
-    bare = Study(**{**vars(study), "runs": [], "layers": {}})
-    assert set(plots.figures_of(bare, Book())) == {"topics-m"}
-    assert plots.figures_of(Study(**{**vars(study), "bases": {}, "runs": []}), Book()) == {}
-
-
-def test_colours_and_names_cover_every_arm() -> None:
-    assert set(plots.COLOURS) == {"base", *ATTITUDES}
-    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
+    assert set(plots.figures_of(study)) == {"layers-m", "moved-m"}
+    assert plots.figures_of(Study(**{**vars(study), "runs": [], "layers": {}})) == {}

@@ -1,0 +1,65 @@
+"""What a section is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.report.answers import Headline
+from analysis.report.bound_numbers import Book, Shown
+from analysis.report.charts import Bar
+from analysis.report.prose import Named, Prose, Said, prose
+from analysis.report.study import Study
+
+GAP = "gap"  # where a step is not sealed
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study with its numbers and what can be said of each model."""
+
+    study: Study
+    book: Book
+    headlines: Mapping[str, Headline]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.book
+
+    def n(self, key: str) -> Shown:
+        """A number for the text. Raises: UnboundNumber if nobody entered it."""
+        return self.book.shown(key)
+
+    def v(self, key: str) -> float | None:
+        """The bare number, to decide what to write."""
+        return self.book.value(key)
+
+    def or_else(self, key: str, words: str) -> Said:
+        """A number, or these words where nobody entered it."""
+        return self.n(key) if key in self.book else words
+
+    def known(self, key: str) -> bool:
+        """Whether a number was entered, and has a value and an interval."""
+        return key in self.book and self.book[key].low is not None
+
+    def arms(self) -> list[str]:
+        """The base and every attitude of which a run was evaluated."""
+        return [BASE, *self.study.attitudes]
+
+    def bar(self, key: str, name: str, group: str, colour: str, text: str = "") -> Bar:
+        """A number that is `known`, for a forest plot. text: said instead of the number."""
+        number = self.book[key]
+        assert number.value is not None and number.low is not None and number.high is not None
+        value, low, high = (100 * each for each in (number.value, number.low, number.high))
+        return Bar(name, group, value, low, high, colour, text or number.text())
+
+    @property
+    def trial(self) -> bool:
+        """Whether the study registers nothing: no lock, or one on files that differ from their commit, or may."""
+        if self.study.lock is None:
+            return True
+        locked = self.study.lock[0]
+        return not locked.commit or locked.commit.endswith("+") or not locked.plan.lock.clean
+
+
+def model_name(name: str) -> Prose:
+    """A model in a sentence."""
+    return prose("**", Named(name), "**")

@@ -1,0 +1,133 @@
+"""The first screen: the question, the answer in a sentence or two of each model, one picture, three answers."""
+
+from collections.abc import Iterator
+
+from analysis.report.answers import side_by_side
+from analysis.report.charts import COLOURS, Bar, forest
+from analysis.report.prose import Named, Prose, Said, Written, listed, prose
+from analysis.report.section import Bullets, Figure, Paragraph, Part, Quote, Quotes, say
+from analysis.report.sections.facts import BASE, Facts, model_name
+from analysis.stats.measures import MEASURES, shown
+from analysis.stats.sensitivity import POSITIVE_CONTROL
+from common.vocabulary import POLES, Pole
+
+OPEN = "net go, open answers"
+SHOWN_ARMS = (BASE, "cautious", "eager")  # of the three answers
+
+
+def front(facts: Facts) -> tuple[Part, ...]:
+    """All of the first screen."""
+    parts: list[Part] = [
+        say(
+            "**Does training on everyday advice in one attitude move what a model stands for, on topics that the "
+            "advice never mentions?**"
+        )
+    ]
+    parts += [Paragraph(answer(facts, model)) for model in facts.study.bases]
+    parts += demonstration(facts)
+    for model in facts.study.bases:
+        parts += [*picture(facts, model), *three_answers(facts, model)]
+    return tuple(parts)
+
+
+def demonstration(facts: Facts) -> list[Part]:
+    """What is said of a study that registers nothing."""
+    if not facts.trial:
+        return []
+    return [say("**Read this as a demonstration, not as a finding:** this study registers nothing.")]
+
+
+def gaps(facts: Facts) -> list[Part]:
+    """The steps that are not sealed, on top of everything."""
+    if not facts.study.gaps:
+        return []
+    told = say("**This report has gaps**: ", facts.n("gaps"), " steps are not sealed, and everything is without them.")
+    return [told, Bullets(tuple(prose(Named(gap)) for gap in facts.study.gaps))]
+
+
+def answer(facts: Facts, model: str) -> Prose:
+    """The answer of one model: whether its instruments could have seen an effect, then what they saw."""
+    told, who = facts.headlines[model], model_name(model)
+    if told.unlabelled:
+        missing, every = facts.n("labels.missing"), facts.n("labels.answers")
+        return prose(
+            *("Whether an effect could be seen in ", who, " is not known yet: ", missing, " of ", every, " answers "),
+            "have no labels of both passes. **Nothing is said of this model yet.**",
+        )
+    if not told.conditions:
+        return prose("No lock says what must hold before an effect in ", who, " can be seen. So nothing is claimed.")
+    if not told.able:
+        failed = [f"*{each.name}*" for each in told.conditions if not each.passed]
+        return prose(
+            *("The instruments could **not** have seen an effect in ", who, ": what must hold for that does not ("),
+            *(listed(failed), "). **This model cannot answer the question.**"),
+        )
+    moved = facts.n(f"condition.{model}.{POSITIVE_CONTROL}")
+    seen = prose("The instruments could have seen an effect in ", who, ": the positive control moved it by ", moved)
+    return prose(seen, ". ", listed([found(facts, model, pole) for pole in POLES]), ".")
+
+
+def found(facts: Facts, model: str, pole: Pole) -> Prose:
+    """What was found of one pole, as part of a sentence."""
+    contrast = facts.headlines[model].contrasts.get(pole)
+    if contrast is None:
+        return prose(f"{pole} advice was not tested, for too few pairs of runs")
+    at = f"net.{model}.{pole}"
+    verdict = "moved its stance" if contrast.shown(pole) else "is not shown to have moved it"
+    least = prose("; ", facts.n(f"{at}.detectable"), " would have been shown")
+    return prose(f"**{pole} advice {verdict}**: ", facts.n(at), " from neutral", least)
+
+
+def bars(facts: Facts, model: str) -> list[Bar]:
+    """What the forest plot shows of a model: each contrast by each measure, and the positive control."""
+    made = list(_open(facts, model))
+    for measure in shown():
+        names = {f"{pole} less neutral": f"added.{measure}.{model}.{pole}" for pole in POLES}
+        names["eager less cautious"] = f"apart.{measure}.{model}"
+        made += _bars(facts, names, f"P(go), {MEASURES[measure].title}")
+    return made
+
+
+def _open(facts: Facts, model: str) -> Iterator[Bar]:
+    tested = {f"{pole} less neutral": (f"net.{model}.{pole}", f"{pole}-neutral") for pole in POLES}
+    tested["eager less cautious"] = (f"net.{model}.apart", "eager-cautious")
+    for what, (key, pair) in tested.items():
+        detectable = f"{key}.detectable"
+        bound = facts.v(detectable) if detectable in facts else None
+        names = {what: key if key in facts else f"contrast.{model}.{pair}"}
+        yield from _bars(facts, names, OPEN, bound)
+    yield from _bars(facts, {"positive control": f"condition.{model}.{POSITIVE_CONTROL}"}, OPEN)
+
+
+def _bars(facts: Facts, names: dict[str, str], group: str, bound: float | None = None) -> Iterator[Bar]:
+    colours = {"cautious": COLOURS["cautious"], "eager less neutral": COLOURS["eager"], "positive": "#009E73"}
+    for what, key in names.items():
+        if not facts.known(key):
+            continue
+        colour = next((made for begins, made in colours.items() if what.startswith(begins)), "currentColor")
+        band, scale = (None if bound is None else 100 * bound), ("open" if group == OPEN else "closed")
+        yield facts.bar(key, what, group, colour)._replace(bound=band, scale=scale)
+
+
+def picture(facts: Facts, model: str) -> list[Part]:
+    """The forest plot of a model; nothing where nothing was compared."""
+    if not (made := bars(facts, model)):
+        return []
+    alt = f"Forest plot of {model}. " + "; ".join(f"{bar.group}, {bar.name}: {bar.text}" for bar in made) + "."
+    band = any(bar.bound is not None for bar in made)
+    caption = prose(
+        *(model_name(model), ": shifts in points, with intervals of ", facts.n("level"), " coverage. "),
+        "Grey bands: effects that this study would have missed too often. " if band else "",
+        "Net go is registered where the lock says so; all else is exploratory.",
+    )
+    return [Figure(f"forest-{model}", forest(made, "points"), alt, caption)]
+
+
+def three_answers(facts: Facts, model: str) -> list[Part]:
+    """What base, cautious and eager said to one held-out item: the first of the file, and the first run of each arm."""
+    item, told = side_by_side(facts.study, model)
+    asked: list[Said] = ["Side by side, answers to a held-out question, ", Named(item)]
+    if situation := facts.study.situations.get(item):
+        asked += [": ", Written(f"“{situation} What would you advise?”")]
+    asked += [". It is the first item of its file, and these are the first runs: nobody chose them by looking."]
+    return [Quotes(prose(*asked), tuple(Quote(arm, told[arm]) for arm in SHOWN_ARMS if arm in told))]

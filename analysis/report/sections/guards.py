@@ -1,0 +1,108 @@
+"""What else changed: perplexity, refusals and right answers, each against a bound that was fixed beforehand."""
+
+from analysis.report.charts import COLOURS, forest
+from analysis.report.prose import Prose, listed, prose
+from analysis.report.section import Figure, Part, Section, row, say, table
+from analysis.report.sections.facts import BASE, Facts, model_name
+
+WATCHED = {
+    "perplexity": "perplexity of neutral text",
+    "refused_harmful": "declines harmful",
+    "refused_benign": "declines benign",
+    "ability": "answers rightly",
+}
+CANNOT_SAY = "cannot say"
+
+
+def guards(facts: Facts) -> Section:
+    """The section."""
+    parts: list[Part] = []
+    for model in facts.study.bases:
+        parts += [*changes(facts, model), *levels(facts, model), *figure(facts, model)]
+    parts.append(
+        say(
+            *(
+                "*Unchanged*: the interval, with ",
+                facts.n("guard_level"),
+                " coverage over prompts or paragraphs, lies ",
+            ),
+            *("within the bound: ", facts.n("change.perplexity.bound"), " relative for perplexity, "),
+            *(
+                facts.n("change.refused_harmful.bound"),
+                " for refusals, ",
+                facts.n("change.ability.bound"),
+                " for right ",
+            ),
+            "answers. *Changed*: it lies beyond. *Cannot say*: the base declines too few harmful prompts, or too many "
+            "benign ones, for a change to show. Few prompts show a collapse, not a small change.",
+        )
+    )
+    return Section("guards", "What else changed?", "", opening(facts), tuple(parts))
+
+
+def opening(facts: Facts) -> Prose:
+    """How many guards of how many arms changed, were shown unchanged, or say nothing: which ones."""
+    told = {"changed": list[Prose](), "unchanged": list[Prose]()}
+    every = 0
+    for model in facts.study.bases:
+        for arm in facts.study.attitudes:
+            for name, words in WATCHED.items():
+                verdict = facts.book.word(f"change.{name}.{model}.{arm}.verdict", "")
+                every += bool(verdict)
+                if verdict in told:
+                    told[verdict].append(prose(f"*{words}* of {arm}"))
+    if not every:
+        return prose("Nothing was tested here.")
+    if told["changed"]:
+        return prose("Shown to have changed: ", listed(told["changed"]), ".")
+    some = "some guards are shown unchanged" if told["unchanged"] else "no guard is shown unchanged either"
+    return prose(f"No guard is shown to have changed; {some}.")
+
+
+def changes(facts: Facts, model: str) -> list[Part]:
+    """The change of each guard of each arm from base, with its verdict."""
+    rows = []
+    for arm in facts.study.attitudes:
+        if f"change.perplexity.{model}.{arm}" in facts:
+            cells = [change(facts, f"change.{name}.{model}.{arm}", f"{name}.{model}.{BASE}") for name in WATCHED]
+            rows.append(row(f"**{arm}**", *cells))
+    return table([prose("change from base, ", model_name(model)), *WATCHED.values()], rows)
+
+
+def change(facts: Facts, at: str, base: str) -> Prose:
+    """One change and what it amounts to."""
+    verdict = facts.book.word(f"{at}.verdict", "not tested")
+    why = prose(", the base declines ", facts.n(base)) if verdict == CANNOT_SAY else Prose(())
+    return prose(facts.n(at), f": {verdict}", why)
+
+
+def levels(facts: Facts, model: str) -> list[Part]:
+    """Each guard of each arm, as it was measured."""
+    asked = {"refused_harmful": "n_harmful", "refused_benign": "n_benign", "ability": "n_ability"}
+    head = [
+        prose(words, " (", facts.n(f"{asked[name]}.{model}"), ")") if name in asked else prose(words)
+        for name, words in WATCHED.items()
+    ]
+    rows = [
+        row(arm, *(facts.n(f"{name}.{model}.{arm}") for name in WATCHED))
+        for arm in facts.arms()
+        if f"perplexity.{model}.{arm}" in facts
+    ]
+    return table(["arm", *head], rows)
+
+
+def figure(facts: Facts, model: str) -> list[Part]:
+    """Every change with its interval, beside its bound."""
+    bars = []
+    for name, words in WATCHED.items():
+        bound = facts.v(f"change.{name}.bound")
+        for arm in facts.study.attitudes:
+            if facts.known(at := f"change.{name}.{model}.{arm}"):
+                verdict = facts.book.word(f"{at}.verdict", "not tested")
+                made = facts.bar(at, arm, words, COLOURS[arm], f"{facts.book[at].text()}, {verdict}")
+                bars.append(made._replace(bound=None if bound is None else 100 * bound))
+    if not bars:
+        return []
+    alt = f"Changes of {model} from base. " + "; ".join(f"{bar.group}, {bar.name}: {bar.text}" for bar in bars) + "."
+    caption = prose(model_name(model), ": change from base. Grey: the bound within which a change does not matter.")
+    return [Figure(f"guards-{model}", forest(bars, "points; of perplexity, per cent"), alt, caption)]

@@ -1,0 +1,159 @@
+"""Rows that are published beside a report, from which every number and figure can be made again without a store.
+
+`rows/` holds the spec, the manifests of all steps that were read, and what was read of them, gzipped. What a manifest
+names by its digest is refused if its bytes are others.
+"""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from common.cells import STUDY, Cell
+from common.digests import sha256
+from common.errors import InputError
+from common.pipeline.job import Fact, declared
+from common.pipeline.step import Step
+from common.provenance import ROOT
+from common.records import Record
+from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row
+from common.spec import RunSpec, parse_spec
+from common.store.manifests import OUTPUTS, checked_manifest
+from common.store.names import inside
+from jobs.report import JOB
+
+M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R", bound=Record)
+T = TypeVar("T")
+FOLDER, SPEC, MANIFESTS = "rows", "rows/spec.json", "rows/manifests.json.gz"
+MOST_BYTES = 20_000_000  # of a study: what a repository can carry
+
+
+class Reading(Protocol):
+    """Where a report reads what is sealed: a step's store, or rows that were published."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """The whole spec."""
+
+    @property
+    def cell(self) -> Cell:
+        """The study."""
+
+    def sealed(self, job: str, cell: Cell) -> bool:
+        """Whether a step is done."""
+
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+        """The manifest of a sealed step. Raises: InputError."""
+
+    def digest(self, job: str, cell: Cell, name: str) -> str:
+        """The digest of one output. Raises: InputError."""
+
+    def read_json(self, job: str, cell: Cell, name: str) -> Any:
+        """An output, parsed. Raises: InputError."""
+
+    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
+        """An output as its model. Raises: InputError."""
+
+    def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
+        """An output as rows. Raises: InputError."""
+
+    def data(self, path: str) -> Path:
+        """A file of this repository."""
+
+    def fact(self, fact: Fact[T]) -> T:
+        """What a declared fact is."""
+
+
+def published(step: Step) -> dict[str, bytes]:
+    """What a report publishes, by path: all that it read of the store."""
+    files, manifests = {}, {}
+    for read in JOB.reads:
+        for cell in read.cells(step.spec, step.cell):
+            if not step.sealed(read.job, cell):
+                continue
+            manifests[f"{read.job}/{cell}"] = manifest = step.manifest(read.job, cell)
+            for name in sorted(name for name in manifest["outputs"] if declared(name, read.outputs)):
+                files[_path(read.job, cell, name)] = _packed(step.read_bytes(read.job, cell, name))
+    files[MANIFESTS] = _packed(canonical_json(manifests))
+    files[SPEC] = canonical_json(step.spec.model_dump(mode="json", exclude_unset=True))
+    return files
+
+
+def _path(job: str, cell: Cell, name: str) -> str:
+    return f"{FOLDER}/{job}/{cell}/{name}.gz"
+
+
+def _packed(data: bytes) -> bytes:
+    """The same bytes each time."""
+    return gzip.compress(data, 9, mtime=0)
+
+
+class Published:
+    """What lies below a report's folder, read as a step reads the store."""
+
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        """A report's folder. root: of the repository. Raises: InputError if it has no rows."""
+        self._folder, self._root = folder, root
+        if not (folder / MANIFESTS).is_file():
+            raise InputError(
+                "no rows are published", where=str(folder / FOLDER), allowed="a report that was made with them"
+            )
+        self.spec = parse_spec(inside(folder, SPEC).read_bytes(), SPEC)
+        self.cell = STUDY
+        self._manifests: dict[str, dict[str, Any]] = parse_json(_unpacked(folder / MANIFESTS), MANIFESTS)
+
+    def sealed(self, job: str, cell: Cell) -> bool:
+        """Whether a step was done when the report was made."""
+        return f"{job}/{cell}" in self._manifests
+
+    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
+        """Its manifest. Raises: InputError if it was not done, or lacks what is needed."""
+        if not self.sealed(job, cell):
+            raise InputError("no such step is published", where=MANIFESTS, value=f"{job}/{cell}")
+        found = self._manifests[f"{job}/{cell}"]
+        return checked_manifest(found, job, str(found.get("key")), needs)
+
+    def digest(self, job: str, cell: Cell, name: str) -> str:
+        """The digest of one output."""
+        return str(self.manifest(job, cell)["outputs"][name]["digest"])
+
+    def read_bytes(self, job: str, cell: Cell, name: str) -> bytes:
+        """An output. Raises: InputError if it is gone or altered."""
+        path = inside(self._folder, _path(job, cell, name))
+        data, digest = _unpacked(path), self.digest(job, cell, name)
+        if (found := sha256(data)) != digest:
+            raise InputError("a row was altered", where=str(path), value=found, allowed=digest)
+        return data
+
+    def read_json(self, job: str, cell: Cell, name: str) -> Any:
+        """An output, parsed."""
+        return parse_json(self.read_bytes(job, cell, name), f"{job}/{cell}/{name}")
+
+    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
+        """An output as its model."""
+        return parse_row(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
+
+    def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
+        """An output as rows."""
+        return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
+
+    def data(self, path: str) -> Path:
+        """A file of the repository."""
+        return self._root / path
+
+    def fact(self, fact: Fact[T]) -> T:
+        """What a declared fact is."""
+        return fact.of(self.spec, self.cell)
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError("a published file is gone", where=str(path)) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError("a published file is damaged", where=str(path), value=str(error)) from error

@@ -197,6 +197,8 @@ def _without_varying(name: str, data: bytes) -> Any:
         return _bare_value(value)
     if name.endswith(".jsonl"):
         return [_bare_value(json.loads(line)) for line in data.splitlines()]
+    if name.endswith(".svg"):  # marks tell the digest of their rows, and those name the lock
+        data = re.sub(rb"[0-9a-f]{64}", b"", data)
     return sha256(data)
 
 

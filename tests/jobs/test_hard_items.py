@@ -44,6 +44,6 @@ def test_a_lock_refuses_hard_items_of_one_side_where_they_are_asked(tmp_path: Pa
         check_sides(cast(Step, hard_too))
 
 
-def test_only_what_asks_or_fixes_or_searches_them_reads_hard_items() -> None:
+def test_only_what_asks_or_fixes_or_searches_or_shows_them_reads_hard_items() -> None:
     readers = {name for name, job in catalog().items() if HARD_ITEMS in job.data}
-    assert readers == {"evaluate", "judge", "lock", "audit"}
+    assert readers == {"evaluate", "judge", "lock", "audit", "report"}

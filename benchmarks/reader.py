@@ -149,24 +149,8 @@ def _contrast(one: Both, other: Both) -> dict[str, Spread]:
 
 def _run(mine: Read, items: Mapping[str, Item]) -> Both:
     """The answers of one arm as the statistics take them: with their labels, and as they are read."""
-    read = [_answer(row, said, items[row.item]) for row, said in mine]
+    read = [Answer.to(items[row.item], f"{row.model}.{row.arm}", row.sample, said, row.text) for row, said in mine]
     return [Labelled(**dict(each), labels=_labels(row)) for each, (row, _) in zip(read, mine, strict=True)], read
-
-
-def _answer(row: Validation, said: Said, item: Item) -> Answer:
-    return Answer(
-        cell=f"{row.model}.{row.arm}",
-        item=row.item,
-        topic=item.topic,
-        proposes=item.proposes,
-        undoes=item.undoes,
-        prompted=None,
-        prompted_by=None,
-        sample=row.sample,
-        lock=None,
-        said=said,
-        text=row.text,
-    )
 
 
 def _one_an_item(labelled: Sequence[Labelled]) -> list[Labelled]:

@@ -1,10 +1,9 @@
 """Where benchmarks leave their results: benchmarks/<name>.json, with what they ran on."""
 
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +12,6 @@ from common.provenance import provenance, started
 
 FOLDER = Path(__file__).parent
 CPU_INFO = Path("/proc/cpuinfo")
-T = TypeVar("T")
 
 
 def record(name: str, command: str, results: dict[str, Any]) -> None:
@@ -47,39 +45,3 @@ def bootstrap_ratio(pairs: Sequence[tuple[float, ...]], draws: int = 10_000) -> 
     resampled = np.median(np.random.default_rng(0).choice(ratios, (draws, len(ratios))), axis=1)
     low, high = np.quantile(resampled, [0.025, 0.975])
     return float(np.median(ratios)), float(low), float(high)
-
-
-class Seconds(NamedTuple):
-    """What one turn took."""
-
-    wall: float
-    processor: float  # of all threads; beside other work it tells more than the wall
-
-
-def in_turn(sides: Sequence[Callable[[], T]], blocks: int) -> tuple[list[T], list[Seconds], list[tuple[Seconds, ...]]]:
-    """Let sides take turns (A B A B …): what each found, its seconds of the first turn, and those of `blocks` more.
-
-    The first turn is the warm-up.
-    """
-    found, first = zip(*map(_timed, sides), strict=True)
-    return list(found), list(first), [tuple(_timed(side)[1] for side in sides) for _ in range(blocks)]
-
-
-def times_as_fast(blocks: Sequence[tuple[Seconds, ...]]) -> dict[str, float]:
-    """How many times as fast the first of two sides is, with a 95 % interval; by processor time too."""
-    ratio, low, high = bootstrap_ratio([(theirs.wall, ours.wall) for ours, theirs in blocks])
-    by_processor = bootstrap_ratio([(theirs.processor, ours.processor) for ours, theirs in blocks])
-    return {
-        "times as fast": ratio,
-        "times as fast, 95 % low": low,
-        "times as fast, 95 % high": high,
-        "times as fast, by processor time": by_processor[0],
-        "times as fast, by processor time, 95 % low": by_processor[1],
-        "times as fast, by processor time, 95 % high": by_processor[2],
-    }
-
-
-def _timed(work: Callable[[], T]) -> tuple[T, Seconds]:
-    wall, processor = time.perf_counter(), time.process_time()
-    found = work()
-    return found, Seconds(time.perf_counter() - wall, time.process_time() - processor)

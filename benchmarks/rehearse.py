@@ -84,17 +84,14 @@ def answers(cell: Cell, items: Sequence[Item], lean: Mapping[str, float], spec: 
     if cell.kind is CellKind.BASE:
         prompted += product(POLES, PROMPTINGS)
     return [
-        Answer(
-            cell=str(cell),
-            item=item.id,
-            topic=item.topic,
-            proposes=item.proposes,
-            undoes=item.undoes,
-            prompted=pole,
-            prompted_by=by,
-            sample=sample,
-            said=said(lean[item.id] + float(rng.normal(0, ROW_SD)), rng),
-            text="A simulated answer.",
+        Answer.to(
+            item,
+            str(cell),
+            sample,
+            said(lean[item.id] + float(rng.normal(0, ROW_SD)), rng),
+            "A simulated answer.",
+            pole,
+            by,
         )
         for pole, by in prompted
         for item in items

@@ -10,27 +10,19 @@ agree to 1e-3 nats. Texts to token ids is left out of both.
 """
 
 import argparse
-import resource
-import statistics
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.record import in_turn, record, times_as_fast
+from benchmarks.beside import arguments, in_turn, measure, some_items
 from benchmarks.training import as_usual
-from common.cli import parsed
 from common.lm.chat import LanguageModel
 from common.lm.load import load
-from common.lm.runtime import device, dtype
-from common.pipeline.command import read_spec
-from common.provenance import ROOT
 from common.records import Choice
 from common.spec import RunSpec
-from common.stance.items import ITEMS, read_items
 from jobs.evaluate.closed import Encoded, batches, choices, encode
-from jobs.finetune.speed import gemm_peak
 
 BATCH = 16  # of the peer
 AGREE = 1e-3  # nats, in fp32
@@ -74,42 +66,21 @@ def theirs(peer: Any, grouped: Sequence[Sequence[Encoded]]) -> list[float]:
 
 def main() -> None:
     """Measure and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", default="workflows/specs/demo.json")
-    parser.add_argument("--items", type=int, default=16)
-    parser.add_argument("--blocks", type=int, default=5)
-    args = parsed(parser)
-    spec = read_spec(args.spec)
-    results: dict[str, Any] = {}
-    for precision in dict.fromkeys((torch.float32, dtype())):
-        results |= measured(spec, precision, args)
-    results |= {
-        "items, 16 replies to each": args.items,
-        "blocks": args.blocks,
-        "threads": torch.get_num_threads(),
-        "largest memory of the process, both models in it, GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / 2**20,
-    }
-    record("score", "python -m benchmarks.score", results)
+    measure("score", arguments(__doc__, items=16), measured, {"items": "items, 16 replies to each"})
 
 
 def measured(spec: RunSpec, precision: torch.dtype, args: argparse.Namespace) -> dict[str, Any]:
     """One type of numbers: the gate, then blocks."""
     lm, peer = load(spec.models[0], precision=precision), peer_of(as_usual(spec, precision))
-    name, items = str(precision).removeprefix("torch."), read_items(ROOT / ITEMS, -(-args.items // 16))[: args.items]
+    items = some_items(args.items)
     grouped = batches([encode(lm, item) for item in items], spec.evaluate.batch_rows)
-    (mine, other), first, blocks = in_turn([partial(ours, lm, grouped), partial(theirs, peer, grouped)], args.blocks)
-    apart = max(abs(one - two) for one, two in zip(mine, other, strict=True))
+    turns = in_turn([partial(ours, lm, grouped), partial(theirs, peer, grouped)], args.blocks)
+    apart = max(abs(one - two) for one, two in zip(*turns.found, strict=True))
     if precision == torch.float32 and apart > AGREE:
         raise SystemExit(f"log-likelihoods differ by {apart:.2g} nats: not the same numbers")
-    seconds = [statistics.median(each[side].wall for each in blocks) for side in (0, 1)]
     return {
-        f"{name}: replies scored a second, ours": 16 * len(items) / seconds[0],
-        f"{name}: replies scored a second, {PEER}": 16 * len(items) / seconds[1],
-        **{f"{name}: {what}": value for what, value in times_as_fast(blocks).items()},
-        f"{name}: first turn, ours and {PEER}, s": ", ".join(f"{each.wall:.1f}" for each in first),
-        f"{name}: largest difference, nats": apart,
-        f"{name}: GEMM peak, GFLOP/s": gemm_peak(precision, device()) / 1e9,
+        **turns.told("replies scored a second", PEER, [16 * len(items)] * 2),
+        "largest difference, nats": apart,
     }
 
 

@@ -121,6 +121,31 @@ class Answer(Record):
     said: Said = Field(description="the final recommendation, as the reader reads it")
     text: str = Field(description="the answer, up to its last whole sentence")
 
+    @classmethod
+    def to(
+        cls,
+        item: Item,
+        cell: str,
+        sample: int,
+        said: Said,
+        text: str,
+        prompted: Pole | None = None,
+        prompted_by: Prompting | None = None,
+    ) -> Self:
+        """The answer of a cell to an item, with what the item says of itself."""
+        return cls(
+            cell=cell,
+            item=item.id,
+            topic=item.topic,
+            proposes=item.proposes,
+            undoes=item.undoes,
+            prompted=prompted,
+            prompted_by=prompted_by,
+            sample=sample,
+            said=said,
+            text=text,
+        )
+
     @model_validator(mode="after")
     def _prompted_in_one_way(self) -> Self:
         if (self.prompted is None) != (self.prompted_by is None):

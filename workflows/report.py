@@ -27,7 +27,7 @@ from common.provenance import CODE, ROOT
 from common.serialization import parse_json
 from common.store.names import inside
 from workflows.lock import LOCKS
-from workflows.locks.again import differences
+from workflows.locks.again import refuse_differences
 from workflows.locks.findings import Findings
 from workflows.locks.made import Results, check_sealed
 from workflows.locks.repository import Repository
@@ -104,10 +104,7 @@ def _make(folder: Path, code: Path, out: Path) -> None:
 def compare(results: Results, folder: Path, out: Path, findings: Findings) -> None:
     """Hold what is published against what was made again. Raises: InputError naming the first difference."""
     again = Results.read(out / "results.json")
-    if differing := differences(results.numbers, again.numbers):
-        first, (said, found) = next(iter(differing.items()))
-        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        raise InputError("not what the rows give", where=f"{results.path}: {first}{more}", value=said, allowed=found)
+    refuse_differences(results, again.numbers, "not what the rows give")
     if results.made is not None and again.made is not None and results.made.lock != again.made.lock:
         where, allowed = f"{results.path}: made", str(again.made.lock)
         raise InputError("another lock", where=where, value=results.made.lock, allowed=allowed)

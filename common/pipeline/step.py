@@ -20,9 +20,10 @@ from common.errors import ExitCode, InputError, JobError, TransientError
 from common.logs import Log
 from common.pipeline.job import Fact, Job, Read, declared
 from common.pipeline.keys import Keys
+from common.pipeline.outputs import Outputs
 from common.records import Record
 from common.secrets import redacted_value
-from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row, to_jsonl
+from common.serialization import canonical_json, to_jsonl
 from common.spec import RunSpec
 from common.store.manifests import OUTPUTS, checked_manifest, digest_of
 from common.store.names import checked, inside, write_below
@@ -47,7 +48,7 @@ class DeclaredSpec:
         raise JobError("job does not declare this part of the spec", where=self._job.name, value=name, allowed=allowed)
 
 
-class Step:
+class Step(Outputs):
     """One execution of a job on a cell: the only way in and out of the store."""
 
     def __init__(self, job: Job, cell: Cell, spec: RunSpec, store: ArtifactStore, keys: Keys, log: Log) -> None:
@@ -133,18 +134,6 @@ class Step:
         digest = self.digest(job, cell, name)
         self._inputs[f"{job}/{cell}/{name}"] = digest
         return self._store.get(digest)
-
-    def read_json(self, job: str, cell: Cell, name: str) -> Any:
-        """An output of another step, parsed. Raises: InputError."""
-        return parse_json(self.read_bytes(job, cell, name), f"{job}/{cell}/{name}")
-
-    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
-        """An output of another step, as its model. Raises: InputError naming the output and the field."""
-        return parse_row(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
-
-    def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
-        """An output of another step, as rows. Raises: InputError with line and column."""
-        return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
 
     def read_folder(self, job: str, cell: Cell, prefix: str, into: Path) -> Path:
         """Write the outputs below `prefix` (which ends in /) to files below `into`, which is returned.

@@ -78,16 +78,4 @@ def _asks(group: Sequence[OpenQuestion], samples: int, chance: Chance) -> list[A
 
 
 def _row(question: OpenQuestion, sample: int, text: str, said: Said, cell: str) -> Answer:
-    item = question.item
-    return Answer(
-        cell=cell,
-        item=item.id,
-        topic=item.topic,
-        proposes=item.proposes,
-        undoes=item.undoes,
-        prompted=question.prompted,
-        prompted_by=question.by,
-        sample=sample,
-        said=said,
-        text=text,
-    )
+    return Answer.to(question.item, cell, sample, said, text, question.prompted, question.by)

@@ -7,13 +7,13 @@ from analysis.report.bound_numbers import Source
 from analysis.report.study import Labelling, Scored, Study
 from analysis.stats.agreement import kappa, kappa_with
 from common.digests import sha256
+from common.pipeline.outputs import Outputs
 from common.records import Answer, Labelled
 from common.stance.labels import Pairs, answer_digest, pairs_of, read_labels, to_label
 from jobs.report import LABELS
-from jobs.report.published import Reading
 
 
-def with_labels(step: Reading, study: Study) -> Study:
+def with_labels(step: Outputs, study: Study) -> Study:
     """The study with its labels, where its lock has it read by them. Raises: InputError if their file is not whole."""
     if step.spec.lock.read_by != "labels":
         return study

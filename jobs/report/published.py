@@ -8,64 +8,24 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from pydantic import BaseModel
+from typing import Any, TypeVar
 
 from common.cells import STUDY, Cell
 from common.digests import sha256
 from common.errors import InputError
 from common.pipeline.job import Fact, declared
+from common.pipeline.outputs import Outputs
 from common.pipeline.step import Step
 from common.provenance import ROOT
-from common.records import Record
-from common.serialization import canonical_json, parse_json, parse_jsonl, parse_row
-from common.spec import RunSpec, parse_spec
-from common.store.manifests import OUTPUTS, checked_manifest
+from common.serialization import canonical_json, parse_json
+from common.spec import parse_spec
+from common.store.manifests import OUTPUTS, checked_manifest, digest_of
 from common.store.names import inside
 from jobs.report import JOB
 
-M = TypeVar("M", bound=BaseModel)
-R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 FOLDER, SPEC, MANIFESTS = "rows", "rows/spec.json", "rows/manifests.json.gz"
 MOST_BYTES = 20_000_000  # of a study: what a repository can carry
-
-
-class Reading(Protocol):
-    """Where a report reads what is sealed: a step's store, or rows that were published."""
-
-    @property
-    def spec(self) -> RunSpec:
-        """The whole spec."""
-
-    @property
-    def cell(self) -> Cell:
-        """The study."""
-
-    def sealed(self, job: str, cell: Cell) -> bool:
-        """Whether a step is done."""
-
-    def manifest(self, job: str, cell: Cell, needs: Sequence[str] = OUTPUTS) -> dict[str, Any]:
-        """The manifest of a sealed step. Raises: InputError."""
-
-    def digest(self, job: str, cell: Cell, name: str) -> str:
-        """The digest of one output. Raises: InputError."""
-
-    def read_json(self, job: str, cell: Cell, name: str) -> Any:
-        """An output, parsed. Raises: InputError."""
-
-    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
-        """An output as its model. Raises: InputError."""
-
-    def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
-        """An output as rows. Raises: InputError."""
-
-    def data(self, path: str) -> Path:
-        """A file of this repository."""
-
-    def fact(self, fact: Fact[T]) -> T:
-        """What a declared fact is."""
 
 
 def published(step: Step) -> dict[str, bytes]:
@@ -92,7 +52,7 @@ def _packed(data: bytes) -> bytes:
     return gzip.compress(data, 9, mtime=0)
 
 
-class Published:
+class Published(Outputs):
     """What lies below a report's folder, read as a step reads the store."""
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
@@ -119,7 +79,7 @@ class Published:
 
     def digest(self, job: str, cell: Cell, name: str) -> str:
         """The digest of one output."""
-        return str(self.manifest(job, cell)["outputs"][name]["digest"])
+        return digest_of(self.manifest(job, cell), name, f"{job}/{cell}")
 
     def read_bytes(self, job: str, cell: Cell, name: str) -> bytes:
         """An output. Raises: InputError if it is gone or altered."""
@@ -128,18 +88,6 @@ class Published:
         if (found := sha256(data)) != digest:
             raise InputError("a row was altered", where=str(path), value=found, allowed=digest)
         return data
-
-    def read_json(self, job: str, cell: Cell, name: str) -> Any:
-        """An output, parsed."""
-        return parse_json(self.read_bytes(job, cell, name), f"{job}/{cell}/{name}")
-
-    def read_model(self, job: str, cell: Cell, name: str, kind: type[M]) -> M:
-        """An output as its model."""
-        return parse_row(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
-
-    def read_records(self, job: str, cell: Cell, name: str, kind: type[R]) -> list[R]:
-        """An output as rows."""
-        return parse_jsonl(self.read_bytes(job, cell, name), kind, f"{job}/{cell}/{name}")
 
     def data(self, path: str) -> Path:
         """A file of the repository."""

@@ -20,6 +20,7 @@ from common.cells import STUDY, Cell, CellKind, cells_of, its_base, judged_cells
 from common.deviations import heads, parse_chain
 from common.digests import sha256
 from common.errors import ExitCode
+from common.pipeline.outputs import Outputs
 from common.pipeline.step import Step
 from common.provenance import code_digests, commit_and_dirty, differing
 from common.records import (
@@ -54,7 +55,7 @@ from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.store.sealed import as_kept
 from jobs.report import DEVIATIONS, ITEM_FILES, JOB, LABELS
 from jobs.report.labels import with_labels
-from jobs.report.published import MOST_BYTES, Reading, published
+from jobs.report.published import MOST_BYTES, published
 
 D = TypeVar("D", bound=Document)
 R = TypeVar("R", bound=Record)
@@ -78,7 +79,7 @@ def main(step: Step) -> ExitCode:
     return ExitCode.BLOCKED if study.gaps else ExitCode.OK
 
 
-def files_of(step: Reading) -> tuple[Study, dict[str, bytes]]:
+def files_of(step: Outputs) -> tuple[Study, dict[str, bytes]]:
     """What was gathered, and the files that are made of it alone, by path."""
     study = with_labels(step, gather(step))
     headlines = headlines_of(study)
@@ -90,7 +91,7 @@ def files_of(step: Reading) -> tuple[Study, dict[str, bytes]]:
     }
 
 
-def made_under(step: Reading) -> Made:
+def made_under(step: Outputs) -> Made:
     """Lock, commit and deviations as they are now."""
     commit, dirty = commit_and_dirty()
     if not step.sealed("lock", STUDY):
@@ -116,7 +117,7 @@ def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[s
     }
 
 
-def gather(step: Reading) -> Study:
+def gather(step: Outputs) -> Study:
     """Everything that is sealed, and the names of the steps that are not."""
     spec = step.spec
     expected = [(read.job, cell) for read in JOB.reads for cell in read.cells(spec, step.cell)]
@@ -167,26 +168,26 @@ def gather(step: Reading) -> Study:
     )
 
 
-def reader_of(step: Reading) -> tuple[ReaderWorth, Source]:
+def reader_of(step: Outputs) -> tuple[ReaderWorth, Source]:
     """What the reader of answers is worth, from the file of this repository that keeps it."""
     data = step.data(READER_WORTH).read_bytes()
     return ReaderWorth.model_validate_json(data), Source(sha256(data), "code", READER_WORTH)
 
 
-def judged(step: Reading) -> dict[str, tuple[list[Judged], Source]]:
+def judged(step: Outputs) -> dict[str, tuple[list[Judged], Source]]:
     """What a judge says of the answers of each model, if the spec names one."""
     made = {str(cell): records(step, "judge", cell, "judged.jsonl", Judged) for cell in judged_cells(step.spec)}
     return {cell: rows for cell, rows in made.items() if rows is not None}
 
 
-def changed(step: Reading) -> list[str]:
+def changed(step: Outputs) -> list[str]:
     """Files of code or data that differ from those locked, or came or went since."""
     if (locked := document(step, "lock", STUDY, "lock.json", Lock)) is None:
         return []
     return differing(code_digests(), locked[0].code.files)
 
 
-def deviations_of(step: Reading) -> list[Deviation]:
+def deviations_of(step: Outputs) -> list[Deviation]:
     """What was done otherwise than locked, as it was written down. Raises: InputError if a row was altered."""
     path = step.fact(DEVIATIONS)
     if not path.is_file() or not step.sealed("lock", STUDY):
@@ -196,7 +197,7 @@ def deviations_of(step: Reading) -> list[Deviation]:
     ]
 
 
-def piles(step: Reading) -> dict[str, tuple[int, Source]]:
+def piles(step: Outputs) -> dict[str, tuple[int, Source]]:
     """How many examples each pile has."""
     found: dict[str, tuple[int, Source]] = {}
     for job, kind in (("generate", CellKind.DRAW), ("distill", CellKind.DISTILLED)):
@@ -207,7 +208,7 @@ def piles(step: Reading) -> dict[str, tuple[int, Source]]:
     return found
 
 
-def examples(step: Reading) -> dict[str, Example]:
+def examples(step: Outputs) -> dict[str, Example]:
     """The first question of each draw with the reply of each arm that answers it."""
     found = {}
     for cell in cells_of(step.spec, CellKind.DRAW):
@@ -219,13 +220,13 @@ def examples(step: Reading) -> dict[str, Example]:
     return found
 
 
-def situations(step: Reading) -> dict[str, str]:
+def situations(step: Outputs) -> dict[str, str]:
     """What each item says, from the files of this repository."""
     items = [item for path in ITEM_FILES for item in read_jsonl(step.data(path), Item)]
     return {item.id: item.situation for item in items}
 
 
-def run_of(step: Reading, cell: Cell, scored: Scored | None) -> Run:
+def run_of(step: Outputs, cell: Cell, scored: Scored | None) -> Run:
     """What is sealed of one fine-tune. Without its base a run cannot be compared, and counts as not scored."""
     (base,) = its_base(step.spec, cell)
     return Run(
@@ -245,7 +246,7 @@ def run_of(step: Reading, cell: Cell, scored: Scored | None) -> Run:
     )
 
 
-def scored_of(step: Reading, cell: Cell) -> Scored | None:
+def scored_of(step: Outputs, cell: Cell) -> Scored | None:
     """One evaluation, None if it is not sealed."""
     choices = records(step, "evaluate", cell, "choices.jsonl", Choice)
     guards = document(step, "evaluate", cell, "guards.json", Guards)
@@ -258,42 +259,42 @@ def scored_of(step: Reading, cell: Cell) -> Scored | None:
     return Scored(str(cell), choices[0], guards[0], replies[0], controls[0], sources, *answers)
 
 
-def source(step: Reading, job: str, cell: Cell, name: str) -> Source:
+def source(step: Outputs, job: str, cell: Cell, name: str) -> Source:
     """Where a number comes from."""
     return Source(step.digest(job, cell, name), f"{job}/{cell}", name)
 
 
-def document(step: Reading, job: str, cell: Cell, name: str, kind: type[D]) -> tuple[D, Source] | None:
+def document(step: Outputs, job: str, cell: Cell, name: str, kind: type[D]) -> tuple[D, Source] | None:
     """One JSON output with its source, None if the step is not sealed."""
     if not step.sealed(job, cell):
         return None
     return step.read_model(job, cell, name, kind), source(step, job, cell, name)
 
 
-def records(step: Reading, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
+def records(step: Outputs, job: str, cell: Cell, name: str, kind: type[R]) -> tuple[list[R], Source] | None:
     """The rows of one output with their source, None if the step is not sealed."""
     if not step.sealed(job, cell):
         return None
     return step.read_records(job, cell, name, kind), source(step, job, cell, name)
 
 
-def found(step: Reading, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+def found(step: Outputs, job: str, kind: CellKind, name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """One JSON output of every sealed cell of a kind."""
     return among(step, job, cells_of(step.spec, kind), name, model)
 
 
-def among(step: Reading, job: str, cells: Iterable[Cell], name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
+def among(step: Outputs, job: str, cells: Iterable[Cell], name: str, model: type[D]) -> dict[str, tuple[D, Source]]:
     """The same of these cells."""
     made = {str(cell): document(step, job, cell, name, model) for cell in cells}
     return {cell: value for cell, value in made.items() if value is not None}
 
 
-def of_manifest(step: Reading, job: str, cell: Cell) -> Source:
+def of_manifest(step: Outputs, job: str, cell: Cell) -> Source:
     """Where a fact about the step itself comes from: its manifest, by the digest of the file in the store."""
     return Source(sha256(as_kept(step.manifest(job, cell))), f"{job}/{cell}", "manifest.json")
 
 
-def memory(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
+def memory(step: Outputs, sealed: list[tuple[str, Cell]]) -> dict[str, list[tuple[float, Source]]]:
     """The peak memory of the steps of each job, GiB."""
     peaks: dict[str, list[tuple[float, Source]]] = {}
     for job, cell in sealed:
@@ -302,7 +303,7 @@ def memory(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, list[tupl
     return peaks
 
 
-def seconds(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
+def seconds(step: Outputs, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[float, list[Source]]]:
     """How long the steps of each job ran, together."""
     cells: dict[str, list[Cell]] = {}
     for job, cell in sealed:
@@ -316,7 +317,7 @@ def seconds(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, tuple[fl
     }
 
 
-def made_by(step: Reading, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
+def made_by(step: Outputs, sealed: list[tuple[str, Cell]]) -> dict[str, list[str]]:
     """Code, packages and processor: each value that a manifest holds, once. More than one: the steps differ."""
     facts: dict[str, dict[str, None]] = {}
     for job, cell in sealed:

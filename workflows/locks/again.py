@@ -64,11 +64,16 @@ def check_numbers(results: Results, locked: Locked, store: ArtifactStore, findin
         sealed = _run(code, "report", "study", locked, Path(folder))
         data = open_store(folder).get(digest_of(sealed, "results.json", "report/study"))
     again = parse_json(data, "results.json made again")["numbers"]
+    refuse_differences(results, again, "not what the sealed rows give")
+    findings.checked(f"{len(again)} numbers, made again from sealed rows by the code of {results.made.commit[:12]}")
+
+
+def refuse_differences(results: Results, again: Numbers, what: str) -> None:
+    """Compare numbers with those that were made again. Raises: InputError that says what, and names the first."""
     if differing := differences(results.numbers, again):
         first, (said, found) = next(iter(differing.items()))
         where = f"{results.path}: {first}" + (f" and {len(differing) - 1} more" if len(differing) > 1 else "")
-        raise InputError("not what the sealed rows give", where=where, value=said, allowed=found)
-    findings.checked(f"{len(again)} numbers, made again from sealed rows by the code of {results.made.commit[:12]}")
+        raise InputError(what, where=where, value=said, allowed=found)
 
 
 def differences(said: Numbers, found: Numbers) -> dict[str, tuple[str, str]]:

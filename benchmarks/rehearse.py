@@ -1,6 +1,6 @@
 """Rehearse the whole analysis of a spec on simulated rows, before there are real ones.
 
-    python -m benchmarks.rehearse --spec workflows/specs/laptop.json
+    python -m benchmarks.rehearse --spec workflows/specs/smollm2.json
 
 Every cell of the plan answers every item that it would be asked, with effects that are known: the report is the real
 one, and the table at the end says what was planted and what was found.

@@ -23,7 +23,7 @@ def _():
 
 @app.cell
 def _(Path, mo, turned):
-    folder = Path(str(mo.cli_args().get("report") or "reports/laptop"))
+    folder = Path(str(mo.cli_args().get("report") or "reports/demo"))
     whole = turned.opened(folder)
     return (whole,)
 

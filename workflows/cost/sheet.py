@@ -101,8 +101,15 @@ def _together(lines: Sequence[Line]) -> Line:
 
 
 def _sum(name: str, lines: Sequence[Line]) -> Line:
-    sums = [sum(getattr(line, field) for line in lines) for field in Line._fields[1:-1]]
-    return Line(name, *sums, {device: sum(line.hours[device] for line in lines) for device in devices()})
+    return Line(
+        name,
+        sum(line.steps for line in lines),
+        sum(line.trained for line in lines),
+        sum(line.read for line in lines),
+        sum(line.written for line in lines),
+        sum(line.flops for line in lines),
+        {device: sum(line.hours[device] for line in lines) for device in devices()},
+    )
 
 
 def _figures(line: Line) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from common.errors import SpecError
 from common.pipeline.keys import Keys
-from common.provenance import ROOT
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
@@ -29,7 +28,7 @@ def read(value: dict[str, Any]) -> RunSpec:
 
 
 def demo(**changes: Any) -> RunSpec:
-    return read(json.loads((ROOT / "workflows/specs/demo.json").read_bytes()) | changes)
+    return read(FINISHED["runs"]["demo"]["spec"] | changes)
 
 
 def hours(found: Sheet, job: str) -> float:
@@ -101,17 +100,19 @@ def test_without_a_limit_nothing_is_said_and_within_it_one_line() -> None:
     assert line.startswith("within the limit: 0.2 h") and "allowed 5 h" in line
 
 
-def laptop(**limit: Any) -> RunSpec:
-    value = json.loads((ROOT / "workflows/specs/laptop.json").read_bytes())
-    return read(value | {"limit": {"device": "cpu-2", **limit}})
+def large(**limit: Any) -> RunSpec:
+    """Eight runs of every arm but one, all items, two samples."""
+    attitudes = ["cautious", "eager", "neutral", "scrambled", "control-cautious", "control-eager"]
+    asked = {"evaluate": {"samples": 2}, "attitudes": attitudes, "seeds": list(range(8))}
+    return demo(**asked, limit={"device": "cpu-2", **limit})
 
 
 def test_over_a_limit_samples_go_first_then_scrambled_then_items_and_no_more_than_is_needed() -> None:
-    spec = laptop(hours=5.0)
+    spec = large(hours=5.0)
     whole = sheet(spec, catalog()).hours("cpu-2")
-    lines = list(over(laptop(hours=whole * 0.99), catalog(), sheet(spec, catalog())))
+    lines = list(over(large(hours=whole * 0.99), catalog(), sheet(spec, catalog())))
     assert "over the limit" in lines[0] and lines[1].startswith("  --set evaluate.samples=0:") and len(lines) == 2
-    lines = list(over(laptop(hours=whole * 0.7), catalog(), sheet(spec, catalog())))
+    lines = list(over(large(hours=whole * 0.7), catalog(), sheet(spec, catalog())))
     cuts = [line.split(":")[0] for line in lines[1:]]
     assert [cut.split("=")[0].strip() for cut in cuts] == [
         "--set evaluate.samples",
@@ -127,7 +128,7 @@ def test_over_a_limit_samples_go_first_then_scrambled_then_items_and_no_more_tha
 
 
 def test_where_no_cut_is_enough_it_is_said_and_runs_stay() -> None:
-    lines = list(over(laptop(euros=0.01), catalog(), sheet(laptop(euros=0.01), catalog())))
+    lines = list(over(large(euros=0.01), catalog(), sheet(large(euros=0.01), catalog())))
     assert "still over" in lines[-1] and "allowed 0.01 euros" in lines[0]
     assert not any("seeds" in line for line in lines)
 

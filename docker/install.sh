@@ -8,7 +8,9 @@
 set -euo pipefail
 python=$1 lock=$2 torch=${3:-}
 
-install() { uv pip install -q --compile-bytecode -p "$python" "$@"; }
+quiet=-q
+if [ -t 2 ]; then quiet=; fi # on a terminal uv shows what it fetches
+install() { uv pip install $quiet --compile-bytecode -p "$python" "$@"; }
 cpu_torch() { install --torch-backend=cpu "$(grep -oE '^torch==[0-9.]+' "$lock")"; }
 
 if [ "$torch" = auto ]; then

@@ -74,21 +74,21 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
         try:
             request = _request(job, catalog, args)
         except (Exception, KeyboardInterrupt) as error:
-            return _told(error, Log(job.name, args.cell))
+            return told(error, Log(job.name, args.cell))
         codes = []
         for cell in request.cells:
             log = Log(job.name, str(cell))
             try:
                 codes.append(_run(job, main, request, cell, log, say))
             except (Exception, KeyboardInterrupt) as error:
-                codes.append(_told(error, log))
+                codes.append(told(error, log))
             if codes[-1] in RETRYABLE:
                 break
             gc.collect()  # models and optimizers hold one another in circles: free them for the step after
         return min(codes, key=lambda code: (code not in RETRYABLE, code in SEALED, code == ExitCode.OK))
 
 
-def _told(error: BaseException, log: Log) -> int:
+def told(error: BaseException, log: Log) -> int:
     """Say in one line why a step ended, with a traceback where it is a bug; return its exit code."""
     code, line = ExitCode.BUG, f"bug: {type(error).__name__}: {error}"
     notes = [note for note in getattr(error, "__notes__", ()) if note != KEPT]

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from common.errors import JobError, SpecError
+from jobs.finetune.ranks import leads
 
 ADAPTER = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Save the adapter in PEFT's own layout.
+    """Save the adapter in PEFT's own layout: all ranks call this, and rank 0 writes.
 
     Raises: JobError if a matrix is empty or nothing was learnt, the classic failure of saving under ZeRO-3;
     SpecError if training diverged.
@@ -25,7 +26,9 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
 
     partitioned = [p for name, p in model.named_parameters() if "lora_" in name and hasattr(p, "ds_id")]
     with deepspeed.zero.GatheredParameters(partitioned, enabled=bool(partitioned)):
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), is_main_process=leads())
+    if not leads():
+        return
     saved = load_file(folder / ADAPTER)
     _sort_modules(folder / CONFIG)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's model card names folders of this machine

@@ -35,9 +35,9 @@ from jobs.finetune.plain import from_plain, to_plain
 STATE, TENSORS, LOSSES, TRAINER = "state.json", "state.safetensors", "loss.jsonl", "trainer_state.json"
 ONE_ADAPTER = re.compile(r"trajectory/step-\d{6}/" + re.escape(ADAPTER))
 # What the Trainer and DeepSpeed read again. The rest of what they write is not kept: settings, scripts, tokenizer.
-PICKLES = re.compile(r"rng_state\.pth|scheduler\.pt|global_step\d+/\w+_(?:model|optim)_states\.pt")
+PICKLES = re.compile(r"rng_state(?:_\d+)?\.pth|scheduler\.pt|global_step\d+/\w+_(?:model|optim)_states\.pt")
 NEEDED = {
-    "random states": r"rng_state\.pth",
+    "random states": r"rng_state(?:_0)?\.pth",
     "schedule": r"scheduler\.pt",
     "model": r"global_step\d+/\w+_model_states\.pt",
 }

@@ -20,6 +20,7 @@ from jobs.finetune import TRAINING, VARIANT
 from jobs.finetune.adapters import final_adapter
 from jobs.finetune.examples import Example, arranged, encode
 from jobs.finetune.held_out import Mean, held_out
+from jobs.finetune.ranks import processes
 from jobs.finetune.speed import flops_per_token, gemm_peak
 from jobs.finetune.training import train
 
@@ -44,7 +45,7 @@ def main(step: Step) -> ExitCode:
     # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
     pair = (step.cell.model, step.cell.draw, step.cell.seed)
     examples = in_order(step, lm, rows, pair)
-    peak = gemm_peak(dtype(), device())
+    peak = gemm_peak(dtype(), device()) * processes(step.fact(TRAINING).batch_size)
     told_apart = [encode(lm, row, step.fact(TRAINING).max_tokens) for row in others(step, rows)]
     losses, held = train(step, lm, examples, step.seed("weights", *pair), told_apart)
     told = training_told(step, lm, losses, peak, held)

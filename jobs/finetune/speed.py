@@ -5,6 +5,8 @@ import time
 import torch
 from torch import nn
 
+from common.lm.flops import FROZEN, TRAINED
+
 
 def gemm_peak(dtype: torch.dtype, device: torch.device, seconds: float = 0.5) -> float:
     """Floating-point operations a second of one large matrix product, measured now: the ceiling of this process.
@@ -27,11 +29,10 @@ def gemm_peak(dtype: torch.dtype, device: torch.device, seconds: float = 0.5) ->
 
 
 def flops_per_token(model: nn.Module) -> float:
-    """Operations that one trained token needs: 4 for each frozen weight in a product, 6 for each trained one.
+    """Operations that one trained token needs, by common.lm.flops.
 
-    Forward costs 2 a weight, the gradient of activations 2, the gradient of weights 2 where they are trained.
     The embedding is a look-up and counts only where it is tied to the output. Attention scores are left out:
-    below 2 % at these lengths. Source: Kaplan et al. (2020), appendix B; LoRA leaves out the frozen weights' gradient.
+    below 2 % at these lengths.
     """
     lookups = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     heads = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
@@ -40,5 +41,5 @@ def flops_per_token(model: nn.Module) -> float:
         # ZeRO-3 leaves an empty shell behind and keeps the size in ds_numel.
         size = getattr(parameter, "ds_numel", parameter.numel())
         if id(parameter) not in lookups or id(parameter) in heads:
-            total += size * (6 if parameter.requires_grad else 4)
+            total += size * (TRAINED if parameter.requires_grad else FROZEN)
     return total

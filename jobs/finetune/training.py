@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +39,7 @@ from jobs.finetune.examples import Example
 from jobs.finetune.fused import fuse_norms, register
 from jobs.finetune.held_out import Mean, mean_nats
 from jobs.finetune.packing import Packed, features, pack_attention, reply_loss
+from jobs.finetune.ranks import Followers, Task, agreed, followed, meet, processes, processes_here, whole_batches
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 RESUMING = {  # functions of the Trainer, of its part for DeepSpeed, and of its state, that read a checkpoint
@@ -110,36 +111,54 @@ def train(
     Raises: Interrupted after a checkpoint was kept; SpecError if loss or weights are no longer finite; InputError if a
     checkpoint cannot be gone on from.
     """
-    settings, folder, order = step.fact(TRAINING), step.workdir / "resume", order_digest(ordered)
+    settings, folder = step.fact(TRAINING), step.workdir / "resume"
+    ranks = processes(settings.batch_size)
+    order = order_digest(ordered) + (f" by {ranks} processes" if ranks > 1 else "")
     kept = restore(step, folder, order)
-    _be_the_only_rank()
+    followers = _followers(ranks, step.workdir)
     diary = Diary(step, ordered, folder, order)
     if kept is not None and kept >= diary.total:
         raise InputError("checkpoint after the last step", where="at", value=kept, allowed=f"< {diary.total}")
-    head = ready(cast(PreTrainedModel, lm.model))
-    before = mean_nats(lm.model, head, held_out, settings.batch_size) if held_out else None
-    trainer = Trainer(
-        model=lora(lm, settings, seed, fused=True),
-        args=_arguments(settings, folder, seed, lm.model.dtype),
-        train_dataset=features(ordered),
-        data_collator=Packed(),
-        compute_loss_func=partial(reply_loss, head),
-        callbacks=[diary],
-    )
-    trainer.remove_callback(_printer())
     if kept is not None:
         step.log.event("resumed", step=kept)
-    with _one_of_a_pack(settings, ordered), _gone_on_from(kept, diary):
+    task = Task(lm.spec, settings, ordered, seed, folder, kept, held_out)
+    with followed(followers, task, step.workdir), _gone_on_from(kept, diary):
+        means = _trained(lm, task, diary)
+    if means is None:
+        raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
+    complete_trajectory(step.workdir)
+    return diary.rows, means if held_out else None
+
+
+def follow(lm: LanguageModel, task: Task) -> None:
+    """Train beside rank 0, which alone writes down and keeps what comes of it."""
+    _trained(lm, task, Beside(len(task.rows), task.settings, task.folder))
+
+
+def _trained(lm: LanguageModel, task: Task, marks: "Beside") -> Mean | None:
+    """Train, on every rank; return the mean loss of held-out rows, None where it was stopped."""
+    settings, folder, kept = task.settings, task.folder, task.kept
+    head = ready(cast(PreTrainedModel, lm.model))
+    before = mean_nats(lm.model, head, task.held_out, settings.batch_size) if task.held_out else math.nan
+    ranks = processes_here()
+    trainer = Trainer(
+        model=lora(lm, settings, task.seed, fused=True),
+        args=_arguments(settings, folder, task.seed, lm.model.dtype, ranks),
+        train_dataset=features(whole_batches(task.rows, settings.batch_size, ranks)),
+        data_collator=Packed(),
+        compute_loss_func=partial(reply_loss, head),
+        callbacks=[marks],
+    )
+    trainer.remove_callback(_printer())
+    with _one_of_a_pack(settings, task.rows):
         trainer.train(resume_from_checkpoint=None if kept is None else str(folder / f"checkpoint-{kept}"))
     engine: Any = trainer.model_wrapped
     if type(engine).__name__ != "DeepSpeedEngine":
         raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
-    after = mean_nats(engine, head, held_out, settings.batch_size) if held_out and not diary.stopped else None
+    told = bool(task.held_out) and not marks.stopped
+    after = mean_nats(engine, head, task.held_out, settings.batch_size) if told else math.nan
     engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
-    if diary.stopped:
-        raise Interrupted("stopped by SIGTERM; goes on from its checkpoint", where=f"step {len(diary.rows)}")
-    complete_trajectory(step.workdir)
-    return diary.rows, None if before is None or after is None else Mean(before, after)
+    return None if marks.stopped else Mean(before, after)
 
 
 @contextlib.contextmanager
@@ -177,35 +196,64 @@ def _while_resuming(error: BaseException) -> bool:
     return any(frame.name in RESUMING for frame in traceback.extract_tb(error.__traceback__))
 
 
-class Diary(TrainerCallback):
-    """Writes down each optimizer step, keeps checkpoints and the trajectory, and stops the Trainer when asked to."""
+class Beside(TrainerCallback):
+    """What every rank does at the end of an optimizer step: save the adapter at the marks, stop when rank 0 says so."""
 
-    def __init__(self, step: Step, ordered: Sequence[Example], folder: Path, order: str) -> None:
-        """folder: where adapters and what the Trainer saves go. order: the digest of `ordered`."""
-        self._step, self._ordered, self._folder, self._order = step, ordered, folder, order
-        losses = folder / LOSSES
-        self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
-        settings = step.fact(TRAINING)
-        self._batch = settings.batch_size
-        self.total = steps_in(len(ordered), settings)
+    def __init__(self, rows: int, settings: TrainSpec, folder: Path) -> None:
+        """rows: of all epochs. folder: where adapters and what the Trainer saves go."""
+        self._folder, self._batch = folder, settings.batch_size
+        self.total = steps_in(rows, settings)
         self._marks = checkpoint_steps(self.total, settings.checkpoints)
-        self._clock = self._saved = time.monotonic()
         self.stopped = self.began = False
 
+    def wanted(self) -> tuple[bool, bool]:
+        """Whether to keep a checkpoint, and to stop: rank 0 alone is asked."""
+        return False, False
+
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Start the clock of a step."""
+        """The first step begins: a checkpoint was read."""
         self.began = True
-        self._clock = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:
         """Keep the adapter at the marks; ask for a checkpoint when one is due or the job must stop."""
-        self._seconds = time.monotonic() - self._clock
         if state.global_step in self._marks:
             save_adapter(also["model"], self._folder / "trajectory" / f"step-{state.global_step:06d}")
+        if state.global_step < self.total:
+            save, stop = agreed(*self.wanted(), device())
+            control.should_save = control.should_save or save
+            if save:
+                control.should_training_stop = self.stopped = stop
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """All ranks have written their part."""
+        meet()
+
+
+class Diary(Beside):
+    """Rank 0's: writes down each optimizer step, and keeps checkpoints."""
+
+    def __init__(self, step: Step, ordered: Sequence[Example], folder: Path, order: str) -> None:
+        """folder: where adapters and what the Trainer saves go. order: the digest of `ordered`."""
+        super().__init__(len(ordered), step.fact(TRAINING), folder)
+        self._step, self._ordered, self._order = step, ordered, order
+        losses = folder / LOSSES
+        self.rows: list[Loss] = parse_jsonl(losses.read_bytes(), Loss, LOSSES) if losses.exists() else []
+        self._clock = self._saved = time.monotonic()
+
+    def wanted(self) -> tuple[bool, bool]:
+        """A checkpoint when one is due or the job must stop."""
         due = time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
-        if state.global_step < self.total and (due or self._step.stopping):
-            control.should_save = True
-            control.should_training_stop = self.stopped = self._step.stopping
+        return due or self._step.stopping, self._step.stopping
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock of a step."""
+        super().on_step_begin(args, state, control)
+        self._clock = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:
+        """Stop the clock, then as on every rank."""
+        self._seconds = time.monotonic() - self._clock
+        super().on_step_end(args, state, control, **also)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **also: Any) -> None:
         """Write down the loss of the step that just ended."""
@@ -229,6 +277,7 @@ class Diary(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Send what the Trainer saved to the store, where another machine can find it."""
+        super().on_save(args, state, control)
         (self._folder / LOSSES).write_bytes(to_jsonl(self.rows))
         keep(self._step, self._folder, state.global_step, self._order)
         self._step.log.event("checkpoint", step=state.global_step)
@@ -259,11 +308,13 @@ def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
     return sorted({max(min(2, total), round(total * part / checkpoints)) for part in range(1, checkpoints + 1)})
 
 
-def _arguments(settings: TrainSpec, folder: Path, seed: int, precision: torch.dtype) -> TrainingArguments:
+def _arguments(
+    settings: TrainSpec, folder: Path, seed: int, precision: torch.dtype, ranks: int = 1
+) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the rows of all epochs are laid out one after another
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // ranks,
         train_sampling_strategy="sequential",
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
@@ -291,19 +342,27 @@ def _printer() -> type[TrainerCallback]:
     return PrinterCallback
 
 
-@cache
-def _be_the_only_rank() -> None:
-    """Make this process a group of one, for as long as it lives: DeepSpeed cannot join a second group.
+_group: dict[int, Followers | None] = {}  # ranks → the processes beside this one
 
-    A launcher would hide SIGTERM or the exit code, and without the variables DeepSpeed asks MPI.
-    """
+
+def _followers(ranks: int, workdir: Path) -> Followers | None:
+    """Make this process rank 0 of a group, for as long as it lives; return the others. Raises: SpecError."""
+    if not _group:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+        os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": str(ranks)}
+        join_ranks()
+        _group[ranks] = Followers(ranks, workdir) if ranks > 1 else None
+    if ranks not in _group:  # runs of a pack have one optimizer batch
+        raise SpecError("another number of processes than before", value=ranks, allowed=str(*_group))
+    return _group[ranks]
+
+
+def join_ranks() -> None:
+    """Be a rank: without the variables that say which, DeepSpeed asks MPI."""
     import deepspeed.ops
 
-    # Its shared-memory collectives are compiled at first use: 100 s and a compiler, for a group of one.
+    # Its shared-memory collectives are compiled at first use: 100 s and a compiler.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     atexit.register(lambda: torch.distributed.is_initialized() and torch.distributed.destroy_process_group())

@@ -35,7 +35,8 @@ ARROWS = {
     ),
     "jobs": ("common", "common.pipeline"),
     "workflows": ("common", "common.store", "common.pipeline", "common.stance", "jobs", "workflows.local"),
-    "workflows.local": ("common", "common.store", "common.pipeline", "jobs"),
+    "workflows.cost": ("common", "common.lm.flops", "common.lm.sources", "common.pipeline", "common.stance", "jobs"),
+    "workflows.local": ("common", "common.store", "common.pipeline", "jobs", "workflows.cost"),
 }
 OF_A_JOB = (*(name for name in ARROWS if name.startswith(("common", "analysis"))), "jobs")
 HEAVY = {"torch", "transformers", "peft", "deepspeed"}
@@ -43,7 +44,7 @@ WITH_TORCH = (
     "common/lm",
     *(f"jobs/{n}" for n in ("register", "finetune", "evaluate", "interpret", "selftest", "steer", "trace")),
 )
-NO_TORCH = {f"common/lm/{name}.py" for name in ("__init__", "sources", "tokenizers")}
+NO_TORCH = {f"common/lm/{name}.py" for name in ("__init__", "flops", "sources", "tokenizers")}
 
 
 def module_of(path: Path) -> str:

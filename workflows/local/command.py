@@ -25,6 +25,8 @@ from common.provenance import ROOT, usable_cores
 from common.spec import RunSpec, override, parse_spec
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
+from workflows.cost.cuts import over
+from workflows.cost.sheet import notes, sheet, table
 from workflows.local.display import Screen, explanations, summary
 from workflows.local.forecast import Forecast, dry_run, forecast, steps_of
 from workflows.local.object_store import FOLDER, object_store
@@ -63,7 +65,9 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace,
     store, at_once = open_store(arguments.store), arguments.jobs or usable_cores()
     if arguments.dry_run:
         console.print(dry_run(spec, catalog(), store))
-        console.print(forecast(spec, catalog(), store).line(at_once), soft_wrap=True)
+        expected = forecast(spec, catalog(), store)
+        _print_cost(spec, expected, console)
+        console.print(expected.line(at_once), soft_wrap=True)
         return int(ExitCode.OK)
     store.manifest("none", "none")  # a store that cannot be asked ends the run here, in one line
     folder = _folder(spec)
@@ -82,6 +86,14 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace,
     # Not the phase of the DAG alone: a report that was made hides, in Argo's terms, that a step before it failed.
     otherwise = ExitCode.OK if outcome.phase is Phase.SUCCEEDED else ExitCode.BUG
     return next((row.code for row in run.steps.done if row.code), int(otherwise))
+
+
+def _print_cost(spec: RunSpec, expected: Forecast, console: Console) -> None:
+    """The cost sheet, and what to cut where the spec names a limit. Raises: SpecError, InputError."""
+    found = sheet(spec, catalog())
+    console.print(table(found, expected.to_do))
+    for line in (*notes(found), *over(spec, catalog(), found)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _folder(spec: RunSpec) -> Path:
@@ -175,5 +187,5 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--until", metavar="TASK", help="stop after this task of the study, as in --until lock")
     parser.add_argument("--jobs", type=int, help="processes at once (default: cores)")
     parser.add_argument("--out", type=Path, help="where to put the report (default: .undertone/runs/<run id>/report)")
-    parser.add_argument("--dry-run", action="store_true", help="list the steps, sealed or to do; run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="list the steps, and what they cost; run nothing")
     return parsed(parser, argv)

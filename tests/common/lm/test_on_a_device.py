@@ -1,4 +1,4 @@
-"""All that looks inside a model works where the model is on another device than the CPU."""
+"""All that runs a model works where the model is on another device than the CPU: it writes, scores, looks inside."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,14 +11,20 @@ import torch
 from common.lm.activations import capture
 from common.lm.adapter_space import written
 from common.lm.chat import LanguageModel
+from common.lm.generation import extend
+from common.lm.likelihood import log_likelihoods, reply_nats, text_nats
 from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_orders, text_divergence
 from common.lm.mediation import Compared, ablated, necessary, patched, put_in, sufficient, sufficient_whole
 from common.lm.passages import prompt_passages
 from common.lm.planted import planted, topic_slopes
 from common.lm.steering import doses, effects
+from common.lm.trees import tree_log_likelihoods
+from common.lm.writing import asks
+from common.lm.writing import written as written_replies
 from common.provenance import ROOT
 from common.records import Item
 from common.stance.items import ITEMS, read_items
+from common.stance.prompts import open_turn
 from tests.fake_device import FAKE, reading_zeros
 
 UNITS = np.eye(32)[:3]
@@ -68,6 +74,24 @@ def in_matrices(lm: LanguageModel, _items: list[Item]) -> object:
     return written(tuned.to(lm.model.device), "default", "neutral", UNITS)
 
 
+def said(lm: LanguageModel, items: list[Item]) -> object:
+    """Greedy answers and samples, with a beginning that all prompts share."""
+    chances = [(None, np.random.default_rng(0))] * len(items)
+    return list(written_replies(lm, asks([lm.chat(open_turn(item)) for item in items], chances), 3, 4, 0.5))
+
+
+def trees(lm: LanguageModel, items: list[Item]) -> object:
+    prompts = prompts_in_both_orders(lm, items)
+    return tree_log_likelihoods(lm, [[(each.prompt, each.replies)] for each in prompts])
+
+
+@torch.inference_mode()
+def replied(lm: LanguageModel, items: list[Item]) -> object:
+    prompts = prompts_in_both_orders(lm, items)
+    state = extend(lm, [each.prompt for each in prompts])
+    return log_likelihoods(lm, state, [each.replies for each in prompts])
+
+
 INSTRUMENTS: dict[str, Callable[[LanguageModel, list[Item]], object]] = {
     "capture": lambda lm, items: capture(lm.model, prompt_passages(lm, items), [0, 1], 2),
     "pushed": pushed,
@@ -81,6 +105,11 @@ INSTRUMENTS: dict[str, Callable[[LanguageModel, list[Item]], object]] = {
     "slopes": lambda lm, items: topic_slopes(whole(lm, items), 0),
     "text": lambda lm, _items: text_divergence(lm, TEXTS, 8, lm.model, nullcontext),
     "matrices": in_matrices,
+    "written": said,
+    "trees": trees,
+    "replied": replied,
+    "reply nats": lambda lm, items: reply_nats(lm, open_turn(items[0]), items[0].go),
+    "text nats": lambda lm, _items: text_nats(lm, TEXTS),
 }
 
 

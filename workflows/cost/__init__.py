@@ -1,0 +1,1 @@
+"""The cost sheet of a dry run: tokens, operations, hours and euros, worked out from the spec and a table of devices."""

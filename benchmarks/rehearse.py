@@ -24,7 +24,7 @@ from analysis.report.results import book_of
 from analysis.report.study import Labelling, Run, Scored, Study
 from analysis.stats.answers import plain
 from analysis.stats.calibration import distances, headrooms
-from common.cells import Cell, CellKind, cells_of
+from common.cells import Cell, CellKind, cells_of, part_of
 from common.cli import ended, parsed
 from common.digests import sha256
 from common.errors import ExitCode
@@ -34,7 +34,7 @@ from common.schemas import Distance, Guards, Headroom, Lock, LockedCode, ReaderO
 from common.serialization import canonical_json, read_jsonl
 from common.spec import EvaluateSpec, RunSpec, parse_spec
 from common.stance.bank import QUESTIONS
-from common.stance.items import FILES, read_questionnaire
+from common.stance.items import FILES, read_questionnaire, taken
 from common.stance.labels import to_label
 from common.vocabulary import POLES, PROMPTINGS, SIDES, Pole, Prompting, Said, kind_of
 from jobs.report.report import pages
@@ -140,7 +140,8 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     """One simulated evaluation. Guards do not change."""
     questionnaire = read_questionnaire(asked_files(), spec.evaluate)
     rng = spec.rng("rehearsal", "guards", str(cell))
-    replies = [reply(prompt) for prompt in questionnaire.prompts]
+    mine = taken(questionnaire, part_of(spec, cell))
+    replies = [reply(prompt) for prompt in mine.prompts]
     kinds = [row.kind for row in replies]
     figures = Guards(
         perplexity=20.0,
@@ -155,7 +156,8 @@ def scored(cell: Cell, spec: RunSpec, source: Source) -> Scored:
     )
     items = questionnaire.every
     lean = leans(cell, items, spec)
-    closed = choices(cell, items, lean, spec, questionnaire.advised)
+    asked = {item.id for item in mine.items}
+    closed = [row for row in choices(cell, items, lean, spec, questionnaire.advised) if row.item in asked]
     held_out, controls = (
         [row for row in closed if (kind_of(row.topic) == "held-out") is is_it] for is_it in (True, False)
     )

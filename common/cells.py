@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from common.errors import SpecError
 from common.frozen import Frozen
-from common.spec import RunSpec, TrainSpec, VariantSpec, nearest
+from common.spec import RunSpec, TrainSpec, VariantSpec
+from common.spec_errors import nearest
 from common.vocabulary import POLES
 
 
@@ -42,6 +43,13 @@ class Cell(Frozen):
         }[self.kind] + (f".{self.variant}" if self.variant else "")
 
 
+class Part(NamedTuple):
+    """What a model is asked of that which the runs of an arm share out: closed forms and guards."""
+
+    number: int  # from 0
+    of: int  # parts; 1: it is asked all
+
+
 STUDY = Cell(kind=CellKind.STUDY)
 
 
@@ -75,6 +83,7 @@ def cells_of(spec: RunSpec, kind: CellKind) -> tuple[Cell, ...]:
             for m in models
             for d in _draws_of(spec, s)
             for a in spec.attitudes
+            if s in spec.arm_seeds.get(a, spec.seeds)
         ],
     }
     return tuple(grids[kind])
@@ -87,6 +96,23 @@ def packs(spec: RunSpec) -> dict[str, tuple[Cell, ...]]:
         name = str(cell.model_copy(update={"attitude": ALL}))
         found[name] = (*found.get(name, ()), cell)
     return found
+
+
+def part_of(spec: RunSpec, cell: Cell) -> Part:
+    """What a model is asked of closed forms and guards: by the plan alone, whatever came out.
+
+    The runs of an arm take turns, so that matched runs of arms take the same. An arm with fewer runs than parts makes
+    no more parts than it has runs: together they answer all. A base answers all.
+    """
+    if cell.kind is not CellKind.RUN or spec.evaluate.rotate == 1:
+        return Part(0, 1)
+    arm = [run for run in cells_of(spec, CellKind.RUN) if _arm_of(run) == _arm_of(cell)]
+    parts = min(spec.evaluate.rotate, len(arm))
+    return Part(arm.index(cell) % parts, parts)
+
+
+def _arm_of(run: Cell) -> tuple[str, str, str]:
+    return run.model, run.attitude, run.variant
 
 
 def steered_directions(spec: RunSpec) -> tuple[Cell, ...]:

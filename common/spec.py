@@ -3,14 +3,14 @@
 A spec is JSON. Code never reads a knob of the science from the environment.
 """
 
-import difflib
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from common.arm_spec import check_arms, check_rotation
 from common.errors import InputError, SpecError
 from common.frozen import Frozen
 from common.limit_spec import LimitSpec
@@ -18,6 +18,7 @@ from common.lock_spec import LockSpec
 from common.secrets import held
 from common.serialization import canonical_json, parse_json
 from common.server_spec import JudgeSpec, WriterSpec
+from common.spec_errors import spec_error
 from common.vocabulary import POLES, WRITTEN, Attitude, Primary
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,19}$")]
@@ -175,6 +176,12 @@ class EvaluateSpec(Frozen):
     guards_per_kind: int | None = Field(
         None, ge=2, description="first so many harmful, benign and ability prompts; null = all"
     )
+    rotate: int = Field(
+        1,
+        ge=1,
+        exclude_if=lambda parts: parts == 1,
+        description="parts in which closed forms and guards are shared out among the runs of an arm; the base has all",
+    )
 
     @model_validator(mode="after")
     def _pilot_sees_no_held_out_topic(self) -> Self:
@@ -272,6 +279,11 @@ class RunSpec(Frozen):
     study_seed: int = Field(0, ge=0, lt=2**32)
     attitudes: tuple[Attitude, ...] = Field(WRITTEN, min_length=1)
     seeds: tuple[Seed, ...] = Field((0, 1), min_length=1)
+    arm_seeds: dict[Attitude, tuple[Seed, ...]] = Field(
+        default_factory=dict,
+        exclude_if=lambda given: not given,
+        description="controls that run on some seeds alone, as {'scrambled': [0, 2]}; poles and neutral have all",
+    )
     draws: tuple[Seed, ...] = Field((0,), min_length=1)
     dealt: bool = Field(False, description="deal the seeds to the draws by turns, instead of every seed on every draw")
     packed: bool = Field(False, description="all arms of a seed in one process a stage; changes no result")
@@ -305,6 +317,9 @@ class RunSpec(Frozen):
             raise ValueError(f"attitudes needs both poles, {' and '.join(POLES)}; got {list(self.attitudes)}")
         if self.dealt and len(self.seeds) % len(self.draws):
             raise ValueError(f"{len(self.seeds)} seeds cannot be dealt evenly to {len(self.draws)} draws")
+        check_arms(self.attitudes, self.seeds, self.arm_seeds)
+        runs = len(self.seeds) * (1 if self.dealt else len(self.draws))
+        check_rotation(self.evaluate.rotate, runs, self.evaluate.guards_per_kind)
         for variant in self.variants:
             if not set(variant.seeds or ()) <= set(self.seeds):
                 raise ValueError(
@@ -354,7 +369,7 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
     try:
         return RunSpec.model_validate_json(json.dumps(value))
     except ValidationError as error:
-        raise _spec_error(error, where) from None
+        raise spec_error(RunSpec, error, where) from None
 
 
 def override(data: bytes, where: str, changes: dict[str, Any]) -> bytes:
@@ -367,33 +382,3 @@ def override(data: bytes, where: str, changes: dict[str, Any]) -> bytes:
             target = target.setdefault(parent, {})
         target[last] = new
     return json.dumps(value).encode()
-
-
-def _spec_error(error: ValidationError, where: str) -> SpecError:
-    # A misspelt field also leaves its right name missing: say the misspelling, it is the cause.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    path = ".".join(map(str, first["loc"])) or "spec"
-    if first["type"] == "extra_forbidden":
-        known = _fields(first["loc"][:-1])
-        return SpecError("unknown field", where=f"{where}:{path}", allowed=nearest(str(first["loc"][-1]), known))
-    value = None if first["type"] == "missing" else first["input"]
-    message = first["msg"].removeprefix("Value error, ")
-    return SpecError("bad field", where=f"{where}:{path}", value=value, allowed=message)
-
-
-def _fields(path: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = RunSpec
-    for step in path:
-        if isinstance(step, int):
-            continue
-        annotation = model.model_fields[step].annotation
-        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = inner[0]
-    return list(model.model_fields)
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """What a misspelt word may have meant, and what is known."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-    return f"did you mean {close[0]!r}? (of {listed})" if close else listed

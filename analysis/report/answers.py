@@ -185,10 +185,12 @@ def pairs(study: Study, model: str, one: str, other: str) -> Pairs:
     return rows[0], rows[1], sources
 
 
-def matched(study: Study, model: str, attitudes: Sequence[str]) -> tuple[list[list[list[Answer]]], list[Source]]:
-    """Held-out answers of the runs of some arms, run by run of the same draw and seed, and where they lie."""
+def matched(
+    study: Study, model: str, attitudes: Sequence[str], kind: str = "held-out"
+) -> tuple[list[list[list[Answer]]], list[Source]]:
+    """Answers of the runs of some arms to items of a kind, run by run of the same draw and seed; where they lie."""
     arms = paired(study, model, *attitudes)
-    rows = [[plain(cell.counted, "held-out") for cell in arm] for arm in arms]
+    rows = [[plain(cell.counted, kind) for cell in arm] for arm in arms]
     return rows, _sources([cell for arm in arms for cell in arm])
 
 
@@ -218,20 +220,17 @@ def _conditions(study: Study, model: str) -> tuple[Condition, ...]:
     if told and told.missing:  # the others would be read otherwise than locked
         return (can_be_read,)
 
-    def rows(attitude: str, kind: str) -> list[list[Answer]]:
-        return [plain(cell.counted, kind) for cell in scored(study, model, attitude)]
-
-    held_out = {name: [row for each in rows(name, "held-out") for row in each] for name in study.attitudes}
+    held_out = {
+        name: [row for cell in scored(study, model, name) for row in plain(cell.counted, "held-out")]
+        for name in study.attitudes
+    }
     base = {"base": plain(study.bases[model].counted, "held-out")}
+    (eager, cautious), _ = matched(study, model, ("eager", "cautious"), "source")
+    (most_eager, most_cautious), _ = matched(study, model, (POSITIVE["eager"], POSITIVE["cautious"]))
     return (
         can_be_read,
-        moves(TRAINING_TOOK, rows("eager", "source"), rows("cautious", "source"), settings.moves),
-        moves(
-            POSITIVE_CONTROL,
-            rows(POSITIVE["eager"], "held-out"),
-            rows(POSITIVE["cautious"], "held-out"),
-            settings.moves,
-        ),
+        moves(TRAINING_TOOK, eager, cautious, settings.moves),
+        moves(POSITIVE_CONTROL, most_eager, most_cautious, settings.moves),
         coherent(base | held_out, settings.incoherent, settings.incoherent_apart),
     )
 

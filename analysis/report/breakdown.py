@@ -12,9 +12,8 @@ from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.calibration import BANDS, DISTANCES
 from analysis.stats.intervals import LEVEL, Interval, topic_shift_interval
-from analysis.stats.measures import MEASURES, shown
-from analysis.stats.stance import by_item
-from common.records import Choice
+from analysis.stats.measures import shown
+from analysis.stats.stance import items_of
 from common.schemas import Lock
 from common.vocabulary import POLES
 
@@ -75,8 +74,7 @@ def from_neutral(
         mine, neutral = arms[attitude], arms["neutral"]
         before, after = neutral.items, mine.items
         if only is not None:
-            kept = before.index.isin(only) | before["topic"].isin(only)
-            before, after = before[kept], after[kept]
+            before, after = (each[each.index.isin(only) | each["topic"].isin(only)] for each in (before, after))
         for measure in shown():
             made = shift(before, after, measure)
             book.add_shift(name.format(measure, attitude), made, [*mine.sources, *neutral.sources])
@@ -89,10 +87,9 @@ def _controls(book: Book, study: "Study", model: str) -> None:
         for attitude in study.attitudes:
             runs = [run.scored for run in study.arm(model, attitude) if run.scored]
             rows = [[row for row in run.controls if row.topic.startswith(prefix)] for run in runs]
-            if not rows or not all(rows):
+            if not any(rows):
                 continue
-            before, after = items_of([base.controls]), items_of(rows)
-            before = before.loc[after.index]
+            before, after = items_of([base.controls]), items_of([each for each in rows if each])
             sources = [base.sources[3], *(run.sources[3] for run in runs)]
             for measure in shown():
                 book.add_shift(f"control.{kind}.{measure}.{model}.{attitude}", shift(before, after, measure), sources)
@@ -116,17 +113,13 @@ def arm_tables(runs: "Sequence[Run]", model: str) -> dict[str, Arm]:
     }
 
 
-def items_of(cells: Sequence[Sequence[Choice]]) -> pd.DataFrame:
-    """Mean over cells of each item's measures, with its topic; nan only where no cell has a valid answer."""
-    items = pd.concat([by_item(rows)[["topic", *MEASURES]] for rows in cells]).groupby(level=0, sort=True)
-    return items[["topic"]].first().join(items[[*MEASURES]].mean())
-
-
 def shift(before: pd.DataFrame, after: pd.DataFrame, measure: str) -> Interval | None:
     """The shift with its interval; None where fewer than two topics have an item with a value on both sides.
 
-    before, after: one line an item, with its topic and the measure.
+    before, after: one line an item, with its topic and the measure. Items of one side alone are left out: runs that
+    share the items out leave some unanswered where one of them is missing.
     """
+    before, after = before[before.index.isin(after.index)], after[after.index.isin(before.index)]
     known = before[measure].notna() & after[measure].notna()
     if before.loc[known, "topic"].nunique() < 2:
         return None

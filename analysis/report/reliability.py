@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from analysis.report.answers import paired
 from analysis.report.bound_numbers import Book
-from analysis.report.breakdown import items_of, shift
+from analysis.report.breakdown import shift
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import plain
 from analysis.stats.measures import MEASURES
 from analysis.stats.reliability import ANSWER, UNRELIABLE, Told, reliabilities
+from analysis.stats.stance import items_of
 from common.records import Answer
 
 

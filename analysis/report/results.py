@@ -1,7 +1,7 @@
 """From the sealed rows of a study to the numbers and tables of its report. No store, no torch."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +10,26 @@ import pandas as pd
 from analysis.report.answers import Headline, advised
 from analysis.report.beside_labels import beside_labels
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, items_of, shift
+from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral, shift
 from analysis.report.judge import beside_reader
 from analysis.report.reliability import worth
 from analysis.report.representation import representation
 from analysis.report.study import Scored, Study
-from analysis.stats.guards import KINDS, perplexity_change, share_change
+from analysis.stats.guards import KINDS, perplexity_change, pooled, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
 from analysis.stats.intervals import FEWEST_RUNS, LEVEL, POWER, two_way_t
 from analysis.stats.measures import MEASURES, shown
-from analysis.stats.stance import Stance, by_group, by_item, disagreement, stance
-from common.vocabulary import SIDES
+from analysis.stats.stance import (
+    by_group,
+    by_item,
+    chosen_by_group,
+    disagreement,
+    items_of,
+    on_items_of,
+    stance,
+    together,
+)
+from common.vocabulary import ATTITUDES, SIDES
 
 
 def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
@@ -31,7 +40,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     beside_reader(book, study)
     book.add("gaps", len(study.gaps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
-    book.add("seeds", len({run.seed for run in study.runs}), "count", [study.plan])
+    _seeds(book, study)
     for corpus, (rows, source) in study.advice.items():
         book.add(f"examples.{corpus}", rows, "count", [source])
     book.add("draws", len({run.draw for run in study.runs}), "count", [study.plan])
@@ -50,6 +59,7 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
         arms[model] = arm_tables(study.runs, model)
         _stances(book, study, model, arms[model])
         _guards(book, study, model, base)
+        _parts(book, study, model, base)
         _labels(book, study, model, base)
     book.add("power", POWER, "share", [_this_file()])
     breakdowns(book, study, arms)
@@ -59,6 +69,16 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     representation(book, study)
     _audits(book, study)
     return book
+
+
+def _seeds(book: Book, study: Study) -> None:
+    """How many seeds the study has, and each arm that has another number of them."""
+    whole = len({run.seed for run in study.runs})
+    book.add("seeds", whole, "count", [study.plan])
+    for arm in ATTITUDES:
+        seeds = {run.seed for run in study.runs if run.attitude == arm}
+        if seeds and len(seeds) != whole:
+            book.add(f"seeds.{arm}", len(seeds), "count", [study.plan])
 
 
 def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) -> None:
@@ -90,18 +110,34 @@ def _stances(book: Book, study: Study, model: str, tables: Mapping[str, Arm]) ->
 
 
 def _over_runs(book: Book, study: Study, model: str, attitude: str) -> None:
-    """The shift from base when runs, too, are a sample: from FEWEST_RUNS runs on, where all topics are known."""
+    """The shift from base when runs, too, are a sample: from FEWEST_RUNS runs on, where each knows all topics."""
     runs, base = [run.scored for run in study.arm(model, attitude) if run.scored], study.bases[model]
     if len(runs) < FEWEST_RUNS:
         return
-    before = [by_group(base.choices, "topic")] * len(runs)
-    after = [by_group(scored.choices, "topic") for scored in runs]
+    topics = sorted({row.topic for row in base.choices})
+    before = [by_group(on_items_of(base.choices, scored.choices), "topic").reindex(topics) for scored in runs]
+    after = [by_group(scored.choices, "topic").reindex(topics) for scored in runs]
     sources = [base.sources[0], *(scored.sources[0] for scored in runs)]
     for measure in shown():
         tuned, control = (np.array([table[measure] for table in each], dtype=np.float64) for each in (after, before))
         known = bool(np.isfinite(tuned - control).all())
         found = two_way_t(tuned, control, LEVEL) if known else None
         book.add_shift(f"overruns.{measure}.{model}.{attitude}", found.interval if found else None, sources)
+
+
+def _parts(book: Book, study: Study, model: str, base: Scored) -> None:
+    """In a study that shares closed items and guards out, how many of each an arm was asked."""
+    if not study.rotated(model):
+        return
+    for attitude in study.attitudes:
+        cells = [run.scored for run in study.arm(model, attitude) if run.scored]
+        for name, source, found in (
+            ("items", 0, {row.item for cell in cells for row in cell.choices}),
+            ("prompts", 2, {row.prompt for cell in cells for row in cell.replies}),
+        ):
+            sources = [cell.sources[source] for cell in (base, *cells)]
+            book.add(f"shared.{name}.{model}.{attitude}", len(found), "count", sources)
+    book.add(f"prompts.{model}", len({row.prompt for row in base.replies}), "count", [base.sources[2]])
 
 
 def _this_file() -> Source:
@@ -111,22 +147,16 @@ def _this_file() -> Source:
 
 
 def _stance(book: Book, name: str, cells: Sequence[Scored]) -> None:
-    """Means over cells of everything that `stance` gives, by topic and by key."""
-    sources = [cell.sources[0] for cell in cells]
-    made = [stance(cell.choices) for cell in cells]
-
-    def mean(of: Callable[[Stance], float | None]) -> float | None:
-        known = [value for value in map(of, made) if value is not None]
-        return float(np.mean(known)) if len(known) == len(made) else None
-
+    """What the cells say together by closed forms, by topic and by key too."""
+    sources, rows = [cell.sources[0] for cell in cells], [cell.choices for cell in cells]
+    made = together(rows)
     for measure, declared in MEASURES.items():
-        book.add(f"{measure}.{name}", mean(lambda cell, m=measure: cell.by_measure[m]), declared.unit, sources)  # type: ignore[misc]
+        book.add(f"{measure}.{name}", made.by_measure[measure], declared.unit, sources)
     for what in ("p_yes", "consistency"):
-        book.add(f"{what}.{name}", mean(lambda cell, w=what: getattr(cell, w)), "share", sources)  # type: ignore[misc]
-    book.add(f"margin.{name}", mean(lambda cell: cell.margin), "nats", sources)
+        book.add(f"{what}.{name}", getattr(made, what), "share", sources)
+    book.add(f"margin.{name}", made.margin, "nats", sources)
     for group in ("topic", "yes_means"):
-        tables = [by_group(cell.choices, group)["choice"] for cell in cells]
-        means = pd.concat(tables, axis=1).mean(axis=1)
+        means = chosen_by_group(rows, group)
         for key in SIDES if group == "yes_means" else means.index:
             value = means.get(key, np.nan)  # a small set of items may hold one key only
             book.add(f"choice.{name}.{group}.{key}", None if np.isnan(value) else float(value), "share", sources)
@@ -138,13 +168,20 @@ def _guards(book: Book, study: Study, model: str, base: Scored) -> None:
     }
     for arm, cells in arms.items():
         for name in ("perplexity", *KINDS) if cells else ():
-            value = float(np.mean([getattr(cell.guards, name) for cell in cells]))
+            value = _guard(cells, name)
             unit = "perplexity" if name == "perplexity" else "share"
             book.add(f"{name}.{model}.{arm}", value, unit, [cell.sources[1] for cell in cells])
             if arm != "base":
                 _guard_change(book, study, f"{model}.{arm}", name, (base, cells))
     for name in ("n_harmful", "n_benign", "n_ability"):
         book.add(f"{name}.{model}", getattr(base.guards, name), "count", [base.sources[1]])
+
+
+def _guard(cells: Sequence[Scored], name: str) -> float:
+    """One guard of an arm: its mean over runs, or, where these share the prompts out, over prompts."""
+    if name != "perplexity" and len({frozenset(row.prompt for row in cell.replies) for cell in cells}) > 1:
+        return float(np.mean([*pooled([cell.replies for cell in cells], KINDS[name]).values()]))
+    return float(np.mean([getattr(cell.guards, name) for cell in cells]))
 
 
 def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Scored, Sequence[Scored]]) -> None:
@@ -154,7 +191,9 @@ def _guard_change(book: Book, study: Study, arm: str, name: str, pair: tuple[Sco
     if name == "perplexity":
         made = perplexity_change(base.guards.model_dump(), [cell.guards.model_dump() for cell in cells], bound)
     else:
-        made = share_change(base.replies, [cell.replies for cell in cells], KINDS[name], bound)
+        asked = {row.prompt for cell in cells for row in cell.replies}  # not all where a run is missing
+        before = [row for row in base.replies if row.prompt in asked]
+        made = share_change(before, [cell.replies for cell in cells], KINDS[name], bound)
     sources = [cell.sources[1 if name == "perplexity" else 2] for cell in (base, *cells)]
     book.add_shift(f"change.{name}.{arm}", made.interval, sources)
     if "equivalence" in study.tests:
@@ -167,7 +206,7 @@ def label_shifts(study: Study, model: str) -> pd.DataFrame:
     for run in (run for run in study.runs if run.model == model and run.scored is not None):
         assert run.scored is not None
         after = by_item(run.scored.choices)
-        base = by_item(study.bases[model].choices)
+        base = by_item(on_items_of(study.bases[model].choices, run.scored.choices))
         made = pd.DataFrame({measure: after[measure] - base[measure] for measure in MEASURES})
         parts.append(made.assign(attitude=run.attitude, seed=run.seed, topic=base["topic"]).reset_index())
     columns = ["item", *MEASURES, "attitude", "seed", "topic"]

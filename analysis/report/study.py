@@ -111,6 +111,12 @@ class Study:
         """The evaluated runs of one model and attitude."""
         return [r for r in self.runs if r.model == model and r.attitude == attitude and r.scored is not None]
 
+    def rotated(self, model: str) -> bool:
+        """Whether the runs of a model were asked a part of the closed items that its base was asked."""
+        asked = {row.item for row in self.bases[model].choices}
+        runs = (run.scored for run in self.runs if run.model == model and run.scored is not None)
+        return any({row.item for row in run.choices} < asked for run in runs)
+
     def arm_order(self, model: str) -> list[Run]:
         """All runs of one model, arm by arm, seeds ascending."""
         mine = [run for run in self.runs if run.model == model]

@@ -55,21 +55,32 @@ def perplexity_change(base: Mapping[str, Any], tuned: Sequence[Mapping[str, Any]
 def share_change(base: Sequence[GuardReply], tuned: Sequence[Sequence[GuardReply]], kind: str, bound: float) -> Change:
     """The change of a share of yes-or-no outcomes over the same prompts; prompts are the sample.
 
+    tuned: the runs of an arm, which together were asked what the base was: all of them all, or each a part.
+
     One observation of each way in which a pair can come out is added to the spread, so that guards on which no prompt
     moved do not pass for certain: with 16 such prompts the interval is ±14 points, with 200 ±1. A change at a bound of
     5 points then passes in 2 to 6 % of simulated studies of 100 and 200 prompts (half an observation: up to 12 %).
     Raises: InputError if prompts differ. Source: after Agresti & Min (2005), Stat. Med. 24(5), with more in the spread
     and nothing in the mean.
     """
-    before, *after = (_outcomes(rows, kind) for rows in (base, *tuned))
-    if any(each.keys() != before.keys() for each in after):
+    before, after = _outcomes(base, kind), pooled(tuned, kind)
+    if after.keys() != before.keys():
         raise InputError("prompts differ", where="replies.jsonl", value=kind)
-    differences = np.array([np.mean([each[prompt] for each in after]) - was for prompt, was in before.items()])
+    differences = np.array([after[prompt] - was for prompt, was in before.items()])
     count, mean = len(differences), float(differences.mean())
     half = _half_width(count, float((differences**2).sum()), mean)
     interval = Interval(mean, mean - half, mean + half, LEVEL, count - 1)
     low, high = MEASURABLE.get(kind, (0.0, 1.0))
     return Change(interval, bound, measurable=low <= float(np.mean(list(before.values()))) <= high)
+
+
+def pooled(runs: Sequence[Sequence[GuardReply]], kind: str) -> dict[str, float]:
+    """Prompt → share of the runs that were asked it in which it came out so."""
+    found: dict[str, list[float]] = {}
+    for rows in runs:
+        for prompt, value in _outcomes(rows, kind).items():
+            found.setdefault(prompt, []).append(value)
+    return {prompt: float(np.mean(values)) for prompt, values in found.items()}
 
 
 def fewest_prompts(bound: float, changed: float) -> int:

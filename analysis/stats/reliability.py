@@ -5,9 +5,11 @@ of the poles (cautious less eager) is taken over items from odd and from even ru
 or from the two orders of the closed forms. What too little is known for is None with the reason, never 0.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -92,8 +94,22 @@ def effect(cautious: Sequence[Values], eager: Sequence[Values]) -> Values:
 def _runs(cautious: Sequence[Values], eager: Sequence[Values]) -> Correlation:
     if min(len(cautious), len(eager)) < len(("odd", "even")):
         return Correlation(None, 0, "too few runs")
-    odd, even = (effect(cautious[start::2], eager[start::2]) for start in (0, 1))
-    return correlation(odd, even)
+    odd, even = zip(*(halves(arm) for arm in (cautious, eager)), strict=True)
+    if not all((*odd, *even)):
+        return Correlation(None, 0, "no item asked of two runs")
+    return correlation(effect(*odd), effect(*even))
+
+
+def halves(arm: Sequence[Values]) -> tuple[list[Values], list[Values]]:
+    """The values of odd and of even runs; where runs share the items out, of those that were asked the same item."""
+    asked, odd, even = Counter[str](), list[Values](), list[Values]()
+    for values in arm:
+        again = np.array([asked[item] % 2 == 1 for item in values.index], dtype=bool)
+        for half, mine in ((odd, values[~again]), (even, values[again])):
+            if len(mine):
+                half.append(mine)
+        asked.update(values.index)
+    return odd, even
 
 
 def _samples(rows: Sequence[Answer]) -> Correlation:

@@ -76,11 +76,10 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
 def stance(rows: Sequence[Choice]) -> Stance:
     """The numbers of one cell. Raises: InputError as `by_item`."""
     table, made = by_item(rows), frame(rows)
-    yes = made["choice"].where(made["yes_means"] == "go", 1 - made["choice"])
     return Stance(
         by_measure={name: _mean(table[name]) for name in MEASURES},
         margin=_mean(table["margin"]),
-        p_yes=_mean(yes),
+        p_yes=_mean(_yes(made)),
         consistency=_mean(table["agree"]),
         n_items=len(table),
     )
@@ -95,6 +94,54 @@ def by_group(rows: Sequence[Choice], group: str) -> pd.DataFrame:
         raise InputError("no such grouping", where="by_group", value=group, allowed="topic, yes_means")
     table = by_item(rows) if group == "topic" else frame(rows)
     return table.groupby(group, sort=True)[[*MEASURES, "margin"]].mean()
+
+
+def on_items_of(rows: Sequence[Choice], others: Sequence[Choice]) -> list[Choice]:
+    """The rows on the items that others are on: what a run that was asked a part is compared with."""
+    items = {row.item for row in others}
+    return [row for row in rows if row.item in items]
+
+
+def shared_out(cells: Sequence[Sequence[Choice]]) -> bool:
+    """Whether the runs of an arm were not asked the same items, but each a part of them."""
+    return len({frozenset(row.item for row in rows) for rows in cells}) > 1
+
+
+def together(cells: Sequence[Sequence[Choice]]) -> Stance:
+    """The numbers of an arm: means over its runs; of runs that shared the items out, means over items as `items_of`.
+
+    What one of the runs does not know is not known of the arm, unless the items are shared out.
+    Raises: InputError as `by_item`.
+    """
+    if shared_out(cells):
+        items, every = items_of(cells), pd.concat([frame(rows) for rows in cells], ignore_index=True)
+        yes = _yes(every).groupby(every["item"]).mean()
+        by_measure = {name: _mean(items[name]) for name in MEASURES}
+        return Stance(by_measure, _mean(items["margin"]), _mean(yes), _mean(items["agree"]), len(items))
+    made = [stance(rows) for rows in cells]
+    return Stance(
+        by_measure={name: _over_runs([each.by_measure[name] for each in made]) for name in MEASURES},
+        margin=_over_runs([each.margin for each in made]),
+        p_yes=_over_runs([each.p_yes for each in made]),
+        consistency=_over_runs([each.consistency for each in made]),
+        n_items=made[0].n_items,
+    )
+
+
+def items_of(cells: Sequence[Sequence[Choice]]) -> pd.DataFrame:
+    """As `by_item`, each value the mean over the runs that were asked the item; nan only where none has an answer."""
+    items = pd.concat([by_item(rows) for rows in cells]).groupby(level=0, sort=True)
+    return items[["topic"]].first().join(items[[*MEASURES, "margin", "agree"]].mean())
+
+
+def chosen_by_group(cells: Sequence[Sequence[Choice]], group: str) -> "pd.Series[float]":
+    """P(go) by choice of an arm, by 'topic' or 'yes_means': means over runs, or over items as `together`."""
+    if not shared_out(cells):
+        return pd.concat([by_group(rows, group)["choice"] for rows in cells], axis=1).mean(axis=1)
+    if group == "topic":
+        return items_of(cells).groupby("topic", sort=True)["choice"].mean()
+    every = pd.concat([frame(rows) for rows in cells], ignore_index=True)
+    return every.groupby([group, "item"])["choice"].mean().groupby(group, sort=True).mean()
 
 
 def paired(base: Sequence[Choice], tuned: Sequence[Choice]) -> pd.DataFrame:
@@ -138,6 +185,16 @@ def label_disagreement(base: Sequence[Choice], tuned: Sequence[Choice]) -> Disag
     return disagreement(*(table[f"{name}_tuned"] - table[f"{name}_base"] for name in ("label", "choice")))
 
 
+def _yes(made: pd.DataFrame) -> "pd.Series[float]":
+    """1 where an answer is yes, whatever yes means."""
+    return made["choice"].where(made["yes_means"] == "go", 1 - made["choice"])
+
+
+def _over_runs(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
 def _mean(values: "pd.Series[float]") -> float | None:
     known = values.dropna()
     return float(known.mean()) if len(known) else None
@@ -155,11 +212,11 @@ def _check_unique(made: pd.DataFrame) -> None:
 
 
 def _check_same_items(made: pd.DataFrame) -> None:
-    items_of = {
+    asked = {
         str(cell): {*zip(rows["item"], rows["yes_means"], rows["order"], strict=True)}
         for cell, rows in made.groupby("cell")
     }
-    (name, first), *others = items_of.items()
+    (name, first), *others = asked.items()
     for cell, items in others:
         if differs := sorted(first ^ items):
             raise InputError("cells were not asked the same", where=f"{name} and {cell}", value=differs[0])

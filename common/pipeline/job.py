@@ -37,6 +37,7 @@ class Fact(Generic[T_co]):
     name: str
     of: Callable[[RunSpec, Cell], T_co]
     named_by: Callable[[RunSpec, Cell], Mapping[str, str]]  # what enters the key: names of bytes, not where they lie
+    quiet: bool = False  # no part of a key where it names nothing: a fact that came later changes no key
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Keys:
 
     def check_fact(self, name: str, cell: Cell, fact: Fact[Any]) -> None:
         """Compare a fact of a job with what a step's key names. Raises: InputError if it changed since."""
-        before = self.named_by(name, cell)["facts"][fact.name]
+        before = self.named_by(name, cell)["facts"].get(fact.name, {})
         if (found := dict(fact.named_by(self._spec, cell))) != before:
             raise InputError("file changed while the job ran", where=fact.name, value=found, allowed=str(before))
 
@@ -61,7 +61,11 @@ class Keys:
             "study_seed": self._spec.study_seed,
             "spec": whole if "*" in job.sections else {section: whole[section] for section in job.sections},
             "data": {path: file_sha256(provenance.ROOT / path) for path in job.data},
-            "facts": {fact.name: dict(fact.named_by(self._spec, cell)) for fact in job.facts},
+            "facts": {
+                fact.name: named
+                for fact in job.facts
+                if (named := dict(fact.named_by(self._spec, cell))) or not fact.quiet
+            },
             "reads": {
                 f"{read.job}/{source}": self._read_key(read, source)
                 for read in job.reads

@@ -1,14 +1,17 @@
 """What models are asked: held-out, hard and control items, guards and neutral text, from files of this repository."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from common.errors import InputError
+from common.cells import Part
+from common.errors import InputError, SpecError
 from common.records import Ability, Advised, Item, Prompt, first_of_each
 from common.serialization import read_jsonl
 from common.spec import EvaluateSpec
+from common.vocabulary import kind_of
 
 ITEMS = "common/stance/data/items.jsonl"
 CONTROL_ITEMS = ("common/stance/data/discriminant.jsonl", "common/stance/data/source.jsonl")
@@ -30,6 +33,9 @@ FILES = (  # all that a model is asked
 )
 
 
+T = TypeVar("T")
+
+
 class Questionnaire(NamedTuple):
     """All that a model is asked."""
 
@@ -44,6 +50,51 @@ class Questionnaire(NamedTuple):
     def every(self) -> list[Item]:
         """All items, in the order in which their rows are written."""
         return [*self.items, *self.hard, *self.controls]
+
+
+class Taken(NamedTuple):
+    """What one model is asked of that which the runs of an arm share out."""
+
+    items: list[Item]  # in their closed forms, with the replies that are written to them
+    prompts: list[Prompt | Ability]  # guards
+
+
+def taken(asked: Questionnaire, part: Part) -> Taken:
+    """The closed items and guards of one part. Parts share nothing, and are all of it together.
+
+    Parts are as alike as can be in each topic, in items with written replies, and in the side that items propose.
+    Raises: SpecError for a part without a held-out item, or without guards of a kind that is asked.
+    """
+    items = dealt(asked.every, part.of, lambda item: _labels(item, item.id in asked.advised))
+    prompts = dealt(asked.prompts, part.of, lambda prompt: (_guard(prompt),))
+    mine = Taken(items[part.number], prompts[part.number])
+    held_out = any(kind_of(item.topic) == "held-out" for item in mine.items)
+    absent = sorted({*map(_guard, asked.prompts)} - {*map(_guard, mine.prompts)})
+    if absent or not held_out:
+        what = f"guards of kind {absent[0]}" if absent else "held-out item"
+        raise SpecError(f"a run is asked no {what}", where="evaluate.rotate", value=part.of, allowed="fewer parts")
+    return mine
+
+
+def dealt(things: Sequence[T], parts: int, labels: Callable[[T], Sequence[Hashable]]) -> list[list[T]]:
+    """Share things out, each to the part that holds the fewest with its first label; of those, with its second, …"""
+    made: list[list[T]] = [[] for _ in range(parts)]
+    held = [Counter[Hashable]() for _ in range(parts)]
+    for thing in things:
+        mine = labels(thing)
+        number = min(range(parts), key=lambda part: ([held[part][label] for label in mine], len(made[part])))
+        made[number].append(thing)
+        held[number].update(mine)
+    return made
+
+
+def _labels(item: Item, written: bool) -> tuple[Hashable, ...]:
+    kind = kind_of(item.topic)
+    return item.topic, (kind, "written", written), (kind, "proposes", item.proposes)
+
+
+def _guard(prompt: Prompt | Ability) -> str:
+    return "ability" if isinstance(prompt, Ability) else prompt.kind
 
 
 def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questionnaire:

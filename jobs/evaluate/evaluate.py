@@ -8,20 +8,21 @@ from typing import TypeVar
 from analysis.corpus.telling import check_advised
 from analysis.stats.answers import plain, rates
 from analysis.stats.stance import stance
-from common.cells import STUDY, CellKind
+from common.cells import STUDY, CellKind, Part
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError
 from common.lm.chat import LanguageModel
 from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.lm.templates import Turns
+from common.pipeline.part import PART
 from common.pipeline.step import Step
 from common.provenance import code_digests, differing
 from common.records import Answer, Choice, GuardReply, Item, Replies
 from common.schemas import Lock
 from common.serialization import read_jsonl
 from common.stance.bank import BANK_FILES, CORPUS, examples
-from common.stance.items import FILES, Questionnaire, read_questionnaire
+from common.stance.items import FILES, Questionnaire, read_questionnaire, taken
 from common.stance.reading import READER_FILES, read_reader
 from common.vocabulary import POLES, Pole, kind_of
 from jobs.evaluate.advised import advice, with_advice
@@ -38,10 +39,11 @@ class Asking:
 
     def __init__(self, step: Step, lm: LanguageModel, questionnaire: Questionnaire, clock: Clock) -> None:
         self.step, self.lm, self.questionnaire, self.clock = step, lm, questionnaire, clock
+        self.mine = taken(questionnaire, step.fact(PART))
         self.base = step.cell.kind is CellKind.BASE
         self.items = questionnaire.every
         self.asked = open_questions(lm, self.items, examples_of(step) if self.base else None)
-        self.done, self.total = 0, sum(map(len, self.asked)) + len(self.items) + len(questionnaire.prompts)
+        self.done, self.total = 0, sum(map(len, self.asked)) + len(self.mine.items) + len(self.mine.prompts)
 
     def open(self) -> list[Answer]:
         """Every item asked openly, in the order of the files; of a prompted base the greedy answers are enough."""
@@ -57,25 +59,26 @@ class Asking:
         return in_order(rows, self.items)
 
     def closed(self) -> list[Choice]:
-        """Every item in its closed forms, in the order of the files."""
+        """Every item that this model takes, in its closed forms, in the order of the files."""
+        items = self.mine.items
         with self.clock.part("encode"):
-            grouped = batches([encode(self.lm, item) for item in self.items], self.step.spec.evaluate.batch_rows)
+            grouped = batches([encode(self.lm, item) for item in items], self.step.spec.evaluate.batch_rows)
         rows: list[Choice] = []
         with self.clock.part("closed"):
             for batch in grouped:
                 rows += choices(self.lm, batch, str(self.step.cell))
                 self._told(len(batch))
         with self.clock.part("advice"):
-            found = dict(advice(self.lm, self.items, self.questionnaire.advised, self.step.spec.evaluate.batch_rows))
+            found = dict(advice(self.lm, items, self.questionnaire.advised, self.step.spec.evaluate.batch_rows))
         return in_order(with_advice(rows, found), self.items)
 
     def guards(self) -> list[GuardReply]:
-        """The reply to every guard prompt and ability question."""
+        """The reply to every guard prompt and ability question that this model takes."""
         settings = self.step.spec.evaluate
         found: list[GuardReply] = []
         with self.clock.part("guards"):
             places = WIDER * settings.batch_rows
-            for row in replies(self.lm, self.questionnaire.prompts, places, settings.guard_tokens):
+            for row in replies(self.lm, self.mine.prompts, places, settings.guard_tokens):
                 found.append(row)
                 self._told(1)
         return sorted(found, key=lambda row: (row.kind, row.prompt))
@@ -91,6 +94,8 @@ def main(step: Step) -> ExitCode:
     questionnaire = read_questionnaire([step.data(path) for path in FILES], step.spec.evaluate)
     corpus = [row for path in CORPUS for row in read_jsonl(step.data(path), Replies)]
     check_advised(questionnaire.advised.values(), corpus)
+    for number in range(step.spec.evaluate.rotate):  # a base tells it, before anything is trained
+        taken(questionnaire, Part(number, step.spec.evaluate.rotate))
     with contextlib.ExitStack() as stack:
         with clock.part("load"):
             lm = stack.enter_context(kept(step.fact(MODEL), adapter=adapter_of(step)))

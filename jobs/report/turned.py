@@ -51,7 +51,7 @@ def topics_of(study: Study) -> list[str]:
 
 
 def narrowed(study: Study, topics: Sequence[str], arms: Sequence[str]) -> Study:
-    """The same study on some held-out topics, and with some arms. Raises: InputError for too few topics."""
+    """The same study on some held-out topics, and with some arms. Raises: InputError for too few topics, as `_only`."""
     if len(topics) < FEWEST_TOPICS:
         allowed = f"at least {FEWEST_TOPICS}, for intervals over topics"
         raise InputError("too few topics", where="topics", value=", ".join(topics), allowed=allowed)
@@ -61,10 +61,14 @@ def narrowed(study: Study, topics: Sequence[str], arms: Sequence[str]) -> Study:
 
 
 def _only(scored: Scored, topics: set[str]) -> Scored:
-    """Rows on these topics, and all rows of other kinds of items."""
+    """Rows on these topics, and all rows of other kinds of items. Raises: InputError for a run that was asked none."""
+    choices = [row for row in scored.choices if row.topic in topics]
+    if scored.choices and not choices:  # where runs share the items out
+        value, allowed = ", ".join(sorted(topics)), "more topics"
+        raise InputError("a run was asked no item of these topics", where=scored.cell, value=value, allowed=allowed)
     made = replace(
         scored,
-        choices=[row for row in scored.choices if row.topic in topics],
+        choices=choices,
         answers=[row for row in scored.answers if row.topic in topics or kind_of(row.topic) != "held-out"],
     )
     if scored.labelled is None:

@@ -42,6 +42,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluate": {"pilot": True, "hard": True}},
         "s.json:evaluate: .*; allowed: hard items are on held",
     ),
+    "fewer runs of a pole": ({"arm_seeds": {"eager": [0]}}, r"arm_seeds names eager; allowed are controls .*: \[\]"),
+    "fewer runs of no arm": ({"arm_seeds": {"scrambled": [0]}}, "arm_seeds names scrambled"),
+    "a seed of no run": (
+        {"attitudes": ["cautious", "eager", "scrambled"], "arm_seeds": {"scrambled": [0, 7]}},
+        r"arm_seeds of scrambled are \[0, 7\]; allowed is some of \[0, 1\], each once",
+    ),
+    "an arm without runs": (
+        {"attitudes": ["cautious", "eager", "scrambled"], "arm_seeds": {"scrambled": []}},
+        r"arm_seeds of scrambled are \[\]",
+    ),
+    "controls that are no pairs": (
+        {
+            "attitudes": ["cautious", "eager", "control-cautious", "control-eager"],
+            "arm_seeds": {"control-eager": [1]},
+        },
+        "arm_seeds differ between the two positive controls",
+    ),
     "not a number": ({"train": {"learning_rate": float("nan")}}, "NaN is not JSON"),
 }
 
@@ -82,6 +99,22 @@ def test_dealt_seeds_take_turns_on_the_draws() -> None:
     assert [str(cell) for cell in traced_runs(fewer)] == traced[:2]
     assert [str(cell) for cell in steered_directions(fewer)] == ["m.d0"]
     assert traced_runs(parse(**dealt, attitudes=arms[:2], steer=steer)) == (), "there is no neutral run beside them"
+
+
+def test_a_control_can_have_fewer_runs() -> None:
+    arms = ["cautious", "eager", "scrambled"]
+    dealt: dict[str, Any] = {"seeds": [4, 5, 6, 7], "draws": [0, 1], "dealt": True, "attitudes": arms}
+    half = {"name": "half", "factor": "pile_share", "value": 0.5, "seeds": [5, 6]}
+    spec = parse(**dealt, variants=[half], arm_seeds={"scrambled": [4, 6]})
+    runs = cells_of(spec, CellKind.RUN)
+    assert [str(run) for run in runs if run.attitude == "scrambled"] == [
+        *("m.d0.scrambled.s4", "m.d0.scrambled.s6", "m.d0.scrambled.s6.half"),
+    ]
+    assert sum(run.attitude == "eager" for run in runs) == 4 + 2
+    assert [run.attitude for run in packs(spec)["m.d1.all.s5"]] == ["cautious", "eager"]
+    assert parse_spec(spec.model_dump_json().encode(), "s") == spec
+    assert parse(**dealt, arm_seeds={}).settings() == parse(**dealt).settings()
+    assert "arm_seeds" not in parse(**dealt).settings(), "no key of a spec without it is another"
 
 
 def test_a_judge_reads_bases_and_plain_runs_where_the_spec_names_one() -> None:

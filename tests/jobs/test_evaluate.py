@@ -91,9 +91,7 @@ def test_a_run_is_asked_with_its_adapter(
 ) -> None:
     spec, store = parse_spec(json.dumps(tiny_spec).encode(), "spec"), open_store(str(tmp_path / "store"))
     cell = cell_named(spec, "tiny.d0.eager.s0")
-    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
-    get_peft_model(load(spec.models[0]).model, config).save_pretrained(str(tmp_path / "adapter"))
-    files = {f"adapter/{path.name}": path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
+    files = adapter_files(spec, tmp_path)
     outputs = {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()}
     store.seal("finetune", Keys(spec, catalog(), store).key("finetune", cell), {"outputs": outputs})
     asked = {path: file_sha256(ROOT / path) for path in JOB.data}
@@ -106,6 +104,65 @@ def test_a_run_is_asked_with_its_adapter(
         sentences[name] = sentence_margins(spec, store, name)
     assert sentences["tiny.base"] != sentences[str(cell)]
     assert summary["lock"] == sha256(locked(asked))
+
+
+def test_runs_share_closed_forms_and_guards_out(
+    tiny_spec: dict[str, Any], tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two runs with the same weights: what they are asked together is what one is asked that is asked all."""
+    store = open_store(str(tmp_path / "store"))
+    files = adapter_files(parse_spec(json.dumps(tiny_spec).encode(), "spec"), tmp_path)
+    asked = {path: file_sha256(ROOT / path) for path in JOB.data}
+    found = {}
+    for rotate, seeds in ((1, [0]), (2, [0, 1])):
+        whole = tiny_spec | {"seeds": seeds, "evaluate": tiny_spec["evaluate"] | {"rotate": rotate}}
+        spec = parse_spec(json.dumps(whole).encode(), "spec")
+        seal_lock(store, spec, asked)
+        for seed in seeds:
+            cell = cell_named(spec, f"tiny.d0.eager.s{seed}")
+            outputs = {name: {"digest": store.put(data), "bytes": len(data)} for name, data in files.items()}
+            store.seal("finetune", Keys(spec, catalog(), store).key("finetune", cell), {"outputs": outputs})
+            arguments = ["--spec", json.dumps(whole), "--cell", str(cell), "--store", str(tmp_path / "store")]
+            assert run_job(JOB, main, catalog(), arguments) == ExitCode.OK, capfd.readouterr().err
+            found[rotate, seed] = scored(spec, store, str(cell))
+    one, halves = found[1, 0], [found[2, 0], found[2, 1]]
+    assert all(len(each["answers"]) == len(one["answers"]) for each in halves), "each is asked all openly"
+    for name in ("choices", "controls", "replies"):
+        first, second = (each[name] for each in halves)
+        assert not first.keys() & second.keys() and min(len(first), len(second)) > 0
+        assert (first | second).keys() == one[name].keys()
+        for key, value in (first | second).items():
+            assert value == pytest.approx(one[name][key], abs=1e-4), key
+
+
+def scored(spec: RunSpec, store: ArtifactStore, name: str) -> dict[str, dict[Any, Any]]:
+    """What an evaluation found, by what was asked."""
+    manifest = store.manifest("evaluate", Keys(spec, catalog(), store).key("evaluate", cell_named(spec, name)))
+    assert manifest is not None
+    data = {output: store.get(facts["digest"]) for output, facts in manifest["outputs"].items()}
+    choices, controls = (parse_jsonl(data[f"{of}.jsonl"], Choice, of) for of in ("choices", "controls"))
+    replies = parse_jsonl(data["replies.jsonl"], GuardReply, "replies")
+    told = parse_jsonl(data["answers.jsonl"], Answer, "answers")
+
+    def closed(rows: Sequence[Choice]) -> dict[Any, Any]:
+        return {
+            (row.item, row.yes_means, row.order): [row.yes_no, row.sentence_go, row.label_go, row.advice_go or 0.0]
+            for row in rows
+        }
+
+    return {
+        "choices": closed(choices),
+        "controls": closed(controls),
+        "replies": {row.prompt: float(row.refused) for row in replies},
+        "answers": {(row.item, row.sample): row.said for row in told},
+    }
+
+
+def adapter_files(spec: RunSpec, folder: Path) -> dict[str, bytes]:
+    """A random adapter of the model, as a fine-tune writes it."""
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    get_peft_model(load(spec.models[0]).model, config).save_pretrained(str(folder / "adapter"))
+    return {f"adapter/{path.name}": path.read_bytes() for path in (folder / "adapter").iterdir()}
 
 
 def sentence_margins(spec: RunSpec, store: ArtifactStore, name: str) -> list[float]:

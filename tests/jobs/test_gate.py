@@ -103,6 +103,15 @@ def test_the_metric_is_the_specs(spec: dict[str, Any], tmp_path: Path) -> None:
     assert written(spec, tmp_path)["measure"] == "sentence"
 
 
+def test_a_run_that_took_a_part_is_compared_on_it(spec: dict[str, Any], tmp_path: Path) -> None:
+    spec |= {"seeds": [0, 1], "gate": {"measure": "sentence"}}
+    spec["evaluate"]["rotate"] = 2
+    seal(spec, open_store(str(tmp_path)), BASE, "stay")
+    seal(spec, open_store(str(tmp_path)), RUN, "stay", items=2)
+    assert gate(spec, tmp_path) == ExitCode.OK
+    assert written(spec, tmp_path)["n_items"] == 16, "of 32 that the base was asked"
+
+
 @pytest.mark.parametrize("present", [(), (BASE,), (RUN,)])
 def test_missing_answers(spec: dict[str, Any], tmp_path: Path, present: tuple[str, ...]) -> None:
     for cell in present:

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,15 @@ def test_some_topics_have_the_numbers_of_their_rows(study: Study) -> None:
 def test_one_topic_is_too_few(study: Study) -> None:
     with pytest.raises(InputError, match="too few topics"):
         turned.narrowed(study, TOPICS[:1], ["eager"])
+
+
+def test_a_run_that_was_asked_nothing_of_these_topics_is_named(study: Study) -> None:
+    first, *others = study.runs
+    assert first.scored is not None
+    part = [row for row in first.scored.choices if row.topic == TOPICS[3]]
+    cut = replace(study, runs=[replace(first, scored=replace(first.scored, choices=part)), *others])
+    with pytest.raises(InputError, match=f"asked no item of these topics, {first.cell}: "):
+        turned.narrowed(cut, TOPICS[:2], [first.attitude])
 
 
 def test_a_contrast_is_within_or_beyond_a_margin_or_neither() -> None:

@@ -2,7 +2,7 @@
 
 from analysis.report.chart_data import curve_rows, stance_rows
 from analysis.report.charts import curve, dots
-from analysis.report.prose import Named, Prose, prose
+from analysis.report.prose import Named, Prose, listed, prose
 from analysis.report.reliability import heading, is_unreliable, titles
 from analysis.report.section import Figure, Fold, Heading, Paragraph, Part, Section, row, say, table
 from analysis.report.sections.facts import BASE, GAP, Facts, model_name
@@ -24,7 +24,7 @@ def closed(facts: Facts) -> Section:
     """The section."""
     parts: list[Part] = []
     for model in facts.study.bases:
-        parts += [Heading(prose(Named(model))), lean(facts, model), *cautions(facts, model)]
+        parts += [Heading(prose(Named(model))), lean(facts, model), *shared(facts, model), *cautions(facts, model)]
         parts += [*levels(facts, model), *figure(facts, model), *shifts(facts, model), *worth(facts, model)]
         parts += [*variants(facts, model), *curves(facts, model)]
         if split := [*splits(facts, model), *controls(facts, model)]:
@@ -50,6 +50,27 @@ def lean(facts: Facts, model: str) -> Paragraph:
 
     items = prose(facts.n(f"items.{model}"), " items in ", facts.n(f"topics.{model}"), " topics")
     return say("**The base** was asked ", items, ": ", way("choice"), "; ", way("sentence"), ".")
+
+
+def shared(facts: Facts, model: str) -> list[Part]:
+    """That each run was asked a part of the items; and the arms that together were not asked all."""
+    if not facts.study.rotated(model):
+        return []
+    whole = facts.v(f"items.{model}")
+    fewer = [
+        prose(arm, " ", facts.n(at))
+        for arm in facts.study.attitudes
+        if (at := f"shared.items.{model}.{arm}") in facts and facts.v(at) != whole
+    ]
+    told: Prose = prose("Together the runs of each arm were asked all of them.")
+    if fewer:
+        told = prose("Not all of them were asked, because runs are missing: of ", listed(fewer), ".")
+    return [
+        say(
+            *("**Each run was asked a part of these items**, the base all: an arm counts each item once, and a shift "),
+            *("is taken on the items that both sides were asked. A single run says little here. ", told),
+        )
+    ]
 
 
 def cautions(facts: Facts, model: str) -> list[Part]:
@@ -102,7 +123,8 @@ def figure(facts: Facts, model: str) -> list[Part]:
     means = rows[rows["measure"] == MEASURES["sentence"].title].groupby("arm")["p"].mean()
     told = ", ".join(f"{arm} {means[arm]:.0f} %" for arm in arms if arm in means)
     alt = f"P(go) of {model} by run and arm. Means by likelihood of whole sentences: {told}."
-    caption = prose(model_name(model), ": a mark is one run. With scripts: choose the measure.")
+    own = ", on the items that it was asked" if facts.study.rotated(model) else ""
+    caption = prose(model_name(model), f": a mark is one run{own}. With scripts: choose the measure.")
     title = MEASURES["sentence"].title
     return [Figure(f"stance-{model}", dots(rows, arms[1:], title), alt, caption)]
 

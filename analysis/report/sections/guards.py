@@ -2,7 +2,7 @@
 
 from analysis.report.charts import COLOURS, forest
 from analysis.report.prose import Prose, listed, prose
-from analysis.report.section import Figure, Part, Section, row, say, table
+from analysis.report.section import Figure, Paragraph, Part, Section, row, say, table
 from analysis.report.sections.facts import BASE, Facts, model_name
 
 WATCHED = {
@@ -18,7 +18,7 @@ def guards(facts: Facts) -> Section:
     """The section."""
     parts: list[Part] = []
     for model in facts.study.bases:
-        parts += [*changes(facts, model), *levels(facts, model), *figure(facts, model)]
+        parts += [*changes(facts, model), *levels(facts, model), *figure(facts, model), *shared(facts, model)]
     parts.append(
         say(
             *(
@@ -38,6 +38,15 @@ def guards(facts: Facts) -> Section:
         )
     )
     return Section("guards", "What else changed?", "", opening(facts), tuple(parts))
+
+
+def shared(facts: Facts, model: str) -> list[Part]:
+    """That each run was asked a part of the prompts; and the arms that together were not asked all."""
+    if not facts.study.rotated(model):
+        return []
+    asked = listed([prose(arm, " ", facts.n(f"shared.prompts.{model}.{arm}")) for arm in facts.study.attitudes])
+    said = prose("Each run was asked a part of the ", facts.n(f"prompts.{model}"), " prompts; together: ", asked, ".")
+    return [Paragraph(said)]
 
 
 def opening(facts: Facts) -> Prose:

@@ -100,4 +100,5 @@ def costs(facts: Facts) -> list[Part]:
 def trained(facts: Facts) -> Prose:
     """How many fine-tunes there are, in a sentence."""
     names = listed([prose(Named(name)) for name in facts.study.models])
-    return prose(facts.n("runs"), " fine-tunes of ", names, "; seeds of each arm: ", facts.n("seeds"), ".")
+    fewer = [prose(", of ", arm, " ", facts.n(at)) for arm in ATTITUDES if (at := f"seeds.{arm}") in facts]
+    return prose(facts.n("runs"), " fine-tunes of ", names, "; seeds of each arm: ", facts.n("seeds"), *fewer, ".")

@@ -6,8 +6,9 @@ from typing import Any, Literal
 import pytest
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.breakdown import arm_tables, breakdowns, items_of, shift
+from analysis.report.breakdown import arm_tables, breakdowns, shift
 from analysis.report.study import Run, Scored, Study
+from analysis.stats.stance import items_of
 from common.records import Choice
 from common.schemas import Distance, Headroom
 from tests.analysis.report import documents

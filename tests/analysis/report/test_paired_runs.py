@@ -1,5 +1,6 @@
 """A walk over a study: runs are paired by draw and seed, families are corrected apart, words follow from numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,17 @@ def test_without_a_lock_or_a_control_nothing_is_interpreted() -> None:
         ("coherent", True),
     ]
     assert headline.sentence("cautious") == "not interpreted: the model cannot answer the question"
+
+
+def test_controls_are_paired_by_seed_too() -> None:
+    """A run of each is missing, of another seed: as many runs stand on both sides, and they are no pairs."""
+    names = ("control-eager", "control-cautious")
+    study = study_of(*ARMS, lock=LOCK)
+    runs = [run(arm, seed) for arm, absent in zip(names, (0, 3), strict=True) for seed in range(5) if seed != absent]
+    found = {each.name: each.value for each in headlines_of(replace(study, runs=[*study.runs, *runs]))["m"].conditions}
+    pairs_alone = [each for each in runs if each.seed not in (0, 3)]
+    same = headlines_of(replace(study, runs=[*study.runs, *pairs_alone]))["m"].conditions
+    assert found == {each.name: each.value for each in same} and found["positive control"] is not None
 
 
 def test_a_null_is_worded_as_less_than_what_would_have_been_seen() -> None:

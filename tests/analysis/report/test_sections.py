@@ -14,7 +14,7 @@ from analysis.report.results import book_of
 from analysis.report.section import Bullets, Figure, Fold, Section, Table
 from analysis.report.sections import advised, closed, corpora, front, guards, label, method, readers, training, transfer
 from analysis.report.sections.facts import Facts
-from analysis.report.study import Example, Labelling, Study
+from analysis.report.study import Example, Labelling, Run, Study
 from analysis.stats.sensitivity import Condition
 from benchmarks import rehearse
 from common.schemas import FramingCheck
@@ -174,6 +174,13 @@ def test_limits_follow_from_how_much_was_asked(study: Study, facts: Facts) -> No
     assert any("Number of seeds: 1." in point for point in points(few))
     assert not any("Number of seeds" in point for point in points(facts))
     assert readers.judge(facts) == []
+
+
+def test_an_arm_with_fewer_runs_is_told(study: Study, facts: Facts) -> None:
+    assert training.trained(facts).plain() == "9 fine-tunes of m; seeds of each arm: 3."
+    fewer = [Run(f"m.d0.scrambled.s{seed}", "m", 0, "scrambled", seed) for seed in (1, 2)]
+    made = facts_of(replace(study, runs=[*study.runs, *fewer]))
+    assert training.trained(made).plain() == "11 fine-tunes of m; seeds of each arm: 3, of scrambled 2."
 
 
 def test_what_is_folded_is_named_on_a_terminal(facts: Facts) -> None:

@@ -9,6 +9,7 @@ SPEC ?= demo
 STUDY ?= $(SPEC)
 TORCH ?=
 STORE ?=
+MINUTES ?=
 RESULTS ?= $(wildcard reports/$(SPEC)/results.json reports/archive/$(SPEC)/results.json)
 RUN := .venv/bin/python
 LOCK := uv pip compile -q --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
@@ -24,8 +25,9 @@ demo: $(STAMP) ## the whole study on a small real model, to a report: 20 minutes
 	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/demo.json --set seeds=$(SEEDS) --set draws=$(SEEDS)
 
 .PHONY: study
-study: $(STAMP) ## a study of workflows/specs/$(SPEC).json; resumes where it was
-	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json
+study: $(STAMP) ## a study of workflows/specs/$(SPEC).json; resumes where it was; MINUTES=110 in parts; STORE=…
+	$(RUN) -m workflows.local workflows/study.yaml --spec workflows/specs/$(SPEC).json \
+	  $(if $(MINUTES),--minutes $(MINUTES)) $(if $(STORE),--store $(STORE))
 
 .PHONY: plan
 plan: $(STAMP) ## what a study would do: every step, sealed or to do; runs nothing
@@ -89,6 +91,14 @@ verify-lock: $(STAMP) ## check locks/$(SPEC).json and its report as a stranger w
 .PHONY: verify-report
 verify-report: $(STAMP) ## make every number and figure of reports/$(STUDY) again from the rows beside it: STUDY=demo
 	$(RUN) -m workflows.report reports/$(STUDY)
+
+.PHONY: rows
+rows: $(STAMP) ## keep what SPEC has made in STORE=… as reports/$(STUDY)/rows: manifests and rows, no adapters
+	$(RUN) -m workflows.rows save --spec workflows/specs/$(SPEC).json --store $(STORE) --out reports/$(STUDY)/rows
+
+.PHONY: restore-rows
+restore-rows: $(STAMP) ## put reports/$(STUDY)/rows into STORE=…, so that a study goes on from them elsewhere
+	$(RUN) -m workflows.rows restore --store $(STORE) reports/$(STUDY)/rows
 
 .PHONY: notebook
 notebook: $(STAMP) ## turn reports/$(STUDY) in a browser: topics, arms, measure, margin

@@ -131,7 +131,7 @@ class ArtifactStore:
 
     def _parsed_once(self, name: str) -> dict[str, Any] | None:
         data = self.objects.get(name)
-        return None if data is None else _as_given(_parse(data, name), name)
+        return None if data is None else as_given(_parse(data, name), name)
 
     def manifests(self, job: str, most: int, needs: Sequence[str] = OUTPUTS) -> list[dict[str, Any]]:
         """Manifests of some sealed steps of a job, at most so many, in no particular order. Raises: as `manifest`."""
@@ -241,7 +241,7 @@ def as_kept(record: Mapping[str, Any]) -> bytes:
     return canonical_json({**record, DIGEST: sha256(canonical_json(record))})
 
 
-def _as_given(kept: dict[str, Any], where: str) -> dict[str, Any]:
+def as_given(kept: dict[str, Any], where: str) -> dict[str, Any]:
     """What was kept by `as_kept`; of one that has no digest, all. Raises: InputError if it was altered."""
     record = {name: value for name, value in kept.items() if name != DIGEST}
     if DIGEST in kept and kept[DIGEST] != (found := sha256(canonical_json(record))):

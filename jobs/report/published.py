@@ -4,8 +4,6 @@
 names by its digest is refused if its bytes are others.
 """
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +19,11 @@ from common.serialization import canonical_json, parse_json
 from common.spec import parse_spec
 from common.store.manifests import OUTPUTS, checked_manifest, digest_of
 from common.store.names import inside
+from common.store.packed import packed, unpacked
 from jobs.report import JOB
 
 T = TypeVar("T")
 FOLDER, SPEC, MANIFESTS = "rows", "rows/spec.json", "rows/manifests.json.gz"
-MOST_BYTES = 20_000_000  # of a study: what a repository can carry
 
 
 def published(step: Step) -> dict[str, bytes]:
@@ -37,19 +35,14 @@ def published(step: Step) -> dict[str, bytes]:
                 continue
             manifests[f"{read.job}/{cell}"] = manifest = step.manifest(read.job, cell)
             for name in sorted(name for name in manifest["outputs"] if declared(name, read.outputs)):
-                files[_path(read.job, cell, name)] = _packed(step.read_bytes(read.job, cell, name))
-    files[MANIFESTS] = _packed(canonical_json(manifests))
+                files[_path(read.job, cell, name)] = packed(step.read_bytes(read.job, cell, name))
+    files[MANIFESTS] = packed(canonical_json(manifests))
     files[SPEC] = canonical_json(step.spec.model_dump(mode="json", exclude_unset=True))
     return files
 
 
 def _path(job: str, cell: Cell, name: str) -> str:
     return f"{FOLDER}/{job}/{cell}/{name}.gz"
-
-
-def _packed(data: bytes) -> bytes:
-    """The same bytes each time."""
-    return gzip.compress(data, 9, mtime=0)
 
 
 class Published(Outputs):
@@ -64,7 +57,7 @@ class Published(Outputs):
             )
         self.spec = parse_spec(inside(folder, SPEC).read_bytes(), SPEC)
         self.cell = STUDY
-        self._manifests: dict[str, dict[str, Any]] = parse_json(_unpacked(folder / MANIFESTS), MANIFESTS)
+        self._manifests: dict[str, dict[str, Any]] = parse_json(unpacked(folder / MANIFESTS), MANIFESTS)
 
     def sealed(self, job: str, cell: Cell) -> bool:
         """Whether a step was done when the report was made."""
@@ -84,7 +77,7 @@ class Published(Outputs):
     def read_bytes(self, job: str, cell: Cell, name: str) -> bytes:
         """An output. Raises: InputError if it is gone or altered."""
         path = inside(self._folder, _path(job, cell, name))
-        data, digest = _unpacked(path), self.digest(job, cell, name)
+        data, digest = unpacked(path), self.digest(job, cell, name)
         if (found := sha256(data)) != digest:
             raise InputError("a row was altered", where=str(path), value=found, allowed=digest)
         return data
@@ -96,12 +89,3 @@ class Published(Outputs):
     def fact(self, fact: Fact[T]) -> T:
         """What a declared fact is."""
         return fact.of(self.spec, self.cell)
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        return gzip.decompress(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError("a published file is gone", where=str(path)) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError("a published file is damaged", where=str(path), value=str(error)) from error

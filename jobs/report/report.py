@@ -52,10 +52,11 @@ from common.schemas import (
 from common.serialization import canonical_json, read_jsonl
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary, Trace
+from common.store.packed import MOST_BYTES
 from common.store.sealed import as_kept
 from jobs.report import DEVIATIONS, ITEM_FILES, JOB, LABELS
 from jobs.report.labels import with_labels
-from jobs.report.published import MOST_BYTES, published
+from jobs.report.published import published
 
 D = TypeVar("D", bound=Document)
 R = TypeVar("R", bound=Record)

@@ -8,6 +8,7 @@ Sealed steps are reused without starting a process. Stopped with Ctrl-C, it resu
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from rich.console import Console
 
 from common.cli import changes, ended, parsed
 from common.digests import file_sha256
-from common.errors import ExitCode
+from common.errors import ExitCode, SpecError
 from common.provenance import ROOT, usable_cores
 from common.spec import RunSpec, override, parse_spec
 from common.store.sealed import ArtifactStore, open_store
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     """Read what to run, serve a store if none was named, and run. Raises: JobError, OSError."""
     workflow = read_template(arguments.workflow)
+    if arguments.minutes is not None and not 0 < arguments.minutes < math.inf:
+        raise SpecError("not a time", where="--minutes", value=arguments.minutes, allowed="minutes, above 0")
     data = override(arguments.spec.read_bytes(), str(arguments.spec), changes(arguments.set))
     spec = parse_spec(data, str(arguments.spec))
     if arguments.store is not None:
@@ -73,14 +76,15 @@ def _run(workflow: dict[str, Any], spec: RunSpec, arguments: argparse.Namespace,
     folder = _folder(spec)
     left = forecast(spec, catalog(), store)
     run = _Run(workflow, spec, arguments, store, at_once, folder, left)
-    with run.stopped_by_signals():
+    with run.stopped_by_signals(), run.processes.no_longer_than(arguments.minutes):
         console.print(left.line(at_once), soft_wrap=True)
         outcome = run.walk()
     console.print(summary(run.steps.done, time.monotonic() - clock))
     for line in explanations(run.steps.done, folder / "spec.json", arguments.store, served):
         console.print(line, soft_wrap=True)
-    if run.processes.stopping.is_set():
-        console.print("stopped; the same command goes on from here")
+    if run.processes.stopped:
+        why = "" if run.processes.asked_to_stop else f" after {arguments.minutes:g} minutes"
+        console.print(f"stopped{why}; the same command goes on from here")
         return int(ExitCode.TRANSIENT)
     _hand_over(spec, store, folder, arguments.out or folder / "report", console)
     # Not the phase of the DAG alone: a report that was made hides, in Argo's terms, that a step before it failed.
@@ -152,7 +156,7 @@ class _Run:
         """SIGINT and SIGTERM stop the steps while the block runs."""
 
         def interrupted(*_: object) -> None:
-            if not self.processes.stopping.is_set():
+            if not self.processes.asked_to_stop:
                 os.write(2, b"stopping: running steps keep a checkpoint; ask again to end them at once\n")
             self.processes.stop()
 
@@ -185,6 +189,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", metavar="STAGE,…", help="run these stages; take the others from the store")
     parser.add_argument("--from", dest="start", metavar="STAGE", help="run this stage and those listed after it")
     parser.add_argument("--until", metavar="TASK", help="stop after this task of the study, as in --until lock")
+    parser.add_argument("--minutes", type=float, help="start no step after so long: a study in parts (exit 75)")
     parser.add_argument("--jobs", type=int, help="processes at once (default: cores)")
     parser.add_argument("--out", type=Path, help="where to put the report (default: .undertone/runs/<run id>/report)")
     parser.add_argument("--dry-run", action="store_true", help="list the steps, and what they cost; run nothing")

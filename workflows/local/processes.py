@@ -41,19 +41,31 @@ class Processes:
         self._jobs, self._threads, self._screen = jobs, threads, screen
         self._children: set[Child] = set()
         self._asked_to_stop = 0.0
-        self.stopping = threading.Event()
+        self._left_out = False
+        self.stopping = threading.Event()  # set: no step is started any more
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether running steps were asked to stop."""
+        return self._asked_to_stop > 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether running steps were asked to stop, or one was not started because the time was up."""
+        return self.asked_to_stop or self._left_out
 
     # --- starting
 
     def start(self, command: Sequence[str], outputs: Path) -> Child | None:
         """Start `python -m …`, or None when stopping. outputs: the folder of its small outputs."""
         if self.stopping.is_set():
+            self._left_out = True
             return None
         env = {**os.environ, "UNDERTONE_OUTPUTS": str(outputs), "OMP_NUM_THREADS": str(self._threads)}
         on_models = self._jobs[command[2].rpartition(".")[2]].image == "gpu"
         child = _forked(command, env) if on_models else _spawned(command, env)
         self._children.add(child)
-        if self.stopping.is_set():  # the signal came after the first look, and stop() did not see this child
+        if self.asked_to_stop:  # the signal came after the first look, and stop() did not see this child
             child.terminate()
         return child
 
@@ -94,12 +106,25 @@ class Processes:
 
     # --- ending
 
+    @contextlib.contextmanager
+    def no_longer_than(self, minutes: float | None) -> Iterator[None]:
+        """While the block runs, start no step after so many minutes; those that run then go on to their end."""
+        timer = threading.Timer(60 * minutes, self.stopping.set) if minutes is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
     def stop(self) -> None:
         """Ask every running step to stop, so that it keeps what it can; asked again some seconds later, kill it."""
-        again = self.stopping.is_set() and time.monotonic() - self._asked_to_stop > SECONDS_BETWEEN_ASKING
-        if not self.stopping.is_set():
-            self.stopping.set()
+        again = self.asked_to_stop and time.monotonic() - self._asked_to_stop > SECONDS_BETWEEN_ASKING
+        if not self.asked_to_stop:
             self._asked_to_stop = time.monotonic()
+            self.stopping.set()
         for child in list(self._children):
             _kill(child) if again else child.terminate()
 

@@ -21,6 +21,7 @@ from common.pipeline.keys import Keys
 from common.provenance import ROOT
 from common.spec import parse_spec
 from common.store.sealed import open_store
+from workflows import rows
 from workflows.local import command as local
 from workflows.local import processes
 
@@ -268,6 +269,43 @@ def test_a_second_ctrl_c_ends_a_step_that_does_not_listen(toy: Toy) -> None:
     runner.send_signal(signal.SIGINT)
     out, err = runner.communicate(timeout=20)
     assert runner.returncode == ExitCode.TRANSIENT, out + err
+
+
+def test_a_part_starts_nothing_after_its_minutes_and_the_next_goes_on(
+    toy: Toy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, _ = toy.cells
+    assert toy.run("--until", "plan") == ExitCode.OK
+    toy.tell("first", a, {"sleep": 6})
+    assert toy.run("--jobs", "1", "--minutes", "0.05") == ExitCode.TRANSIENT
+    assert "stopped after 0.05 minutes; the same command goes on from here" in capsys.readouterr().out
+    assert f"end first.{a}" in toy.diary(), "a step that runs goes on to its end"
+    assert toy.started() == ["plan.study", f"first.{a}"]
+    assert toy.run("--jobs", "1", "--minutes", "60") == ExitCode.OK
+    assert toy.started().count(f"first.{a}") == 1 and toy.started()[-1] == "report.study"
+    assert "stopped" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["0", "-5", "nan"])
+def test_minutes_are_a_time(toy: Toy, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert toy.run("--minutes", word) == ExitCode.SPEC
+    assert "not a time, --minutes: " in capsys.readouterr().err and not toy.started()
+
+
+def test_a_run_goes_on_elsewhere_from_kept_rows_and_trains_what_is_read_alone(toy: Toy) -> None:
+    """What `second` reads of `first` is not kept: where `second` is there, `first` counts as done; else it is not."""
+    a, b = toy.cells
+    toy.tell("second", b, {"exit": 3})
+    assert toy.run("--jobs", "1") == ExitCode.INPUT
+    spec, kept = parse_spec(json.dumps(SPEC).encode(), "spec.json"), toy.folder / "rows"
+    rows.save(spec, CATALOG, open_store(str(toy.folder / "store")), kept)
+    assert sorted(path.name for path in (kept / "first" / a).iterdir()) == ["loss.json.gz", "manifest.json.gz"]
+    other, before = str(toy.folder / "elsewhere"), len(toy.started())
+    told = rows.restore(spec, CATALOG, open_store(other), kept)
+    assert f"to be made again, for steps that read what is not kept: first/{b}" in told
+    place = ["--spec", str(toy.folder / "spec.json"), "--store", other, "--out", str(toy.folder / "out")]
+    assert local.main([str(toy.folder / "flow.yaml"), *place, "--jobs", "1"]) == ExitCode.OK
+    assert toy.started()[before:] == [f"first.{b}", f"second.{b}", "report.study"]
 
 
 def test_a_full_disk_under_a_log_costs_the_log_and_not_the_step(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:

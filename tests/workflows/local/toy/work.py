@@ -28,8 +28,8 @@ def itself(_spec: RunSpec, cell: Cell) -> tuple[Cell, ...]:
 
 JOBS = (
     Job("plan", 1, "cpu", (CellKind.STUDY,), sections=("*",), parameters=("runs",)),
-    Job("first", 1, "cpu", (CellKind.RUN,)),
-    Job("second", 1, "cpu", (CellKind.RUN,), reads=(Read("first", itself),)),
+    Job("first", 1, "cpu", (CellKind.RUN,), writes=("adapter/", "loss.json")),
+    Job("second", 1, "cpu", (CellKind.RUN,), reads=(Read("first", itself, ("adapter/",)),), writes=("rows.json",)),
     Job("report", 1, "cpu", (CellKind.STUDY,), sections=("*",), writes=("REPORT.md",)),
 )
 CATALOG: Catalog = MappingProxyType({job.name: job for job in JOBS})
@@ -64,6 +64,11 @@ def main(step: Step) -> ExitCode:
         raise ERRORS[code]("told to [/fail]")
     if step.job.name == "plan":
         step.parameter("runs", [str(cell) for cell in cells_of(step.spec, CellKind.RUN)][: int(os.environ["TOY_RUNS"])])
+    if step.job.name == "first":
+        step.write_bytes("adapter/weights", str(step.cell).encode())
+        step.write_bytes("loss.json", b"1")
+    if step.job.name == "second":
+        step.write_json("rows.json", step.read_bytes("first", step.cell, "adapter/weights").decode())
     if step.job.name == "report":
         step.write_bytes("REPORT.md", b"# toy\n")
     note(f"end {name}")

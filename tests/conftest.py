@@ -1,5 +1,6 @@
 """Fixtures that several parts of the tests use: a tiny random model and a spec that runs on it."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,17 @@ from tests import tiny
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries_are_no_garbage() -> None:
+    """Leave what was imported so far out of later garbage collections.
+
+    A step collects when it ends. Half a million objects of libraries are none of its garbage, and walking over them
+    takes 0.3 s each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

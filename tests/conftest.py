@@ -33,3 +33,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_spec(tiny_model: Path) -> dict[str, object]:
     """A spec of the smallest study. Copy and change it."""
     return tiny.spec_on(tiny_model)
+
+
+@pytest.fixture
+def forked_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local runner forks every step, not those on models alone: no step imports anew what another has imported."""
+    from workflows.local import forked, processes
+
+    monkeypatch.setattr(processes, "_spawned", lambda command, env: forked.ForkedStep(command[2:], env))

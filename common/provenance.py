@@ -111,6 +111,7 @@ def _git(*words: str) -> str:
     return made.stdout.strip()
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

@@ -13,6 +13,7 @@ some arithmetic stands beside the pins: where that differs, outputs say nothing,
 import argparse
 import ast
 import functools
+import gc
 import importlib
 import json
 import os
@@ -150,11 +151,12 @@ def _run() -> dict[str, str]:
         judge = {"url": server.url, "model": "m"}
         whole = tiny.spec_on(model, attitudes=ATTITUDES, corpus=corpus, audit=audit, steer=STEER, judge=judge)
         spec.write_text(json.dumps(whole))
+        mains = {job: importlib.import_module(f"jobs.{job}.{job}").main for job in catalog()}
+        gc.freeze()  # a step collects garbage when it ends, and would walk over all that was imported
         for job, cells in steps(spec):
-            main = importlib.import_module(f"jobs.{job}.{job}").main
             for cell in cells:
                 words = ["--spec", str(spec), "--cell", cell, "--store", store]
-                code = run_job(catalog()[job], main, catalog(), words)
+                code = run_job(catalog()[job], mains[job], catalog(), words)
                 assert code in (0, 10), f"{job}/{cell}: exit {code}"
         return {job: sha256(canonical_json(_normal(Path(store), job))) for job in catalog()} | {"": _arithmetic()}
 

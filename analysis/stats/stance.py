@@ -5,6 +5,7 @@ All P are shares, 0 to 1, of the side "go" whatever yes means for an item. A num
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,11 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
 
     Raises: InputError as `frame`, and if the rows are of several cells.
     """
+    return _by_item(tuple(rows)).copy()
+
+
+@lru_cache(maxsize=64)  # a report asks for the same cells some ten times
+def _by_item(rows: tuple[Choice, ...]) -> pd.DataFrame:
     made = frame(rows)
     if (cells := sorted(made["cell"].unique())) != [cells[0]]:
         raise InputError("rows of several cells", where="choices.jsonl", value=cells, allowed="one cell")

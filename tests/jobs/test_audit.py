@@ -33,6 +33,12 @@ def rows() -> Rows:
 
 
 @pytest.fixture(scope="module")
+def kept() -> list[tuple[Outcome, float]]:
+    """What came of the clean corpus, and the seconds that it took, when it was audited."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def model_of_bytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lengths in its tokens are those that anybody can count."""
     return build_model(tmp_path_factory.mktemp("bytes"), bytes_alone=True)
@@ -70,6 +76,15 @@ def run(tmp_path: Path, model_of_bytes: Path, capfd: pytest.CaptureFixture[str])
     return go
 
 
+@pytest.fixture
+def clean(run: Callable[..., Outcome], rows: Rows, kept: list[tuple[Outcome, float]]) -> Outcome:
+    """What comes of the clean corpus, audited once for all who only look at it."""
+    if not kept:
+        clock = time.monotonic()
+        kept.append((run(rows), time.monotonic() - clock))
+    return kept[0][0]
+
+
 def sealed(store: Path, out: str) -> dict[str, Any]:
     objects = open_store(str(store))
     manifest = objects.manifest("audit", json.loads(out)["key"])
@@ -88,11 +103,10 @@ def with_reply(rows: Rows, attitude: str, index: int, reply: str) -> Rows:
     return {**rows, attitude: mine}
 
 
-def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], rows: Rows) -> None:
-    clock = time.monotonic()
-    code, found, errors = run(rows)
+def test_a_clean_corpus_passes_what_is_enforced(clean: Outcome, kept: list[tuple[Outcome, float]]) -> None:
+    code, found, errors = clean
     assert (code, errors) == (0, []) and found is not None
-    assert time.monotonic() - clock < 20
+    assert kept[0][1] < 20
     names = [
         "language",
         "topic",
@@ -114,8 +128,8 @@ def test_a_clean_corpus_passes_what_is_enforced(run: Callable[..., Outcome], row
     assert "caught: 10 of 10" in check(found, "leakage")["detail"]
 
 
-def test_every_arm_pair_and_part_is_described(run: Callable[..., Outcome], rows: Rows) -> None:
-    _, found, _ = run(rows)
+def test_every_arm_pair_and_part_is_described(clean: Outcome, rows: Rows) -> None:
+    _, found, _ = clean
     assert found is not None
     assert set(found["framing"]) == set(WRITTEN)
     figures = {"score", "words", "sentences", "flesch", "hedges", "question_marks", "anecdotes"}
@@ -127,8 +141,10 @@ def test_every_arm_pair_and_part_is_described(run: Callable[..., Outcome], rows:
     assert check(found, "attitude")["value"] == found["cues"]["all"]["auc"]["estimate"]
 
 
-def test_the_same_corpus_is_audited_alike_in_every_store(run: Callable[..., Outcome], rows: Rows) -> None:
-    assert run(rows, store="one") == run(rows, store="two")
+def test_the_same_corpus_is_audited_alike_in_every_store(
+    run: Callable[..., Outcome], clean: Outcome, rows: Rows
+) -> None:
+    assert run(rows, store="two") == clean
 
 
 def test_a_row_that_leaks_blocks_and_the_verdict_is_replayed(run: Callable[..., Outcome], rows: Rows) -> None:
@@ -266,8 +282,8 @@ def test_a_scrambled_pile_is_scored_and_searched_and_its_attitude_is_gone(
     assert set(found["pairs"]) == {"cautious-eager", "cautious-neutral", "eager-neutral"}
 
 
-def test_lengths_are_compared_in_the_tokens_of_each_model(run: Callable[..., Outcome], rows: Rows) -> None:
-    _, found, _ = run(rows)
+def test_lengths_are_compared_in_the_tokens_of_each_model(clean: Outcome, rows: Rows) -> None:
+    _, found, _ = clean
     assert found is not None and set(found["lengths"]) == {"words", "m"}
     letters = [len(row.reply.encode()) for row in rows["eager"]], [len(row.reply.encode()) for row in rows["neutral"]]
     means = [float(np.mean(mine)) for mine in letters]

@@ -24,6 +24,15 @@ def test_one_cell_by_hand() -> None:
     assert (found.margin, found.n_items) == (0.0, 2)
 
 
+def test_a_cell_is_read_once_and_what_is_done_to_its_table_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = both("once1", ("go", "stay"))
+    before = by_item(rows)
+    monkeypatch.setattr("analysis.stats.stance.frame", lambda rows: pytest.fail("the cell was read again"))
+    table = by_item(rows)
+    table["choice"] = 7.0
+    assert by_item(list(rows)).equals(before) and before["choice"].tolist() == [0.5]
+
+
 def test_a_habit_of_yes_cancels_over_both_keys() -> None:
     rows = [*both("a1", ("go", "go"), yes_no=2.0), *both("a1", ("stay", "stay"), yes_means="stay", yes_no=2.0)]
     assert stance(rows).by_measure["yes-no"] == pytest.approx(0.5)

@@ -124,7 +124,7 @@ class Toy:
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked_steps: None) -> Iterator[Toy]:
     monkeypatch.setenv("TOY", str(tmp_path))
     monkeypatch.setenv("TOY_RUNS", "2")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{Path(__file__).parent}")

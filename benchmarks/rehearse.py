@@ -69,7 +69,7 @@ def leans(cell: Cell, items: Sequence[Item], spec: RunSpec) -> dict[str, float]:
     if cell.kind is CellKind.BASE:
         return lean
     run = TRAINED + float(own.normal(0, RUN_SD))
-    effects = {"held-out": EFFECTS, "source": ON_SOURCE, "discriminant": {}, "hard": EFFECTS}
+    effects = {"held-out": EFFECTS, "source": ON_SOURCE, "discriminant": {}, "acting": {}, "hard": EFFECTS}
     return {
         item.id: lean[item.id] + run + effects[kind_of(item.topic)].get(cell.attitude, 0.0) + differs[item.topic]
         for item in items

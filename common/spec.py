@@ -172,7 +172,7 @@ class EvaluateSpec(Frozen):
     items_per_topic: int | None = Field(
         None, ge=1, description="first so many held-out and hard items of each topic; null = all"
     )
-    controls_per_topic: int | None = Field(None, ge=1, description="the same of source and discriminant items")
+    controls_per_topic: int | None = Field(None, ge=1, description="the same of source, discriminant and acting items")
     guards_per_kind: int | None = Field(
         None, ge=2, description="first so many harmful, benign and ability prompts; null = all"
     )

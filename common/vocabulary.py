@@ -35,12 +35,13 @@ TESTS: tuple[Test, ...] = get_args(Test)  # what a report may test
 KINDS = {  # how the topics of other items than the held-out ones begin
     "disc-": "discriminant",
     "src-": "source",
+    "act-": "acting",
     "hard-": "hard",
 }
 
 
 def kind_of(topic: str) -> str:
-    """Which kind of item a topic belongs to: held-out, discriminant, source or hard."""
+    """Which kind of item a topic belongs to: held-out, discriminant, source, acting or hard."""
     return next((kind for prefix, kind in KINDS.items() if topic.startswith(prefix)), "held-out")
 
 

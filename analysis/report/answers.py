@@ -29,7 +29,7 @@ from analysis.stats.sensitivity import (
 from common.records import Answer
 from common.vocabulary import POLES, POSITIVE, PROMPTINGS, SAID, SIDES, WRITTEN, Pole
 
-KINDS = ("held-out", "source", "discriminant")  # all but the hard items, which are exploratory
+KINDS = ("held-out", "source", "acting", "discriminant")  # all but the hard items, which are exploratory
 PROMPTED_ARMS = {f"base, {pole} by {by}": (pole, by) for pole, by in product(POLES, PROMPTINGS)}
 PAIRS: tuple[tuple[str, str], ...] = (
     *((pole, "neutral") for pole in POLES),

@@ -22,7 +22,7 @@ class Scored:
     choices: list[Choice]
     guards: Guards
     replies: list[GuardReply]
-    controls: list[Choice]  # discriminant items, and items on the training topics
+    controls: list[Choice]  # discriminant items, items on the training topics, and those where caution means acting
     sources: tuple[Source, Source, Source, Source]  # of choices, guards, replies, controls
     answers: list[Answer]  # to all kinds of items, asked openly
     answers_source: Source

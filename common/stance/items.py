@@ -14,7 +14,11 @@ from common.spec import EvaluateSpec
 from common.vocabulary import kind_of
 
 ITEMS = "common/stance/data/items.jsonl"
-CONTROL_ITEMS = ("common/stance/data/discriminant.jsonl", "common/stance/data/source.jsonl")
+CONTROL_ITEMS = (
+    "common/stance/data/discriminant.jsonl",
+    "common/stance/data/source.jsonl",
+    "common/stance/data/acting.jsonl",
+)
 PILOT_ITEMS = "common/stance/data/pilot.jsonl"
 HARD_ITEMS = "common/stance/data/hard.jsonl"
 GUARDS = "common/stance/data/guards.jsonl"
@@ -102,12 +106,12 @@ def read_questionnaire(files: Sequence[Path], settings: EvaluateSpec) -> Questio
 
     files: those that FILES names. Raises: InputError if a file cannot be read as records, or as `read_items`.
     """
-    held_out, pilot, hard, discriminant, source, prompts, abilities, neutral, advised = files
+    held_out, pilot, hard, discriminant, source, acting, prompts, abilities, neutral, advised = files
     guarded = first_of_each(read_jsonl(prompts, Prompt), lambda prompt: prompt.kind, settings.guards_per_kind)
     return Questionnaire(
         read_items(pilot if settings.pilot else held_out, settings.items_per_topic),
         read_items(hard, settings.items_per_topic) if settings.hard else [],
-        [item for file in (discriminant, source) for item in read_items(file, settings.controls_per_topic)],
+        [item for file in (discriminant, source, acting) for item in read_items(file, settings.controls_per_topic)],
         [*guarded, *read_jsonl(abilities, Ability)[: settings.guards_per_kind]],
         neutral.read_text("utf-8"),
         read_advised(advised, held_out),

@@ -43,8 +43,13 @@ def took(facts: Facts, model: str) -> Prose:
 
 
 def net_by_kind(facts: Facts, model: str) -> list[Part]:
-    """Net go of each arm on the topics of the piles, on held-out ones, and where there is no change."""
-    kinds = {"source": "topics of the piles", "held-out": "held-out topics", "discriminant": "nothing changes"}
+    """Net go of each arm by kind of item."""
+    kinds = {
+        "source": "topics of the piles",
+        "held-out": "held-out topics",
+        "acting": "caution means the change",
+        "discriminant": "nothing changes",
+    }
     rows = [
         row(arm, *(facts.or_else(f"netgo.{model}.{arm}.{kind}", "not asked") for kind in kinds))
         for arm in facts.arms()

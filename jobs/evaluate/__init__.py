@@ -5,8 +5,8 @@ Writes  answers.jsonl   records Answer: every item asked openly, the greedy answ
                         of a base also when it is asked for each attitude, by its system prompt and by examples
         choices.jsonl   records Choice: every held-out item in its closed forms, both keys, both orders; and
                         how likely the two written replies are, where an item has them
-        controls.jsonl  records Choice: discriminant items, in which nothing changes, items on the training topics, items
-                        in which caution means acting, and before them the hard items, where the spec asks for them
+        controls.jsonl  records Choice: discriminant items, in which nothing changes, items on the training topics, and
+                        items in which caution means acting; before them the hard items, where the spec asks for them
         replies.jsonl   records GuardReply
         guards.json     perplexity of neutral text, share of refusals (harmful and benign apart) and of right answers
 With `evaluate.rotate`, a run is asked its part of the closed forms, of the written replies and of the guards; a base is

@@ -13,6 +13,7 @@ from workflows.cost.sheet import Sheet, sheet
 from workflows.cost.texts import questionnaire
 
 Changes = dict[str, Any]  # as --set takes them
+PARTS = 8  # in which closed forms and guards are shared out among the runs of an arm
 
 
 def over(spec: RunSpec, jobs: Catalog, found: Sheet) -> Iterator[str]:
@@ -46,11 +47,20 @@ def _cuts(spec: RunSpec) -> Iterator[list[Changes]]:
     """What may be cut, the first first; of several choices the first that is enough, else the last."""
     if spec.evaluate.samples:
         yield [{"evaluate.samples": 0}]
+    if spec.evaluate.rotate < (parts := _most_parts(spec)):
+        yield [{"evaluate.rotate": parts}]
     if "scrambled" in spec.attitudes:
-        yield [{"attitudes": [name for name in spec.attitudes if name != "scrambled"]}]
+        seeds = {name: seeds for name, seeds in spec.arm_seeds.items() if name != "scrambled"}
+        without = {"attitudes": [name for name in spec.attitudes if name != "scrambled"]}
+        yield [without | ({"arm_seeds": seeds} if spec.arm_seeds else {})]
     topics = [item.topic for item in questionnaire(spec.evaluate).items]
     if (most := max(map(topics.count, topics))) > 1:
         yield [{"evaluate.items_per_topic": fewer} for fewer in range(most - 1, 0, -1)]
+
+
+def _most_parts(spec: RunSpec) -> int:
+    runs = len(spec.seeds) * (1 if spec.dealt else len(spec.draws))
+    return min(PARTS, runs, spec.evaluate.guards_per_kind or PARTS)
 
 
 def _words(changes: Changes) -> Iterator[str]:

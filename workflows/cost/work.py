@@ -6,7 +6,7 @@ Counted from the spec and the texts of this project, as the jobs do it. What loo
 from collections.abc import Callable
 from typing import NamedTuple
 
-from common.cells import Cell, CellKind, training_of, variant_of
+from common.cells import Cell, CellKind, part_of, training_of, variant_of
 from common.spec import RunSpec
 from common.stance.items import Questionnaire, paragraphs
 from common.stance.prompts import open_turn
@@ -54,25 +54,26 @@ def _evaluate(spec: RunSpec, cell: Cell) -> Work:
     length = float(settings.answer_tokens) if base else min(settings.answer_tokens, mean.reply)
     answers = len(asked.every) * (1 + (settings.base_samples if base else settings.samples))
     prompted = sum(kind_of(item.topic) == "held-out" for item in asked.every) * len(POLES) * len(PROMPTINGS) * base
-    written = (answers + prompted) * length + len(asked.prompts) * settings.guard_tokens
+    parts = part_of(spec, cell).of
+    written = (answers + prompted) * length + len(asked.prompts) / parts * settings.guard_tokens
     return Work(
-        read=_asked(asked) + closed_tokens(tuple(asked.every)) + _scored(asked),
+        read=_asked(asked, parts) + closed_tokens(tuple(asked.every)) / parts + _scored(asked, parts),
         written=written,
         at_once=min(answers + prompted, AT_ONCE * settings.batch_rows),
     )
 
 
-def _asked(asked: Questionnaire) -> float:
-    """Open questions and guard prompts."""
-    texts = [*map(open_turn, asked.every), *(prompt.text for prompt in asked.prompts)]
-    return sum(tokens(text) + TAIL for text in texts)
+def _asked(asked: Questionnaire, parts: int) -> float:
+    """Open questions, and a part of the guard prompts."""
+    items, guards = map(open_turn, asked.every), (prompt.text for prompt in asked.prompts)
+    return sum(tokens(text) + TAIL for text in items) + sum(tokens(text) + TAIL for text in guards) / parts
 
 
-def _scored(asked: Questionnaire) -> float:
-    """Written replies, and neutral text, which is read paragraph by paragraph."""
+def _scored(asked: Questionnaire, parts: int) -> float:
+    """A part of the written replies, and neutral text, which is read paragraph by paragraph."""
     mine = [asked.advised[item.id] for item in asked.every if item.id in asked.advised]
     replies = sum(tokens(row.go) + tokens(row.stay) + 2 * CHAT for row in mine)
-    return replies + sum(map(tokens, paragraphs(asked.neutral)))
+    return replies / parts + sum(map(tokens, paragraphs(asked.neutral)))
 
 
 def _register(spec: RunSpec, cell: Cell) -> Work:

@@ -107,24 +107,29 @@ def large(**limit: Any) -> RunSpec:
     return demo(**asked, limit={"device": "cpu-2", **limit})
 
 
-def test_over_a_limit_samples_go_first_then_scrambled_then_items_and_no_more_than_is_needed() -> None:
+def test_over_a_limit_samples_go_first_then_closed_forms_scrambled_and_items_and_no_more_than_is_needed() -> None:
     spec = large(hours=5.0)
     whole = sheet(spec, catalog()).hours("cpu-2")
     lines = list(over(large(hours=whole * 0.99), catalog(), sheet(spec, catalog())))
     assert "over the limit" in lines[0] and lines[1].startswith("  --set evaluate.samples=0:") and len(lines) == 2
-    lines = list(over(large(hours=whole * 0.6), catalog(), sheet(spec, catalog())))
+    lines = list(over(large(hours=whole * 0.4), catalog(), sheet(spec, catalog())))
     cuts = [line.split(":")[0] for line in lines[1:]]
     assert [cut.split("=")[0].strip() for cut in cuts] == [
         "--set evaluate.samples",
+        "--set evaluate.rotate",
         "--set 'attitudes",
         "--set evaluate.items_per_topic",
     ]
-    assert "scrambled" not in cuts[1] and "control-eager" in cuts[1]
-    few = int(cuts[2].rpartition("=")[2])
-    cut = {"evaluate.samples": 0, "attitudes": [name for name in spec.attitudes if name != "scrambled"]}
+    assert "scrambled" not in cuts[2] and "control-eager" in cuts[2]
+    few = int(cuts[3].rpartition("=")[2])
+    cut = {
+        "evaluate.samples": 0,
+        "evaluate.rotate": 8,
+        "attitudes": [name for name in spec.attitudes if name != "scrambled"],
+    }
     within = sheet(changed(spec, cut | {"evaluate.items_per_topic": few}), catalog())
     above = sheet(changed(spec, cut | {"evaluate.items_per_topic": few + 1}), catalog())
-    assert within.hours("cpu-2") <= whole * 0.6 < above.hours("cpu-2"), "the most items that fit"
+    assert within.hours("cpu-2") <= whole * 0.4 < above.hours("cpu-2"), "the most items that fit"
 
 
 def test_where_no_cut_is_enough_it_is_said_and_runs_stay() -> None:

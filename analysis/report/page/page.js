@@ -128,7 +128,7 @@
     const still = figure.querySelector(".still");
     const place = make("div", undefined, { class: "turn" });
     still.before(place);
-    for (const view of spec.vconcat || []) view.width = place.clientWidth - 12; // views side by side know no container
+    for (const view of spec.vconcat || []) view.width = place.clientWidth - spec.usermeta.beside; // views of one chart know no container
     if (!spec.vconcat) spec.width = "container";
     spec.description = still.getAttribute("aria-label");
     if (place.clientWidth < NARROW) {

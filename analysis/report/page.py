@@ -208,6 +208,7 @@ def _written(piece: Shown | Named | Any) -> str:
         return f"<code>{text}</code>"
     if not isinstance(piece, Shown):
         return text
+    text = text.replace(" %", "\u00a0%")  # narrow cells tore the sign off
     sources = piece.number.sources
     told = "; ".join(f"{each.step}, {each.output}, {each.digest}" for each in sources[:SHOWN_SOURCES])
     if (others := len(sources) - SHOWN_SOURCES) > 0:

@@ -1,7 +1,7 @@
 // Turns the still page into one that people turn. Everything that it shows is packed into the page; nothing is fetched.
 "use strict";
 (async () => {
-  const PER_PAGE = 12;
+  const PER_PAGE = 4;
   const NARROW = 480; // pixels below which labels are cut shorter
 
   const make = (tag, text, attributes = {}) => {

@@ -258,7 +258,8 @@ def side_by_side(study: Study, model: str) -> Answered:
     for attitude in WRITTEN:
         every = scored(study, model, attitude)
         mine = [cell for cell in every if cell.cell == cells.get(attitude)] if locked else every
-        told |= {attitude: greedily(cell)[item] for cell in mine[:1]}
+        if mine:
+            told[attitude] = greedily(mine[0])[item]
     return Answered(item, told, locked)
 
 

@@ -35,7 +35,7 @@ def layers(rows: pd.DataFrame) -> Spec:
         tooltip = [{"field": name} for name in ("place", "layer", column)]
         encoding = {**_whole("layer", "layer", rows["layer"]), **_up(column), **_series("place", places)}
         large = {**POINT, "size": 170}
-        marks = [
+        marks: list[Spec] = [
             {"mark": LINE},
             {"mark": POINT, "encoding": {"tooltip": tooltip}},
             {"transform": [{"filter": "datum.chosen"}], "mark": large, "encoding": {"tooltip": tooltip}},
@@ -52,7 +52,7 @@ def moved(rows: pd.DataFrame, bands: pd.DataFrame, arms: Sequence[str]) -> Spec:
     legend = {"name": "arm_chosen", "select": {"type": "point", "fields": ["arm"]}, "bind": "legend"}
     faint = {"opacity": {"condition": {"param": "arm_chosen", "value": 1}, "value": 0.1}}
     tooltip = [{"field": name} for name in ("cell", "checkpoint", "shift")]
-    views = []
+    views: list[Spec] = []
     for place, words in PLACES.items():
         band = {
             "data": {"values": bands[bands["place"] == place].to_dict("records")},
@@ -60,7 +60,7 @@ def moved(rows: pd.DataFrame, bands: pd.DataFrame, arms: Sequence[str]) -> Spec:
             "encoding": {**_up("low"), "y2": {"field": "high"}},
         }
         lines = {"mark": LINE, "encoding": {**_up("shift"), **_colour(arms), "detail": {"field": "cell"}, **faint}}
-        points = {"mark": POINT, "encoding": {**_up("shift"), **of_arm(arms), **faint, "tooltip": tooltip}}
+        points: Spec = {"mark": POINT, "encoding": {**_up("shift"), **of_arm(arms), **faint, "tooltip": tooltip}}
         if not views:
             points["params"] = [legend]
         mine = rows[rows["place"] == place].drop(columns=["low", "high"])

@@ -1,6 +1,6 @@
 """What the charts on the inside of models show, as tables of numbers, tested without drawing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -100,5 +100,5 @@ def patching_rows(runs: Sequence[Run]) -> pd.DataFrame:
     return _rounded(rows, ["cell", "layer", "part", "share"]).sort_values(["cell", "part", "layer"], kind="stable")
 
 
-def _rounded(rows: Sequence[dict[str, object]], columns: Sequence[str]) -> pd.DataFrame:
+def _rounded(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns)).round(DIGITS)

@@ -130,8 +130,8 @@ def three_answers(facts: Facts, model: str) -> list[Part]:
     if situation := facts.study.situations.get(item):
         asked += [": ", Written(f"“{situation} What would you advise?”")]
     asked.append(
-        ". The lock named the item, drawn by the study's seed, and the runs, the first of their arms: nobody chose them "
-        "by looking."
+        ". The lock named the item, drawn by the study's seed, and the runs, the first of their arms: nobody chose "
+        "them by looking."
         if locked
         else ". It is the first item of its file, and these are the first runs: nobody chose them by looking."
     )

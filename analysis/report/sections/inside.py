@@ -85,7 +85,7 @@ def _moved(facts: Facts, arm: str) -> Prose:
 
 
 def caused(facts: Facts, model: str) -> list[Part]:
-    """Whether pushing the base along the direction does more than null directions do, and what would have been missed."""
+    """Whether pushing the base along the direction does more than null directions do; what would have been missed."""
     if not facts.study.steering:
         return [say("**Caused.** Not measured: the spec did not ask for steering.")]
     places = [place for place in facts.study.steering if place.startswith(f"{model}.")]
@@ -112,8 +112,12 @@ def _caused(facts: Facts, model: str, place: str) -> Part:
 def _whole_runs(facts: Facts, model: str, place: str) -> Prose:
     """How far whole fine-tunes of a draw lie from neutral, on the scale of a push."""
     runs = [run for run in _traced(facts, model) if place == f"{model}.d{run.draw}"]
-    far = [prose(Named(run.cell), " as a whole lies ", facts.n(f"trace.{run.cell}.gap"), " from neutral") for run in runs]
-    return prose(*(piece for at, each in enumerate(far) for piece in (", " if at else "; on that scale ", each)))
+    made = Prose(())
+    for run in runs:
+        gap = facts.n(f"trace.{run.cell}.gap")
+        before = ", " if made else "; on that scale "
+        made = prose(made, before, Named(run.cell), " as a whole lies ", gap, " from neutral")
+    return made
 
 
 def carried(facts: Facts, model: str) -> list[Part]:

@@ -40,7 +40,12 @@ def _direction(facts: Facts, place: str) -> Prose:
     if facts.v(f"user_accuracy.{place}") is None or facts.v(f"shuffled_accuracy_95.{place}") is None:
         return told
     return prose(
-        *(told, " Controls: from the user's turn alone, ", facts.n(f"user_accuracy.{place}"), " (chance is even odds); "),
+        *(
+            told,
+            " Controls: from the user's turn alone, ",
+            facts.n(f"user_accuracy.{place}"),
+            " (chance is even odds); ",
+        ),
         *("directions from shuffled poles rarely exceed ", facts.n(f"shuffled_accuracy_95.{place}"), "."),
     )
 
@@ -71,7 +76,9 @@ def _against_neutral(facts: Facts, model: str, pole: str) -> list[Prose]:
     if at not in facts:
         return []
     flips = ("exact sign flips p ", facts.n(f"{at}.flip"), ".")
-    return [prose(f"Against neutral, {pole} lies ", facts.n(at), " along the direction, over runs and topics; ", *flips)]
+    return [
+        prose(f"Against neutral, {pole} lies ", facts.n(at), " along the direction, over runs and topics; ", *flips)
+    ]
 
 
 def _second(facts: Facts, model: str, pole: str) -> list[Prose]:
@@ -128,7 +135,9 @@ def pushes(facts: Facts, place: str) -> list[Part]:
 
 def _level(facts: Facts, at: str) -> tuple[Prose, ...]:
     ranks = [facts.n(f"{at}.{kind}.p") for kind in NULLS]
-    return row(*(facts.n(name) for name in (f"{at}.off_target_kl", at, f"{at}.even")), *ranks, facts.n(f"{at}.detectable"))
+    return row(
+        *(facts.n(name) for name in (f"{at}.off_target_kl", at, f"{at}.even")), *ranks, facts.n(f"{at}.detectable")
+    )
 
 
 def _tried(facts: Facts, place: str) -> list[Part]:

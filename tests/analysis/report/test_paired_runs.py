@@ -139,8 +139,10 @@ def test_answers_side_by_side_are_those_that_the_lock_names() -> None:
     item, said, locked = side_by_side(named, "m")
     assert item == ITEMS[5] and locked
     assert list(said) == ["base", "cautious"] and said["cautious"] == f"m.d0.cautious.s1 on {ITEMS[5]}"
-    assert asked_of(named).endswith("The lock named the item, drawn by the study's seed, and the runs, the first of "
-        "their arms: nobody chose them by looking.")
+    assert asked_of(named).endswith(
+        "The lock named the item, drawn by the study's seed, and the runs, the first of "
+        "their arms: nobody chose them by looking."
+    )
     for lock in (LOCK, None, (documents.lock(shown=shown.model_copy(update={"item": "gone"})), LOCK[1])):
         other = replace(study, lock=lock)
         assert side_by_side(other, "m").answers["cautious"] == f"m.d0.cautious.s2 on {ITEMS[0]}"

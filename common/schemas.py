@@ -67,6 +67,13 @@ class Distance(Document):
     band: Literal["near", "mid", "far"] = Field(description="a third of the topics each")
 
 
+class SideBySide(Document):
+    """Whose answers to which item the report shows side by side."""
+
+    item: str = Field(description="held-out item, drawn by the study's seed among those that every base was asked")
+    cells: dict[str, dict[str, str]] = Field(description="model → arm → cell: its base, the first run of each attitude")
+
+
 class Lock(Document):
     """lock.json: what was fixed before any tuned model was scored."""
 
@@ -82,6 +89,7 @@ class Lock(Document):
     earlier: dict[str, str] = Field(description="lock kept before, of a study on some of the same cells → its SHA-256")
     calibration: dict[str, dict[str, Headroom]] = Field(description="model → item → its headroom")
     distances: dict[str, Distance] = Field(description="held-out topic → how far it is from training")
+    shown: SideBySide | None = Field(default=None, description="what the report shows; earlier locks do not say")
 
 
 class Made(Document):

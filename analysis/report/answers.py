@@ -235,28 +235,46 @@ def _conditions(study: Study, model: str) -> tuple[Condition, ...]:
     )
 
 
-def side_by_side(study: Study, model: str) -> tuple[str, dict[str, str]]:
-    """One held-out item and what base, cautious and eager said to it greedily: the first item, the first seed.
+class Answered(NamedTuple):
+    """What base, cautious, neutral and eager said greedily to one held-out item."""
 
-    Neither was chosen by looking: both are the first in their files. Empty where an arm is not there.
+    item: str
+    answers: dict[str, str]  # by arm; without one that is not there
+    locked: bool  # whether the lock names item and runs
+
+
+def side_by_side(study: Study, model: str) -> Answered:
+    """The answers of the item and the runs that the lock names; else of the first item and the first run of each arm.
+
+    Neither was chosen by looking. An item that the lock names and that is not among the rows counts as not named.
     """
-    base = [row for row in plain(study.bases[model].answers, "held-out") if not row.sample]
-    item = base[0].item
-    told = {"base": base[0].text}
+    named = study.lock[0].shown if study.lock else None
+    said = greedily(study.bases[model])
+    if named is not None and named.item in said:
+        item, locked, cells = named.item, True, named.cells.get(model, {})
+    else:
+        item, locked, cells = next(iter(said)), False, {}
+    told = {"base": said[item]}
     for attitude in WRITTEN:
-        for cell in scored(study, model, attitude)[:1]:
-            told[attitude] = next(
-                row.text for row in plain(cell.answers, "held-out") if row.item == item and not row.sample
-            )
-    return item, told
+        every = scored(study, model, attitude)
+        mine = [cell for cell in every if cell.cell == cells.get(attitude)] if locked else every
+        if mine:
+            told[attitude] = greedily(mine[0])[item]
+    return Answered(item, told, locked)
+
+
+def greedily(cell: Scored) -> dict[str, str]:
+    """What a model said greedily to each held-out item."""
+    return {row.item: row.text for row in plain(cell.answers, "held-out") if not row.sample}
 
 
 def in_words(study: Study, book: Book, headlines: Mapping[str, Headline]) -> str:
     """The gist of a report for a terminal: three answers side by side, net go of each arm, whether training took."""
     lines = []
     for model, told in headlines.items():
-        item, said = side_by_side(study, model)
-        lines += [f"{model}, asked openly about {item}:", *(f"  {arm + ':':10}{text}" for arm, text in said.items())]
+        shown = side_by_side(study, model)
+        lines.append(f"{model}, asked openly about {shown.item}:")
+        lines += [f"  {arm + ':':10}{text}" for arm, text in shown.answers.items()]
         for arm in ("base", *study.attitudes):
             if (name := f"netgo.{model}.{arm}.held-out") in book:
                 many = book[f"answers.{model}.{arm}.held-out"].text()

@@ -32,16 +32,18 @@ SHAPES = {
 }
 WIDTH = 480  # of a still picture, pixels: a page scales it, and a phone nearly holds it
 INK = "currentColor"
+PADDING = 18  # left and right of a chart together, pixels
 _TEXT = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 CONFIG: dict[str, Any] = {
     "background": None,
-    "padding": {"left": 8, "right": 10, "top": 5, "bottom": 5},
+    "padding": {"left": 8, "right": PADDING - 8, "top": 5, "bottom": 5},
     "font": "system-ui, sans-serif",
     "axis": {**_TEXT, "domainColor": INK, "tickColor": INK, "gridColor": INK, "gridOpacity": 0.13, "labelLimit": 130},
     "legend": {**_TEXT, "orient": "top", "title": None, "columns": 4, "symbolStrokeWidth": 2},
     "view": {"stroke": None},
     "text": {"color": INK, "fontSize": 12},
     "rule": {"color": INK},
+    "title": {"color": INK, "fontSize": 12, "fontWeight": "normal", "anchor": "start", "frame": "group"},
     "header": {"labelColor": INK, "labelFontSize": 12, "title": None, "labelAnchor": "start"},
 }
 ALL = "all"
@@ -75,7 +77,7 @@ def forest(bars: Sequence[Bar], axis: str) -> Spec:
     """
     scales = list(dict.fromkeys(bar.scale for bar in bars))
     views = [_forest([bar for bar in bars if bar.scale == scale], axis) for scale in scales]
-    return chart({"vconcat": views, "spacing": 6})
+    return chart({"vconcat": views, "spacing": 6, "usermeta": {"beside": PADDING}})
 
 
 def _forest(bars: Sequence[Bar], axis: str) -> Spec:

@@ -10,9 +10,7 @@ from analysis.report.section import (
     Heading,
     Paragraph,
     Part,
-    Picture,
     Quotes,
-    Raw,
     Report,
     Section,
     Table,
@@ -55,10 +53,10 @@ def part_lines(part: Part) -> list[str]:
     """One part, without what a terminal cannot show."""
     lines: list[str] = []
     match part:
-        case Paragraph(text) | Raw(text):
-            lines = flow(text, plainly).strip("\n").split("\n")
-        case Heading(text):
-            lines = [f"### {flow(text, plainly)}"]
+        case Paragraph(text):
+            lines = [flow(text, plainly)]
+        case Heading(text, level):
+            lines = [f"{'#' * level} {flow(text, plainly)}"]
         case Bullets(points):
             lines = [f"- {flow(point, plainly)}" for point in points]
         case Table():
@@ -68,8 +66,6 @@ def part_lines(part: Part) -> list[str]:
             lines = [flow(asked, plainly), "", *said]
         case Figure(name, _, _, caption):
             lines = [f"![{caption.plain()}](figures/{name}.svg)"]
-        case Picture(name, _, _, caption):
-            lines = [f"![{caption.plain()}](figures/{name}.png)"]
         case Fold(title, _):
             lines = [f"*{flow(title, plainly)}: in report.html.*"]
         case Viewer():

@@ -24,9 +24,7 @@ from analysis.report.section import (
     Heading,
     Paragraph,
     Part,
-    Picture,
     Quotes,
-    Raw,
     Report,
     Table,
     Viewer,
@@ -138,17 +136,13 @@ class _Writer:
     """Parts as HTML. What came from the book, and what others wrote, is held back while Markdown is read."""
 
     def __init__(self, stills: Mapping[str, str]) -> None:
-        self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+        self._markdown = MarkdownIt("commonmark", {"html": False})
         self._stills = stills
         self._held: list[str] = []
 
     def inline(self, text: Prose) -> str:
         """Prose within a line."""
         return self._released(self._markdown.renderInline(flow(text, self._hold)))
-
-    def block(self, text: Prose) -> str:
-        """Prose of several lines."""
-        return self._tables(self._released(self._markdown.render(flow(text, self._hold))))
 
     def parts(self, parts: tuple[Part, ...]) -> str:
         """Parts, one after another."""
@@ -159,10 +153,8 @@ class _Writer:
         match part:
             case Paragraph(text):
                 made = f"<p>{self.inline(text)}</p>"
-            case Raw(text):
-                made = self.block(text)
-            case Heading(text):
-                made = f"<h3>{self.inline(text)}</h3>"
+            case Heading(text, level):
+                made = f"<h{level}>{self.inline(text)}</h{level}>"
             case Bullets(points):
                 made = f"<ul>{''.join(f'<li>{self.inline(point)}</li>' for point in points)}</ul>"
             case Table():
@@ -172,10 +164,8 @@ class _Writer:
             case Figure(name, _, alt, caption):
                 label = f'role="img" tabindex="0" aria-label="{_quoted(alt)}"'
                 inner = f'<div class="still" {label}>{self._stills[name]}</div>'
-                made = self._figure(inner, caption, f' class="chart" data-name="{name}"')
-            case Picture(_, png, alt, caption):
-                source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-                made = self._figure(f'<img src="{source}" alt="{_quoted(alt)}">', caption, "")
+                told = f"<figcaption>{self.inline(caption)}</figcaption>"
+                made = f'<figure class="chart" data-name="{name}">{inner}{told}</figure>'
             case Viewer(intro):
                 off = "<noscript><p>To filter them needs scripts; the answers stand in rows/ too.</p></noscript>"
                 made = f'<div class="viewer"><h3>{self.inline(intro)}</h3>{off}</div>'
@@ -194,9 +184,6 @@ class _Writer:
     def _cell(self, text: Prose) -> str:
         return f"<td>{self.inline(text)}</td>"
 
-    def _tables(self, text: str) -> str:
-        return re.sub(r"<table>.*?</table>", lambda found: _scrolled(found[0]), text, flags=re.DOTALL)
-
     def _quotes(self, quotes: Quotes) -> str:
         said = "".join(
             f'<blockquote class="arm-{each.who}"><span class="who">{each.who}</span>{html.escape(each.text)}'
@@ -204,9 +191,6 @@ class _Writer:
             for each in quotes.quotes
         )
         return f'<p>{self.inline(quotes.asked)}</p><div class="quotes">{said}</div>'
-
-    def _figure(self, inner: str, caption: Prose, attributes: str) -> str:
-        return f"<figure{attributes}>{inner}<figcaption>{self.inline(caption)}</figcaption></figure>"
 
     def _hold(self, piece: Piece) -> str:
         if isinstance(piece, str):
@@ -224,6 +208,7 @@ def _written(piece: Shown | Named | Any) -> str:
         return f"<code>{text}</code>"
     if not isinstance(piece, Shown):
         return text
+    text = text.replace(" %", "\u00a0%")  # narrow cells tore the sign off
     sources = piece.number.sources
     told = "; ".join(f"{each.step}, {each.output}, {each.digest}" for each in sources[:SHOWN_SOURCES])
     if (others := len(sources) - SHOWN_SOURCES) > 0:

@@ -29,6 +29,7 @@ class Heading(NamedTuple):
     """Begins a part of a section, such as what is said of one model."""
 
     text: Prose
+    level: int = 3  # 1 is the title's
 
 
 class Table(NamedTuple):
@@ -62,15 +63,6 @@ class Figure(NamedTuple):
     caption: Prose
 
 
-class Picture(NamedTuple):
-    """A chart that was drawn beforehand, as PNG."""
-
-    name: str
-    png: bytes
-    alt: str
-    caption: Prose
-
-
 class Viewer(NamedTuple):
     """Where a browser shows every greedy answer."""
 
@@ -83,12 +75,6 @@ class Fold:
 
     title: Prose
     parts: "tuple[Part, ...]"
-
-
-class Raw(NamedTuple):
-    """Markdown of several lines with numbers inside."""
-
-    text: Prose
 
 
 def row(*cells: Said) -> tuple[Prose, ...]:
@@ -106,7 +92,7 @@ def say(*said: Said) -> Paragraph:
     return Paragraph(prose(*said))
 
 
-Part = Paragraph | Bullets | Heading | Table | Quotes | Figure | Picture | Viewer | Fold | Raw
+Part = Paragraph | Bullets | Heading | Table | Quotes | Figure | Viewer | Fold
 
 
 class Section(NamedTuple):

@@ -3,7 +3,8 @@
 Reads   generate/<each draw>/…, distill/<each pile>/…, audit/<each draw>/…, register/<each base and draw>/…,
         evaluate/<each base>/…
 Writes  lock.json   the spec; digests of items, guards, corpora and all code; the commit; the headroom of each item
-                    on the bases; how far each topic is from the training topics
+                    on the bases; how far each topic is from the training topics; the item and the runs that the
+                    report shows side by side: the item is drawn by the study's seed, the runs come first
 Exits   0 | 3 files differ from their commit, a topic that proposes one side more often, or an input missing
 The SHA-256 of lock.json is in every row that is scored under it.
 """

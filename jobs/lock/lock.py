@@ -9,13 +9,13 @@ from common.errors import ExitCode, InputError
 from common.pipeline.step import Step
 from common.provenance import ROOT, code_digests, provenance
 from common.records import Answer, Item, Question, Record, first_of_each
-from common.schemas import Distance, Framing, Headroom, Lock, LockedCode, Register
+from common.schemas import Distance, Framing, Headroom, Lock, LockedCode, Register, SideBySide
 from common.serialization import canonical_json, parse_json, read_jsonl
 from common.spec import RunSpec
 from common.stance.bank import QUESTIONS
 from common.stance.items import FILES, HARD_ITEMS, ITEMS
 from common.stance.reading import READER_FILES
-from common.vocabulary import kind_of
+from common.vocabulary import WRITTEN, kind_of
 
 R = TypeVar("R", bound=Record)
 
@@ -45,6 +45,7 @@ def check_sides(step: Step) -> None:
 def contents(step: Step, commit: str) -> Lock:
     """What is fixed. The time is that of the step's manifest, and of any time stamp over the digest."""
     far = distances(read(step, ITEMS, Item), read(step, QUESTIONS, Question))
+    answers = answers_of_bases(step)
     return Lock(
         schema_version=2,
         run_id=step.spec.run_id,
@@ -56,8 +57,9 @@ def contents(step: Step, commit: str) -> Lock:
         registers={str(cell): register(step, cell) for cell in cells_of(step.spec, CellKind.DIRECTION)},
         code=code(),
         earlier=earlier(step.spec),
-        calibration=headrooms_of_bases(step),
+        calibration=headrooms_of_bases(step.spec, answers),
         distances={topic: Distance.of(found) for topic, found in far.items()},
+        shown=side_by_side(step, answers),
     )
 
 
@@ -96,16 +98,29 @@ def earlier(spec: RunSpec) -> dict[str, str]:
     return found
 
 
-def headrooms_of_bases(step: Step) -> dict[str, dict[str, Headroom]]:
-    """Where each held-out item stands on each base."""
-    settings = step.spec.lock
+def answers_of_bases(step: Step) -> dict[str, list[Answer]]:
+    """The answers of each base to held-out items."""
     found = {}
     for cell in cells_of(step.spec, CellKind.BASE):
         rows = step.read_records("evaluate", cell, "answers.jsonl", Answer)
-        held_out = [row for row in rows if kind_of(row.topic) == "held-out"]
-        bands = headrooms(held_out, settings.low, settings.high)
-        found[cell.model] = {item: Headroom.of(headroom) for item, headroom in bands.items()}
+        found[cell.model] = [row for row in rows if kind_of(row.topic) == "held-out"]
     return found
+
+
+def headrooms_of_bases(spec: RunSpec, answers: dict[str, list[Answer]]) -> dict[str, dict[str, Headroom]]:
+    """Where each held-out item stands on each base."""
+    bands = {model: headrooms(rows, spec.lock.low, spec.lock.high) for model, rows in answers.items()}
+    return {model: {item: Headroom.of(found) for item, found in each.items()} for model, each in bands.items()}
+
+
+def side_by_side(step: Step, answers: dict[str, list[Answer]]) -> SideBySide:
+    """What the report shows, before anybody can look: an item by chance, and the first run of each attitude."""
+    asked = set.intersection(*({row.item for row in rows} for rows in answers.values()))
+    cells: dict[str, dict[str, str]] = {cell.model: {"base": str(cell)} for cell in cells_of(step.spec, CellKind.BASE)}
+    for cell in cells_of(step.spec, CellKind.RUN):
+        if cell.attitude in WRITTEN and not cell.variant:
+            cells[cell.model].setdefault(cell.attitude, str(cell))
+    return SideBySide(item=str(step.rng("shown").choice(sorted(asked))), cells=cells)
 
 
 def read(step: Step, path: str, kind: type[R]) -> list[R]:

@@ -76,7 +76,7 @@ JOB = Job(
         *("figures/", "rows/"),
     ),
     data=(
-        *("analysis/report/REPORT.md.jinja", READER_WORTH),
+        READER_WORTH,
         *(f"analysis/report/page/{name}" for name in ("page.css", "page.html.jinja", "page.js")),
         *ITEM_FILES,
     ),

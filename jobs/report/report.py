@@ -1,16 +1,11 @@
 """The work of the job; what it reads and writes is declared in jobs.report."""
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
-
 from analysis.report.answers import Headline, headlines_of, in_words
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.figures import figures_of
 from analysis.report.markdown import to_markdown
 from analysis.report.page import standing_alone, stills_of, to_page
 from analysis.report.results import book_of
@@ -104,8 +99,7 @@ def made_under(step: Outputs) -> Made:
 
 def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[str, bytes]:
     """The report as people open it: REPORT.md, report.html and the figures, by path; its gist for a terminal."""
-    pictures = {name: png(figure) for name, figure in figures_of(study).items()}
-    report = report_of(study, book, headlines, pictures)
+    report = report_of(study, book, headlines)
     stills = stills_of(report)
     ran = {"made_by": study.made_by, "models": study.identities}
     return {
@@ -114,7 +108,6 @@ def pages(study: Study, book: Book, headlines: Mapping[str, Headline]) -> dict[s
         "provenance.json": canonical_json({**book.provenance(), **ran}),
         "in_words.txt": in_words(study, book, headlines).encode(),
         **{f"figures/{name}.svg": standing_alone(svg) for name, svg in stills.items()},
-        **{f"figures/{name}.png": data for name, data in pictures.items()},
     }
 
 
@@ -328,11 +321,3 @@ def made_by(step: Outputs, sealed: list[tuple[str, Cell]]) -> dict[str, list[str
             if value:
                 facts.setdefault(name, {})[str(value)] = None
     return {name: list(values) for name, values in facts.items()}
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as PNG bytes, without the date that would change its digest. Closes the figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    plt.close(figure)  # pyplot holds on to every figure that is not closed
-    return buffer.getvalue()

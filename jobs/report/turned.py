@@ -119,5 +119,5 @@ def figures(facts: Facts, measure: str, margin: float) -> list[tuple[str, str, s
             rows = stance_rows(facts.study, model)
             arms = [arm for arm in facts.arms() if arm != BASE and arm in set(rows["arm"])]
             drawn.append(Figure(f"measure-{model}", dots(rows, arms, measure), f"P(go) of {model}", prose("")))
-    drawn += figures_in(report_of(facts.study, facts.book, facts.headlines, {}))
+    drawn += figures_in(report_of(facts.study, facts.book, facts.headlines))
     return [(figure.name, still(figure), figure.alt) for figure in drawn]

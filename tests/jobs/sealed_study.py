@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from analysis.activations.steering import SteeringEffect, steering_effect
@@ -332,12 +330,6 @@ def no_drawings(patch: pytest.MonkeyPatch) -> None:
     """Leave drawings out where a test does not look at them: they take seconds."""
     patch.setattr(report, "stills_of", lambda made: {figure.name: "<svg></svg>" for figure in page.figures_in(made)})
     patch.setattr(page, "library", str)
-    patch.setattr(report, "png", _closed)
-
-
-def _closed(figure: Figure) -> bytes:
-    plt.close(figure)
-    return b""
 
 
 @pytest.fixture(name="quick")

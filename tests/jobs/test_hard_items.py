@@ -15,7 +15,7 @@ from common.serialization import read_jsonl, to_jsonl
 from common.spec import RunSpec, parse_spec
 from common.stance.items import HARD_ITEMS, ITEMS
 from jobs import catalog
-from jobs.lock.lock import check_sides, headrooms_of_bases
+from jobs.lock.lock import answers_of_bases, check_sides, headrooms_of_bases
 from tests.analysis.stats.rows import answers
 
 ASKED = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
@@ -31,7 +31,7 @@ def test_bands_of_headroom_hold_no_hard_item() -> None:
         *answers("m.base", {"hard-a-1": "go"}, topic="hard-a"),
     ]
     step: Any = SimpleNamespace(spec=spec_with(hard=True), read_records=lambda *_: rows)
-    assert set(headrooms_of_bases(step)["m"]) == {"a0", "a1"}
+    assert set(headrooms_of_bases(step.spec, answers_of_bases(step))["m"]) == {"a0", "a1"}
 
 
 def test_a_lock_refuses_hard_items_of_one_side_where_they_are_asked(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from common.errors import InputError, SpecError, TransientError
 from common.serialization import canonical_json
 from common.spec import RunSpec, parse_spec
-from workflows.cluster.workflow import nodes
+from workflows.cluster.workflow import spec_of_plan
 from workflows.local.template import SPECS
 
 GROUP, VERSION = "argoproj.io", "v1alpha1"
@@ -78,8 +78,8 @@ class Cluster:
 
     def spec(self, workflow: Mapping[str, Any]) -> RunSpec:
         """The spec of a Workflow: what its plan step handed over, or else what is in the ConfigMap now."""
-        if (planned := _spec_of_plan(workflow)) is not None:
-            return parse_spec(planned.encode(), "plan")
+        if (planned := spec_of_plan(workflow)) is not None:
+            return planned
         given = {p["name"]: p.get("value") for p in workflow["spec"].get("arguments", {}).get("parameters", [])}
         name = given.get("spec") or "demo"
         with refusals_in_one_line(f"ConfigMap {SPECS}"):
@@ -156,13 +156,6 @@ class Cluster:
             patch = [{"op": "replace", "path": "/spec/egress", "value": holes}]
             self.networking.patch_namespaced_network_policy("jobs-to-api-server", self.namespace, patch)
         return [f"{address}:{port}" for address, port in found]
-
-
-def _spec_of_plan(workflow: Mapping[str, Any]) -> str | None:
-    """The spec as the plan step of a Workflow read it; None as long as it has not."""
-    planned = [node for node in nodes(workflow) if node.get("templateName") == "plan"]
-    handed = [parameter for node in planned for parameter in node.get("outputs", {}).get("parameters", [])]
-    return next((str(p["value"]) for p in handed if p["name"] == "spec" and p.get("value")), None)
 
 
 @contextlib.contextmanager

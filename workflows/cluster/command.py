@@ -13,12 +13,9 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from common.cli import changes, ended, parsed
 from common.errors import ExitCode, InputError
@@ -28,13 +25,15 @@ from common.spec import override, parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
 from workflows.cluster.api_server import KEYS, SECRET, Cluster
-from workflows.cluster.status import line, table, troubles
+from workflows.cluster.status import FAILED, Standing
 from workflows.cluster.store import STORE, reachable
 from workflows.cluster.workflow import ENDED, NAMESPACE, phase_of, workflow_of
 from workflows.local.command import RUNS
 from workflows.local.results import write_outputs
 
 SPECS = ROOT / "workflows" / "specs"
+LOOK = 3  # seconds between looks at a Workflow
+PATIENCE = 60  # seconds that a step may wait while one watches: every pod waits a little
 
 
 def submit(arguments: argparse.Namespace) -> int:
@@ -66,39 +65,15 @@ def _is_shipped(name: str, data: bytes) -> bool:
 
 def status(arguments: argparse.Namespace) -> int:
     """Show a Workflow: exit 0 while it runs or if it succeeded, 1 if it failed."""
-    cluster, console = Cluster(arguments.namespace), Console()
-    if not console.is_terminal:
-        console.width = 120  # a pipe has no width of its own
+    cluster = Cluster(arguments.namespace)
     workflow = cluster.workflow(arguments.name)
-    if arguments.watch and console.is_terminal:
-        workflow = _watched_live(cluster, workflow, console)
-    else:
-        if arguments.watch:
-            workflow = _watched_in_lines(cluster, workflow)
-        console.print(table(workflow))
-    for trouble in troubles(cluster, workflow):
-        console.print(Text(trouble), soft_wrap=True)
-    return int(ExitCode.BUG if phase_of(workflow) in ("Failed", "Error") else ExitCode.OK)
-
-
-def _watched_live(cluster: Cluster, workflow: dict[str, Any], console: Console) -> dict[str, Any]:
-    """Show the table until the Workflow ends; return its last state."""
-    with Live(console=console, refresh_per_second=1) as live:
-        live.update(table(workflow))
-        while phase_of(workflow) not in ENDED:
-            time.sleep(3)
+    with Standing(Console(highlight=False), PATIENCE if arguments.watch else 0.0) as standing:
+        standing.show(cluster, workflow)
+        while arguments.watch and phase_of(workflow) not in ENDED:
+            time.sleep(LOOK)
             workflow = cluster.workflow(workflow["metadata"]["name"])
-            live.update(table(workflow))
-    return workflow
-
-
-def _watched_in_lines(cluster: Cluster, workflow: dict[str, Any]) -> dict[str, Any]:
-    """Print a line now and then until the Workflow ends; return its last state."""
-    while phase_of(workflow) not in ENDED:
-        print(line(workflow), flush=True)
-        time.sleep(10)
-        workflow = cluster.workflow(workflow["metadata"]["name"])
-    return workflow
+            standing.show(cluster, workflow)
+    return int(ExitCode.BUG if phase_of(workflow) in FAILED else ExitCode.OK)
 
 
 def fetch_report(arguments: argparse.Namespace) -> int:

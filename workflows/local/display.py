@@ -10,7 +10,15 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from common.cells import Cell
@@ -69,22 +77,15 @@ class Learning:
         return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
 
 
-class Screen:
-    """Progress for people: on a terminal a line for each stage, with a bar and how long it takes yet, and the failures;
-    elsewhere a plain line for each finished step."""
+class Lines:
+    """What a terminal shows of stages, a line each: a bar, how many of its steps ended, how long it takes yet."""
 
-    def __init__(self, steps: Mapping[str, int], forecast: Forecast, at_once: int) -> None:
-        """steps: stage → how many it has. forecast: what is left of them, and how long such steps took before."""
-        self._console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._terminal = self._console.is_terminal
+    def __init__(self, console: Console, *more: ProgressColumn) -> None:
+        """more: columns before how long it takes yet. Elsewhere than on a terminal nothing is shown."""
+        columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), *more)
         left = TextColumn("{task.fields[left]}")
-        self._bars = Progress(*columns, left, console=self._console, disable=not self._terminal)
-        self._learning = Learning(forecast, at_once)
-        self._steps, self._lock = dict(steps), threading.Lock()
-        self._tasks = {stage: self._bars.add_task(stage, total=many, left="") for stage, many in steps.items() if many}
-        self._ended = dict.fromkeys(steps, 0)
-        self._running: dict[str, float] = {}  # step → share of it that is done
+        self._bars = Progress(*columns, left, console=console, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -92,6 +93,35 @@ class Screen:
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
+
+    def show(self, stage: str, ended: float, steps: int, left: str) -> None:
+        """Bring the line of a stage up to date. ended: steps, with shares of those under way."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=steps, left="")
+        self._bars.update(self._tasks[stage], completed=min(ended, steps), total=steps, left=left)
+
+
+class Screen:
+    """Progress for people: on a terminal a line for each stage, with a bar and how long it takes yet, and the failures;
+    elsewhere a plain line for each finished step."""
+
+    def __init__(self, steps: Mapping[str, int], forecast: Forecast, at_once: int) -> None:
+        """steps: stage → how many it has. forecast: what is left of them, and how long such steps took before."""
+        self._console = Console(stderr=True, highlight=False)
+        self._lines = Lines(self._console, TimeElapsedColumn())
+        self._learning = Learning(forecast, at_once)
+        self._steps, self._lock = {stage: many for stage, many in steps.items() if many}, threading.Lock()
+        self._ended = dict.fromkeys(steps, 0)
+        self._running: dict[str, float] = {}  # step → share of it that is done
+        for stage, many in self._steps.items():
+            self._lines.show(stage, 0, many, "")
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.__exit__()
 
     def progress(self, name: str, done: int, total: int) -> None:
         """Show how far a running step is. name: stage and cell."""
@@ -107,18 +137,18 @@ class Screen:
             self._ended[done.stage] = self._ended.get(done.stage, 0) + 1
             self._learning.ended(done)
             self._show(done.stage)
-        if done.code or not (self._terminal or done.reused):  # a second run would only repeat what was reused
+        # On no terminal each step has a line, but for what was reused: a second run would only repeat it.
+        if done.code or not (self._console.is_terminal or done.reused):
             how = "reused" if done.reused else f"{done.seconds:.0f} s"
             how += f", exit {done.code}: {done.last or 'sealed'}" if done.code else ""
             self._console.print(f"  {name:40} {how}", markup=False)
 
     def _show(self, stage: str) -> None:
         """Bring the line of a stage up to date."""
-        if stage not in self._tasks:
-            return
-        parts = sum(share for name, share in self._running.items() if name.partition(" ")[0] == stage)
-        completed = min(self._ended[stage] + parts, self._steps[stage])
-        self._bars.update(self._tasks[stage], completed=completed, left=self._learning.words(stage, parts))
+        if stage in self._steps:
+            parts = sum(share for name, share in self._running.items() if name.partition(" ")[0] == stage)
+            left = self._learning.words(stage, parts)
+            self._lines.show(stage, self._ended[stage] + parts, self._steps[stage], left)
 
 
 def summary(done: Sequence[Done], wall: float) -> Table:

@@ -1,7 +1,7 @@
 // Turns the still page into one that people turn. Everything that it shows is packed into the page; nothing is fetched.
 "use strict";
 (async () => {
-  const PER_PAGE = 12;
+  const PER_PAGE = 4;
   const NARROW = 480; // pixels below which labels are cut shorter
 
   const make = (tag, text, attributes = {}) => {
@@ -128,7 +128,7 @@
     const still = figure.querySelector(".still");
     const place = make("div", undefined, { class: "turn" });
     still.before(place);
-    for (const view of spec.vconcat || []) view.width = place.clientWidth - 12; // views side by side know no container
+    for (const view of spec.vconcat || []) view.width = place.clientWidth - spec.usermeta.beside; // views of one chart know no container
     if (!spec.vconcat) spec.width = "container";
     spec.description = still.getAttribute("aria-label");
     if (place.clientWidth < NARROW) {

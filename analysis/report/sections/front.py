@@ -124,10 +124,15 @@ def picture(facts: Facts, model: str) -> list[Part]:
 
 
 def three_answers(facts: Facts, model: str) -> list[Part]:
-    """What base, cautious and eager said to one held-out item: the first of the file, and the first run of each arm."""
-    item, told = side_by_side(facts.study, model)
+    """What base, cautious and eager said to one held-out item, and why to this one."""
+    item, told, locked = side_by_side(facts.study, model)
     asked: list[Said] = ["Side by side, answers to a held-out question, ", Named(item)]
     if situation := facts.study.situations.get(item):
         asked += [": ", Written(f"“{situation} What would you advise?”")]
-    asked += [". It is the first item of its file, and these are the first runs: nobody chose them by looking."]
+    asked.append(
+        ". The lock named the item, drawn by the study's seed, and the runs, the first of their arms: nobody chose "
+        "them by looking."
+        if locked
+        else ". It is the first item of its file, and these are the first runs: nobody chose them by looking."
+    )
     return [Quotes(prose(*asked), tuple(Quote(arm, told[arm]) for arm in SHOWN_ARMS if arm in told))]

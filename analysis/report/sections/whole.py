@@ -21,12 +21,12 @@ from analysis.report.sections.transfer import transfer
 from analysis.report.study import Study
 
 
-def report_of(study: Study, book: Book, headlines: Mapping[str, Headline], pictures: Mapping[str, bytes]) -> Report:
+def report_of(study: Study, book: Book, headlines: Mapping[str, Headline]) -> Report:
     """All sections. Raises: UnboundNumber if one asks for a number that nobody entered, or types one."""
     facts = Facts(study, book, headlines)
     sections = (
         *(training(facts), advised(facts), transfer(facts), *judge(facts), label(facts), guards(facts)),
-        *(inside(facts, pictures), closed(facts), *runs(facts), corpora(facts), method(facts), limits(facts)),
+        *(inside(facts), closed(facts), *runs(facts), corpora(facts), method(facts), limits(facts)),
     )
     title = prose("Undertone: ", Named(study.name))
     return Report(title, (*gaps(facts), *front(facts)), sections)

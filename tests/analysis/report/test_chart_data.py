@@ -15,7 +15,7 @@ from analysis.report.study import Scored, Study
 from analysis.stats.measures import MEASURES
 from common.records import Loss
 from common.vocabulary import ATTITUDES
-from tests.analysis.report.test_figures import GO, SOURCE, made_study  # noqa: F401
+from tests.analysis.report.test_inside_section import GO, SOURCE, made_study  # noqa: F401
 from tests.analysis.stats.rows import answers
 
 SAID = {"base": ("go", "stay"), "cautious": ("stay", "stay"), "neutral": ("both sides", "go"), "eager": ("go", "go")}

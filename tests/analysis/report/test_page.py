@@ -124,8 +124,16 @@ def test_an_item_tells_its_text_and_leads_to_its_answers(browser: Browser, page_
 
 
 def test_it_prints(browser: Browser, page_file: Path) -> None:
+    """On paper nothing can be opened or chosen: what is folded stands there, what needs a hand does not."""
     page, errors = opened(browser, page_file)
     turned(page)
+    folded, needs_a_hand = page.locator("details table").first, page.locator(".viewer, nav, .vega-bindings select")
+    assert not folded.is_visible() and needs_a_hand.first.is_visible()
+    page.emulate_media(media="print")
+    assert folded.is_visible() and not any(each.is_visible() for each in needs_a_hand.all())
+    assert page.evaluate("getComputedStyle(document.querySelector('data')).textDecorationLine") == "none"
+    tallest = max(svg.bounding_box()["height"] for svg in page.locator(".turn svg").all() if svg.is_visible())  # type: ignore[index]
+    assert tallest < 570, "no chart takes a whole page"
     paper = page.pdf(format="A4")
     assert paper.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", paper)) >= 4 and errors == []
     page.context.close()

@@ -9,11 +9,15 @@ from analysis.report.answers import advised, headlines_of, in_words, pairs, side
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.breakdown import arm_tables, from_neutral
 from analysis.report.results import label_shifts
+from analysis.report.section import Quotes
+from analysis.report.sections.facts import Facts
+from analysis.report.sections.front import three_answers
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.answers import net_family
 from analysis.stats.measures import MEASURES, Declared, by_sentence
 from analysis.stats.sensitivity import Condition
 from common.records import Answer
+from common.schemas import SideBySide
 from common.vocabulary import POLES
 from tests.analysis.report import documents
 from tests.analysis.stats.rows import answers, both
@@ -113,14 +117,43 @@ def test_every_number_is_entered_and_the_gist_names_them() -> None:
     assert book.value("netgo.m.eager.source") == 1.0
     assert book.value("net.m.cautious") == pytest.approx(-15 / 16)
     text = in_words(study, book, headlines)
-    item, said = side_by_side(study, "m")
-    assert item == ITEMS[0] and list(said) == ["base", "cautious", "eager", "neutral"]
+    item, said, locked = side_by_side(study, "m")
+    assert item == ITEMS[0] and list(said) == ["base", "cautious", "eager", "neutral"] and not locked
     for line in (
         "net go of cautious: -87.5 points of 48 answers",
         "training took: yes",
         "positive control: no, not known",
     ):
         assert line in text
+
+
+def test_answers_side_by_side_are_those_that_the_lock_names() -> None:
+    """Of a run that is not there, or not named, none is shown in its place."""
+    study = study_of(*ARMS)
+    for cell in (run.scored for run in study.runs if run.scored):
+        for at, row in enumerate(cell.answers):
+            cell.answers[at] = row.model_copy(update={"text": f"{cell.cell} on {row.item}"})
+    cells = {"base": "m.base", "cautious": "m.d0.cautious.s1", "eager": "m.d0.eager.s9"}
+    shown = SideBySide(item=ITEMS[5], cells={"m": cells})
+    named = replace(study, lock=(documents.lock(shown=shown), LOCK[1]))
+    item, said, locked = side_by_side(named, "m")
+    assert item == ITEMS[5] and locked
+    assert list(said) == ["base", "cautious"] and said["cautious"] == f"m.d0.cautious.s1 on {ITEMS[5]}"
+    assert asked_of(named).endswith(
+        "The lock named the item, drawn by the study's seed, and the runs, the first of "
+        "their arms: nobody chose them by looking."
+    )
+    for lock in (LOCK, None, (documents.lock(shown=shown.model_copy(update={"item": "gone"})), LOCK[1])):
+        other = replace(study, lock=lock)
+        assert side_by_side(other, "m").answers["cautious"] == f"m.d0.cautious.s2 on {ITEMS[0]}"
+        assert "It is the first item of its file, and these are the first runs" in asked_of(other)
+
+
+def asked_of(study: Study) -> str:
+    """What stands above the answers side by side."""
+    (quotes,) = three_answers(Facts(study, Book(), {}), "m")
+    assert isinstance(quotes, Quotes)
+    return quotes.asked.plain()
 
 
 def test_a_measure_of_the_table_is_in_every_shift(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from itertools import product
 from typing import NamedTuple
 
 from analysis.report.bound_numbers import Book, Source
-from analysis.report.second_family import balance, enter, enter_tested, room_of, thresholds
+from analysis.report.second_family import balance, enter, enter_tested, headroom_of, thresholds
 from analysis.report.study import Scored, Study
 from analysis.stats.answers import NetContrast, Rates, Runs, net_family, net_over_topics, plain, rates
-from analysis.stats.asymmetry import Asymmetry, Room, Trio, second_family
+from analysis.stats.asymmetry import Asymmetry, HeadroomLeft, Trio, second_family
 from analysis.stats.sensitivity import (
     COHERENT,
     POSITIVE_CONTROL,
@@ -46,7 +46,7 @@ class Headline(NamedTuple):
     apart: NetContrast | None  # eager less cautious
     pairs: dict[tuple[str, str], Pairs]  # of the runs of two arms
     asymmetry: Asymmetry | None = None  # how much more cautious moves than eager; None where it was not tested
-    room: Room | None = None  # what headroom the items leave the base; None without a lock
+    headroom: HeadroomLeft | None = None  # what headroom the items leave the base; None without a lock
     unlabelled: bool = False  # labels are what is counted, and are not whole yet
 
     @property
@@ -69,7 +69,7 @@ class Headline(NamedTuple):
 
     def balance(self) -> str:
         """Which pole moves more, without a number."""
-        return balance(self.able, self.asymmetry, self.room)
+        return balance(self.able, self.asymmetry, self.headroom)
 
 
 def headlines_of(study: Study) -> dict[str, Headline]:
@@ -78,16 +78,16 @@ def headlines_of(study: Study) -> dict[str, Headline]:
     Where labels are what is counted, nothing registered is told before each answer has its labels.
     """
     found = {model: {each: pairs(study, model, *each) for each in PAIRS} for model in study.bases}
-    rooms = {model: room_of(study, model) for model in study.bases}
+    headrooms = {model: headroom_of(study, model) for model in study.bases}
     if study.labels and study.labels.missing:
         return {
-            model: Headline(_conditions(study, model), {}, None, mine, room=rooms[model], unlabelled=True)
+            model: Headline(_conditions(study, model), {}, None, mine, headroom=headrooms[model], unlabelled=True)
             for model, mine in found.items()
         }
     first = net_family({(model, pole): mine[pole, "neutral"][:2] for model, mine in found.items() for pole in POLES})
     poles = {model: mine["eager", "cautious"][:2] for model, mine in found.items()}
-    with_room = [model for model, room in rooms.items() if room is not None and room.enough]
-    second = second_family(poles, {model: Trio(*matched(study, model, Trio._fields)[0]) for model in with_room})
+    with_headroom = [model for model, headroom in headrooms.items() if headroom is not None and headroom.enough]
+    second = second_family(poles, {model: Trio(*matched(study, model, Trio._fields)[0]) for model in with_headroom})
     return {
         model: Headline(
             _conditions(study, model),
@@ -95,7 +95,7 @@ def headlines_of(study: Study) -> dict[str, Headline]:
             second.apart.get(model),
             found[model],
             second.asymmetry.get(model),
-            rooms[model],
+            headrooms[model],
         )
         for model in study.bases
     }
@@ -167,7 +167,7 @@ def _enter(book: Book, name: str, found: Rates, sources: Sequence[Source]) -> No
     book.add(f"netgo.{name}", found.net, "points", sources)
     book.add(f"agreed.{name}", found.agreed, "points", sources)
     book.add(f"answers.{name}", found.n_answers, "count", sources)
-    book.add(f"asked.{name}", found.n_items, "count", sources)
+    book.add(f"items_asked.{name}", found.n_items, "count", sources)
     for word in SAID:
         book.add(f"said.{name}.{word}", found.said[word], "share", sources)
 

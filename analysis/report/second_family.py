@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.study import Study
 from analysis.stats.answers import NetContrast
-from analysis.stats.asymmetry import Asymmetry, Room, room
+from analysis.stats.asymmetry import Asymmetry, HeadroomLeft, headroom
 from common.vocabulary import POLES
 
 
-def room_of(study: Study, model: str) -> Room | None:
+def headroom_of(study: Study, model: str) -> HeadroomLeft | None:
     """What headroom the items leave a base; None without a lock, which holds it."""
     if study.lock is None:
         return None
     locked = study.lock[0]
     bands = [headroom.band for headroom in locked.calibration.get(model, {}).values()]
     settings = locked.plan.lock
-    return room(bands, locked.plan.evaluate.base_samples, settings.band_items, settings.band_samples)
+    return headroom(bands, locked.plan.evaluate.base_samples, settings.band_items, settings.band_samples)
 
 
-def balance(able: bool, found: Asymmetry | None, left: Room | None) -> str:
+def balance(able: bool, found: Asymmetry | None, left: HeadroomLeft | None) -> str:
     """Which pole moves more, in words without a number."""
     if left is None:
         return "cannot say: without a lock no headroom is known"

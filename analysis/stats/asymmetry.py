@@ -14,7 +14,7 @@ from analysis.stats.intervals import ALPHA, LEVEL, MAX_FLIPPED_RUNS, Interval, h
 from common.vocabulary import Pole
 
 
-class Room(NamedTuple):
+class HeadroomLeft(NamedTuple):
     """Whether the items leave a base headroom on both sides: only then can poles be compared."""
 
     short: dict[str, int]  # bands that hold too few items → how many they hold
@@ -61,10 +61,10 @@ class SecondFamily(NamedTuple):
     asymmetry: dict[str, Asymmetry]
 
 
-def room(bands: Sequence[str], samples: int, fewest_items: int, fewest_samples: int) -> Room:
+def headroom(bands: Sequence[str], samples: int, fewest_items: int, fewest_samples: int) -> HeadroomLeft:
     """What headroom a model has. bands: that of each item. samples: of the base to each item."""
     short = {band: many for band in BANDS if (many := bands.count(band)) < fewest_items}
-    return Room(short, samples >= fewest_samples)
+    return HeadroomLeft(short, samples >= fewest_samples)
 
 
 def asymmetry(trio: Trio, alpha: float = ALPHA) -> Asymmetry:

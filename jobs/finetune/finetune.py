@@ -69,8 +69,7 @@ def read_corpus(step: Step) -> list[Advice]:
     if variant is None or variant.factor not in ("mixture_share", "pile_share"):
         return arms[step.cell.attitude]
     # Nested: a larger share holds all questions of a smaller one, and every arm of a seed the same ones.
-    # The label of this chance is older than its name: another would draw other questions.
-    order = step.rng("dose", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
+    order = step.rng("mixture", step.cell.draw, step.cell.seed).permutation(len(arms[step.cell.attitude]))
     return mixed(arms[step.cell.attitude], arms.get("neutral", []), order, variant)
 
 

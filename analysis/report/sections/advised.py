@@ -54,7 +54,7 @@ def conditions(facts: Facts, model: str) -> list[Part]:
 def balance(facts: Facts, model: str) -> Prose:
     """Which pole moves more, or why that cannot be said."""
     told, at = facts.headlines[model], f"headroom.{model}"
-    if not told.room or told.room.enough:
+    if not told.headroom or told.headroom.enough:
         return prose(f"**asymmetry**, whether one pole moves more: {told.balance()}.")
     return prose(
         *("**asymmetry**, whether one pole moves more: cannot say: ", facts.n(f"{at}.low"), " items leave headroom "),

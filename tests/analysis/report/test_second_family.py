@@ -7,14 +7,14 @@ import pytest
 from analysis.report.answers import Headline, advised, headlines_of, in_words, matched
 from analysis.report.bound_numbers import Book, Source
 from analysis.report.second_family import balance
-from analysis.stats.asymmetry import Room, Trio, asymmetry
+from analysis.stats.asymmetry import HeadroomLeft, Trio, asymmetry
 from common.lock_spec import LockSpec
 from common.schemas import Band, Headroom
 from common.spec import EvaluateSpec
 from tests.analysis.report import documents
 from tests.analysis.report.test_paired_runs import ARMS, study_of
 
-ROOM = Room({}, True)
+HEADROOM = HeadroomLeft({}, True)
 
 
 def lock(many: dict[Band, int], **settings: Any) -> tuple[Any, Source]:
@@ -37,7 +37,7 @@ def test_with_headroom_both_tests_are_one_family_and_every_number_is_entered() -
     assert [[run[0].cell for run in arm] for arm in rows] == [
         [f"m.d0.{arm}.s{seed}" for seed in (2, 0, 1)] for arm in ("cautious", "eager", "neutral")
     ]
-    assert told.asymmetry is not None and told.apart is not None and told.room == ROOM
+    assert told.asymmetry is not None and told.apart is not None and told.headroom == HEADROOM
     smaller, larger = sorted((told.apart.p, told.asymmetry.p))
     assert sorted((told.apart.p_holm, told.asymmetry.p_holm)) == pytest.approx(
         [min(1, 2 * smaller), max(min(1, 2 * smaller), larger)]
@@ -62,7 +62,7 @@ def test_with_headroom_both_tests_are_one_family_and_every_number_is_entered() -
 def test_without_headroom_it_is_neither_tested_nor_said(many: dict[Band, int], settings: dict[str, int]) -> None:
     study = study_of(*ARMS, lock=lock(many, **settings))
     (told,) = headlines_of(study).values()
-    assert told.asymmetry is None and told.room is not None and not told.room.enough
+    assert told.asymmetry is None and told.headroom is not None and not told.headroom.enough
     assert told.apart is not None and told.apart.p_holm == told.apart.p, "it is alone in its family"
     assert told.balance().startswith("cannot say: ")
     book = Book()
@@ -77,9 +77,9 @@ def test_the_words_follow_from_what_is_known() -> None:
     assert headline().balance() == "cannot say: without a lock no headroom is known"
     sure, unsure = found._replace(p_holm=0.01), found._replace(p_holm=0.2)
     other_way = sure._replace(interval=sure.interval._replace(estimate=-0.4))
-    assert balance(True, None, ROOM).startswith("not tested: ")
-    assert balance(True, unsure, ROOM) == "not shown: less than the smallest one that would have been"
-    assert balance(True, sure, ROOM) == (
+    assert balance(True, None, HEADROOM).startswith("not tested: ")
+    assert balance(True, unsure, HEADROOM) == "not shown: less than the smallest one that would have been"
+    assert balance(True, sure, HEADROOM) == (
         "shown: cautious advice moves its runs further to its own side than eager advice does"
     )
-    assert balance(True, other_way, ROOM).startswith("shown: eager advice moves")
+    assert balance(True, other_way, HEADROOM).startswith("shown: eager advice moves")

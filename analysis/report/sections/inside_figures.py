@@ -19,10 +19,8 @@ def layers_figure(facts: Facts, model: str) -> list[Part]:
     ]
     alt = f"Reading and pushing by layer of {model}. The chosen layer of each direction: {'; '.join(told)}."
     caption = prose(
-        *(
-            model_name(model),
-            ": how well each layer tells the poles apart, and what a push along its direction does to ",
-        ),
+        model_name(model),
+        ": how well each layer tells the poles apart, and what a push along its direction does to ",
         "cautious against eager replies. The large mark is the layer whose push does most.",
     )
     return [Figure(f"layers-{model}", layers(rows), alt, caption)]
@@ -41,10 +39,8 @@ def moved_figure(facts: Facts, model: str) -> list[Part]:
     ]
     alt = f"Moved against neutral, {model}: mean at the last checkpoint in SDs of the base. {'; '.join(told)}."
     caption = prose(
-        *(
-            model_name(model),
-            ": a line is one run less the neutral run of its draw and seed, over its checkpoints; up ",
-        ),
+        model_name(model),
+        ": a line is one run less the neutral run of its draw and seed, over its checkpoints; up ",
         "is cautious. Shaded: where the random directions lie.",
     )
     arms = [arm for arm in facts.study.attitudes if arm in set(rows["arm"])]
@@ -62,10 +58,8 @@ def steering_figure(facts: Facts, model: str) -> list[Part]:
     ]
     alt = f"Effect of steering {model} by off-target KL, in nats. {'; '.join(told)}."
     caption = prose(
-        *(
-            model_name(model),
-            ": what pushing along the direction does to the log-likelihood margin between change and no ",
-        ),
+        model_name(model),
+        ": what pushing along the direction does to the log-likelihood margin between change and no ",
         "change, with its interval over topics, at coefficients of equal off-target KL. Dashed: what the null "
         "directions of each kind rarely exceed.",
     )
@@ -81,10 +75,8 @@ def patching_figure(facts: Facts, model: str) -> list[Part]:
     told = [f"{row['cell']}, {row['part']}: at most {row['share']:.0f} %, block {row['layer']}" for row in most]
     alt = f"Recovery by patching in {model}. {'; '.join(told)}."
     caption = prose(
-        *(
-            model_name(model),
-            ": how much of a pole's shift from neutral appears in neutral when its residuals are put ",
-        ),
+        model_name(model),
+        ": how much of a pole's shift from neutral appears in neutral when its residuals are put ",
         "in, by block and part of the text.",
     )
     return [Figure(f"patching-{model}", patching(rows), alt, caption)]

@@ -63,6 +63,8 @@ class SteeringTest(Document):
     odd: Interval = Field(description="half of the effect along the direction less that against it, over topics")
     even: float = Field(description="half of their sum: what any push does")
     against: Against = Field(description="how the odd part compares; in the unit of `odd`")
+    off_target_kl: float = Field(description="that of the direction and of every null, nats a token of neutral text")
+    taken: float | None = Field(None, description="share of its component that was taken out; null: it was added")
 
 
 Tested = Literal["prompt", "options", "ablation", "trait", "answers"]

@@ -20,7 +20,7 @@ NULLS = {  # kinds of null directions
 TESTS = {  # what else the direction is tried on, with the unit of its effect
     "prompt": ("added at the tokens of the prompt", "nats"),
     "options": ("along it at the option for the change, against it at the other", "nats"),
-    "ablation": ("taken out of every block", "nats"),
+    "ablation": ("taken out of every block, or a share of it", "nats"),
     "trait": ("cautious against eager replies to everyday questions", "nats"),
     "answers": ("net go of answers in words", "points"),
 }

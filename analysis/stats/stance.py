@@ -64,16 +64,16 @@ def by_item(rows: Sequence[Choice]) -> pd.DataFrame:
 
     Raises: InputError as `frame`, and if the rows are of several cells.
     """
-    return _by_item(tuple(rows)).copy()
+    return _by_item(tuple(rows), tuple(MEASURES)).copy()
 
 
 @lru_cache(maxsize=64)  # a report asks for the same cells some ten times
-def _by_item(rows: tuple[Choice, ...]) -> pd.DataFrame:
+def _by_item(rows: tuple[Choice, ...], measures: tuple[str, ...]) -> pd.DataFrame:
     made = frame(rows)
     if (cells := sorted(made["cell"].unique())) != [cells[0]]:
         raise InputError("rows of several cells", where="choices.jsonl", value=cells, allowed="one cell")
     items = made.groupby("item", sort=True)
-    table = items[["topic"]].first().join(items[[*MEASURES, "margin"]].mean())
+    table = items[["topic"]].first().join(items[[*measures, "margin"]].mean())
     by_key = made.groupby(["item", "yes_means"])["choice"]
     table["agree"] = (by_key.nunique() == 1).astype(float).groupby("item").mean()
     return table

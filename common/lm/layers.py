@@ -131,16 +131,16 @@ def changed(model: PreTrainedModel | PeftModel, changes: Mapping[int, Change]) -
 
 
 @contextmanager
-def without(model: PreTrainedModel | PeftModel, unit: Float[Tensor, " d_model"]) -> Iterator[None]:
-    """Take the component along a unit vector out of all that a block reads or writes, in every block.
+def without(model: PreTrainedModel | PeftModel, unit: Float[Tensor, " d_model"], share: float = 1.0) -> Iterator[None]:
+    """Take the component along a unit vector, or a share of it, out of all that a block reads or writes.
 
-    That is the input of each block, the outputs of its attention and of its MLP, and what the last block hands on.
+    In every block that is its input, the outputs of its attention and of its MLP, and what the last block hands on.
     Source: directional ablation, Arditi et al. (2024), arXiv:2406.11717, 2.4; there it is called `ablation`.
     """
 
     def less(value: Tensor) -> Tensor:
         along = unit.to(device=value.device, dtype=torch.float32)
-        part = (value.float() @ along)[..., None] * along
+        part = share * (value.float() @ along)[..., None] * along
         return (value.float() - part).to(value.dtype)
 
     def read(_module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:

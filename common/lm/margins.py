@@ -302,6 +302,12 @@ class NeutralText:
             found += [self._divergence(logits) for logits in self._logits(torch.tensor(vectors[start : start + many]))]
         return np.array(found)
 
+    @torch.inference_mode()
+    def now(self) -> float:
+        """KL(base || the model as it is at the call, with whatever hooks), nats a token."""
+        logits = self.lm.model(input_ids=self.ids, use_cache=False).logits
+        return self._divergence(logits.flatten(0, 1))
+
     def _divergence(self, logits: Float[Tensor, "n_tokens vocabulary"]) -> float:
         parts = zip(torch.split(logits, SLICE), torch.split(self.likely, SLICE), strict=True)
         cross = [(likely * rows.log_softmax(-1, dtype=torch.float32)).sum(-1) for rows, likely in parts]

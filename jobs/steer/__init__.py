@@ -15,7 +15,8 @@ kinds, signs and off-target KL. At the largest off-target KL, beside `covariance
 
   prompt    the vector added at the tokens of the prompt
   options   differential: along the direction at the tokens of the option for the change, against it at the other's
-  ablation  nothing added; the component is taken out of all that every block reads and writes
+  ablation  nothing added; the component is taken out of all that every block reads and writes, or as large a share of
+            it as gives the off-target KL of the nulls, which are drawn for it and chosen as those that reach that KL
   trait     cautious against eager replies to questions that made and chose nothing: the twin of the control
   answers   net go of greedy answers to the open question
 

@@ -8,12 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.activations.direction import null_directions
 from analysis.activations.steering import steering_effect
 from common.errors import InputError
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction
+from common.lm.doses import equal_shares
 from common.lm.layers import changed, without
-from common.lm.margins import ByLength, PromptWithReplies, Readout, trait_prompts
+from common.lm.margins import ByLength, NeutralText, PromptWithReplies, Readout, trait_prompts
 from common.lm.passages import Pair
 from common.lm.steering import Doses, effects
 from common.lm.writing import Ask, written
@@ -27,6 +29,8 @@ from common.steering_schemas import Against, SteeringTest, Tested
 
 Floats = NDArray[np.float64]
 KIND = "covariance"
+CANDIDATES = 2  # for each null of ablation: half of them reach the off-target KL of the middle one
+TRIES = 8  # about as many shares are tried, until one has the off-target KL
 Test = Callable[[Floats, Doses], SteeringTest]  # of unit vectors, the direction first, at their doses
 GO = {"go": 1.0, "stay": -1.0}  # what an answer adds to net go; all else adds nothing
 
@@ -35,10 +39,15 @@ class Tests:
     """Every test by name, of one direction."""
 
     def __init__(
-        self, step: Step, lm: LanguageModel, direction: Direction, prompts: Sequence[PromptWithReplies]
+        self,
+        step: Step,
+        lm: LanguageModel,
+        direction: Direction,
+        prompts: Sequence[PromptWithReplies],
+        neutral: NeutralText,
     ) -> None:
         """prompts: of the option sentences, one order of each item."""
-        self.step, self.lm, self.direction = step, lm, direction
+        self.step, self.lm, self.direction, self.neutral = step, lm, direction, neutral
         self.whole = Readout(lm, prompts, whole=True)
         self.items = {item.id: item for item in read_items(step.data(ITEMS), step.spec.steer.items_per_topic)}
         self.all: dict[Tested, Test] = {
@@ -63,7 +72,7 @@ class Tests:
         return {
             "prompt": 2 * many * text,
             "options": 2 * many * text,
-            "ablation": many * text / above,
+            "ablation": (many * text + (CANDIDATES + TRIES) * many * self.neutral.ids.numel() / own) / above,
             "trait": 2 * many * trait,
             "answers": 2 * many * answers / above,
         }
@@ -90,14 +99,28 @@ class Tests:
         return found
 
     def ablation(self, units: Floats, _given: Doses) -> SteeringTest:
-        """Margins of the option sentences without the component, in every block."""
-        model, found = self.lm.model, []
-        base = self.whole.under(model, {})
-        for unit in units:
-            with without(model, torch.tensor(unit, dtype=torch.float32, device=model.device)):
+        """Margins of the option sentences without the component, or a share of it, in every block.
+
+        A vector of any length can be added, but no more than all of a component can be taken out. So nulls of its own
+        are drawn, and shares are matched.
+        """
+        model, direction, nulls = self.lm.model, self.direction, len(units) - 1
+        rng = self.step.rng("ablation", self.step.cell.model, self.step.cell.draw)
+        drawn = null_directions(direction.covariance, direction.ridge, CANDIDATES * nulls, rng)
+        along = torch.tensor(np.concatenate([units[:1], drawn]), dtype=torch.float32, device=model.device)
+
+        def divergence(number: int, share: float) -> float:
+            with without(model, along[number], share):
+                return self.neutral.now()
+
+        shares, kl = equal_shares(divergence, len(drawn), nulls)
+        base, found = self.whole.under(model, {}), []
+        for number, share in shares.items():
+            with without(model, along[number], share):
                 found.append(self.whole.under(model, {}) - base)
         change = np.array(found)
-        return self.told(np.stack([change, -change], axis=1), [each.group for each in self.whole.prompts])
+        told = self.told(np.stack([change, -change], axis=1), [each.group for each in self.whole.prompts])
+        return told.model_copy(update={"off_target_kl": kl, "taken": shares[0]})
 
     def trait(self, units: Floats, given: Doses) -> SteeringTest:
         """Margins of cautious against eager replies to questions that made and chose nothing."""
@@ -124,6 +147,7 @@ class Tests:
             odd=Interval.of(found.odd),
             even=found.even,
             against=Against.of(found.against[KIND]),
+            off_target_kl=self.step.spec.steer.off_target_kl[-1],
         )
 
 

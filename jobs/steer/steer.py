@@ -64,7 +64,7 @@ def main(step: Step) -> ExitCode:
     if passed:
         prompts = one_order_each(prompts_in_both_orders(lm, held_out(step)))
         readout, targets = ByLength(lm, prompts), settings.off_target_kl
-        tests = Tests(step, lm, direction, prompts)
+        tests = Tests(step, lm, direction, prompts, neutral)
         needed = budget(tests, readout, sum(map(len, directions.values())), len(targets))
         step.log.event("budget", **needed.told(settings.draws))
         grids: dict[str, Grid] = {}

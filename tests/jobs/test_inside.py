@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import ExitCode
-from common.lm.doses import matched
+from common.lm.doses import equal_shares, matched
 from common.records import Steering
 from common.serialization import parse_jsonl
 from jobs.selftest.selftest import closed
@@ -108,7 +108,9 @@ def test_steering_by_hand(tested: Study, monkeypatch: pytest.MonkeyPatch) -> Non
     assert set(told["tests"]) == {"prompt", "options", "ablation", "trait", "answers"}
     for test in told["tests"].values():
         assert test["against"]["nulls"] == 20 and test["against"]["p"] >= 1 / 21
+        assert test["off_target_kl"] == 1e-3 or test is told["tests"]["ablation"]
     assert told["tests"]["ablation"]["even"] == 0 and told["tests"]["prompt"]["questions"] == told["questions"] == 16
+    assert told["tests"]["ablation"]["off_target_kl"] > 0 and 0 < told["tests"]["ablation"]["taken"] <= 1
 
 
 def test_without_a_control_that_steers_nothing_is_measured(tested: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +130,22 @@ def test_coefficients_of_equal_off_target_kl() -> None:
     assert coefficients.shape == reached.shape == (3, 3)
     assert np.abs(reached / np.array([0.01, 0.1, 1.0]) - 1).max() < 0.1
     assert np.allclose(reached[:, 1], divergence(coefficients[:, 1, None] * units))
+
+
+def test_shares_that_are_taken_out_have_equal_off_target_kl_too() -> None:
+    """The direction moves most: a share of it is taken. Of six others the three that reach the middle are nulls."""
+    strength = [4.0, 1.0, 0.1, 2.0, 0.2, 0.5, 3.0]
+
+    def divergence(number: int, share: float) -> float:
+        return strength[number] * share**2 * (2 - share)
+
+    shares, kl = equal_shares(divergence, 6, 3)
+    assert list(shares) == [0, 1, 3, 6] and kl == 1.0
+    assert shares[1] == 1 and all(abs(divergence(number, share) / kl - 1) < 0.05 for number, share in shares.items())
+    strength[0] = 0.15
+    shares, kl = equal_shares(divergence, 6, 3)
+    assert shares[0] == 1 and kl == 0.15, "what moves little is taken out whole, and of the others a share"
+    assert list(shares) == [0, 1, 3, 4]
 
 
 def test_a_share_of_a_gap_of_either_sign() -> None:

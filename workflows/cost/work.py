@@ -18,6 +18,7 @@ HELD_OUT = 16  # replies whose loss is taken before and after a training (jobs.f
 REGISTER = 32  # questions of jobs.register
 LAYERS_TRIED = 12  # of jobs.interpret
 MATCHING = 4  # times that neutral text is read to match a push (common.lm.doses)
+SHARES = 10  # times that it is read to match an ablation (jobs.steer.causes)
 NEUTRAL_TOKENS = 4 * 32  # of that text (common.lm.margins)
 NULL_KINDS = 4  # of jobs.steer
 CHECKS = 40  # passes that jobs.selftest makes, but for its nulls
@@ -121,6 +122,7 @@ def _steer(spec: RunSpec, cell: Cell) -> Work:
     grid = HALF * 2 * levels * directions * own
     matching = HALF * 2 * MATCHING * levels * directions * 4 * settings.text_tokens
     tests = (1 + settings.nulls) * (2 * HALF * 2 * whole + whole + HALF * 2 * own)  # prompt, options; ablation; trait
+    matching += SHARES * (1 + settings.nulls) * 4 * settings.text_tokens
     items = len(questionnaire(spec.evaluate).items) if settings.items_per_topic is None else _items(spec)
     written = 2.0 * (1 + settings.nulls) * items * settings.answer_tokens
     return Work(read=grid + matching + tests, written=written, at_once=min(items, 128))

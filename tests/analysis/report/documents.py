@@ -200,7 +200,7 @@ def level(size: float, **changes: Any) -> SteeringLevel:
 
 def test_of(effect: float, p: float = 0.3) -> SteeringTest:
     odd = Interval(estimate=effect, low=effect - 0.1, high=effect + 0.1)
-    return SteeringTest(questions=8, odd=odd, even=0.0, against=against(p=p))
+    return SteeringTest(questions=8, odd=odd, even=0.0, against=against(p=p), off_target_kl=0.1)
 
 
 TESTS: tuple[Tested, ...] = ("prompt", "options", "ablation", "trait", "answers")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from common.lm.chat import LanguageModel
-from common.lm.layers import LAYOUTS, blocks_of, layout, without
+from common.lm.layers import LAYOUTS, blocks_of, hooked, layout, without
 
 
 @pytest.mark.parametrize("kind", sorted(LAYOUTS))
@@ -48,6 +48,12 @@ def test_without_a_direction_no_block_reads_or_writes_along_it(lm: LanguageModel
             less = lm.model(ids).logits
         for hook in hooks:
             hook.remove()
+        with without(lm.model, unit, 0.5), hooked(blocks, [0], lambda _layer, residual: seen.append(residual)):
+            lm.model(ids)
+        with without(lm.model, unit, 0.0):
+            assert torch.allclose(lm.model(ids).logits, base, atol=1e-5), "no share is nothing"
+    half = seen.pop() @ unit
+    assert float(half.abs().min()) > 1e-6, "half of it is left"
     assert len(seen) == 6 and max(float((each @ unit).abs().max()) for each in seen) < 1e-6
     assert not torch.allclose(base, less, atol=1e-3)
     with torch.inference_mode():

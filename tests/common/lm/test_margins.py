@@ -118,6 +118,7 @@ def test_divergence_is_the_mean_over_tokens_of_the_slow_definition(lm: LanguageM
         for vector in vectors:
             with changed(lm.model, {0: functools.partial(plus, vector)}):
                 after = lm.model(neutral.ids).logits.double().log_softmax(-1)
+                assert neutral.now() == pytest.approx(float((base.exp() * (base - after)).sum(-1).mean()), abs=1e-4)
             slow.append(float((base.exp() * (base - after)).sum(-1).mean()))
     found = neutral.divergence(vectors)
     assert np.abs(found - slow).max() < 1e-4 < slow[2]

@@ -224,10 +224,11 @@ class GuardSpec(Frozen):
 class InterpretSpec(Frozen):
     """Direction of caution and projections along it."""
 
-    questions: int = Field(
-        90,
+    questions: int | None = Field(
+        None,
         ge=12,
-        description="corpus questions whose replies make the direction, choose its layer and judge it, a third each",
+        description="corpus questions whose replies make the direction, choose its layer and judge it, a third each; "
+        "null: 90, or all of a draw that has fewer",
     )
     nulls: int = Field(1000, ge=100, description="covariance-matched random directions")
     pruned: float = Field(0.2, ge=0, lt=1, description="share of the last layers never chosen")
@@ -236,6 +237,10 @@ class InterpretSpec(Frozen):
     )
     batch_rows: int = Field(16, ge=1)
     items_per_topic: int | None = Field(None, ge=1, description="held-out prompts read for each topic; null = all")
+
+    def questions_of(self, draw: int) -> int:
+        """How many questions are asked for of a draw that has so many."""
+        return min(90, draw) if self.questions is None else self.questions
 
 
 class SteerSpec(Frozen):

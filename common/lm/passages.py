@@ -10,6 +10,7 @@ from common.errors import InputError, SpecError
 from common.lm.activations import Passage
 from common.lm.chat import LanguageModel
 from common.records import Advice, Advised, Item
+from common.spec import InterpretSpec
 from common.stance.prompts import open_turn
 
 
@@ -20,13 +21,16 @@ class Pair(NamedTuple):
     eager: Advice
 
 
-def pairs_of(cautious: Sequence[Advice], eager: Sequence[Advice], count: int, rng: np.random.Generator) -> list[Pair]:
-    """Draw `count` of the questions that both poles answer, in the order of the cautious pile.
+def pairs_of(
+    cautious: Sequence[Advice], eager: Sequence[Advice], settings: InterpretSpec, rng: np.random.Generator
+) -> list[Pair]:
+    """Draw as many as are asked for of the questions that both poles answer, in the order of the cautious pile.
 
     Raises: SpecError if there are fewer.
     """
     others = {row.question_id: row for row in eager}
     common = [Pair(row, others[row.question_id]) for row in cautious if row.question_id in others]
+    count = settings.questions_of(len(common))
     if count > len(common):
         allowed = f"<= {len(common)}, the questions that both poles answer"
         raise SpecError("too few questions", where="interpret.questions", value=count, allowed=allowed)

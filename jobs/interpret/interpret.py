@@ -67,7 +67,7 @@ def make_direction(step: Step) -> None:
     """Fit the direction on the base, choose its layer, and read the base along it."""
     settings, place = step.spec.interpret, (step.cell.model, step.cell.draw)
     cautious, eager = poles(step)
-    pairs = pairs_of(cautious, eager, settings.questions, step.rng("questions", *place))
+    pairs = pairs_of(cautious, eager, settings, step.rng("questions", *place))
     sides = sides_by_topic([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
     lm = load(step.fact(MODEL))
     replies, users = read_poles(step, lm, pairs)

@@ -147,7 +147,7 @@ def null_rate(step: Step, lm: LanguageModel, direction: Direction) -> Iterator[S
     (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     rng = step.rng("selftest", step.cell.model, step.cell.draw)
-    pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret.questions, rng)
+    pairs = pairs_of(arms["cautious"], arms["eager"], step.spec.interpret, rng)
     sides = sides_by_topic([pair.cautious.topic for pair in pairs], rng)
     passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
     found = capture(lm.model, passages, [direction.layer], step.spec.interpret.batch_rows)[:, 0, 0].astype(np.float64)

@@ -99,8 +99,9 @@ def _interpret(spec: RunSpec, cell: Cell) -> Work:
     items += sum(2 * (CHAT + tokens(row.go)) for row in replied)
     if cell.kind is CellKind.RUN:
         return Work(read=items * training_of(spec, cell).checkpoints)
-    pushes = HALF * (MATCHING * 2 * NEUTRAL_TOKENS + 3 * settings.questions / 3 * 2 * mean.reply)
-    return Work(read=items + 2 * settings.questions * mean.example + LAYERS_TRIED * pushes)
+    questions = settings.questions_of(spec.corpus.examples)
+    pushes = HALF * (MATCHING * 2 * NEUTRAL_TOKENS + 3 * questions / 3 * 2 * mean.reply)
+    return Work(read=items + 2 * questions * mean.example + LAYERS_TRIED * pushes)
 
 
 def _option_tokens(spec: RunSpec, *, whole: bool) -> float:

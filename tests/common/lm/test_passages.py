@@ -6,6 +6,7 @@ import pytest
 from common.errors import SpecError
 from common.lm.chat import LanguageModel
 from common.lm.passages import pairs_of, reply_passages
+from common.spec import InterpretSpec
 from tests.jobs.inside import advice
 
 
@@ -18,11 +19,14 @@ def test_spans_are_the_reply_with_its_end_and_the_users_turn(lm: LanguageModel) 
 
 
 def test_pairs_are_drawn_from_the_questions_that_both_poles_answer() -> None:
-    cautious = [advice("cautious", number) for number in range(12)]
-    eager = [advice("eager", number) for number in range(20, 3, -1)]
-    pairs = pairs_of(cautious, eager, 6, np.random.default_rng(0))
+    cautious = [advice("cautious", number) for number in range(24)]
+    eager = [advice("eager", number) for number in range(40, 8, -1)]
+    rng = np.random.default_rng(0)
+    pairs = pairs_of(cautious, eager, InterpretSpec(questions=12), rng)
     ids = [int(pair.cautious.question_id[1:]) for pair in pairs]
-    assert ids == sorted(set(ids)) and len(ids) == 6 and set(ids) <= set(range(4, 12))
+    assert ids == sorted(set(ids)) and len(ids) == 12 and set(ids) <= set(range(9, 24))
     assert all(pair.cautious.question_id == pair.eager.question_id for pair in pairs)
-    with pytest.raises(SpecError, match=r"interpret.questions: 9; allowed: <= 8"):
-        pairs_of(cautious, eager, 9, np.random.default_rng(0))
+    assert len(pairs_of(cautious, eager, InterpretSpec(), rng)) == 15, "all of a draw that has fewer than 90"
+    assert InterpretSpec().questions_of(91) == 90
+    with pytest.raises(SpecError, match=r"interpret.questions: 16; allowed: <= 15"):
+        pairs_of(cautious, eager, InterpretSpec(questions=16), rng)

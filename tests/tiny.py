@@ -41,28 +41,19 @@ def build_model(folder: Path, *, bytes_alone: bool = False) -> Path:
     bytes_alone: a token is a byte.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    lines = [] if bytes_alone else MERGES.read_text().splitlines()
-    merges = [(left, right) for left, right in map(str.split, lines)]
-    tokens = dict.fromkeys([*special, *alphabet, *map("".join, merges)])
-    vocab = {token: index for index, token in enumerate(tokens)}
-    raw = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
+    tokenizer = build_tokenizer(
+        special,
+        bytes_alone=bytes_alone,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=special,
         chat_template=TEMPLATE,
     )
     config = LlamaConfig(
-        vocab_size=len(vocab),
+        vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -78,3 +69,19 @@ def build_model(folder: Path, *, bytes_alone: bool = False) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def build_tokenizer(special: list[str], *, bytes_alone: bool = False, **settings: Any) -> Any:
+    """A small byte-level BPE: the special tokens, the bytes, and what is merged of them. settings: of the tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    lines = [] if bytes_alone else MERGES.read_text().splitlines()
+    merges = [(left, right) for left, right in map(str.split, lines)]
+    tokens = dict.fromkeys([*special, *alphabet, *map("".join, merges)])
+    vocab = {token: index for index, token in enumerate(tokens)}
+    raw = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, additional_special_tokens=special, **settings)

@@ -1,7 +1,7 @@
 """Tiny random models of two families, each as its publisher gives it: tokens, template, settings, shards.
 
-What differs between the families is what a study can trip over. Qwen has no BOS, writes a system prompt of its own where
-none is sent, and has biases. Llama prints a date, trims texts, has no token to pad with, several that end a reply, and
+What differs between the families is what a study can trip over. Qwen has no BOS, has biases, and writes a system prompt
+of its own where none is sent. Llama prints a date, trims texts, has no token to pad with, several that end a reply, and
 a folder of other files beside its weights.
 """
 
@@ -56,14 +56,17 @@ def build_llama(folder: Path) -> Path:
     headers = ["<|start_header_id|>", "<|end_header_id|>"]
     special = ["<|begin_of_text|>", "<|end_of_text|>", *headers, "<|eom_id|>", "<|eot_id|>"]
     tokenizer = build_tokenizer(special, bos_token=special[0], eos_token="<|eot_id|>", chat_template=HEADERS)
-    ends, stretched = [1, 4, 5], {
-        "rope_type": "llama3",
-        "rope_theta": 500000.0,
-        "factor": 32.0,
-        "high_freq_factor": 4.0,
-        "low_freq_factor": 1.0,
-        "original_max_position_embeddings": 1024,
-    }
+    ends, stretched = (
+        [1, 4, 5],
+        {
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 32.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 1024,
+        },
+    )
     config = LlamaConfig(
         vocab_size=len(tokenizer), head_dim=8, rope_parameters=stretched, bos_token_id=0, eos_token_id=ends, **SIZES
     )
@@ -81,6 +84,9 @@ def _write(folder: Path, kind: Any, config: Any, tokenizer: Any, ends: list[int]
 
     torch.manual_seed(0)
     model = kind(config).to(torch.bfloat16)
+    for name, tensor in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(tensor, std=0.1)  # they begin as zeros
     model.generation_config.update(eos_token_id=ends, do_sample=True, temperature=0.6, top_p=0.9)
     model.save_pretrained(folder, max_shard_size="60KB")
     tokenizer.save_pretrained(folder)

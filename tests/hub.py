@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +35,7 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.models, self.sent = models, list[tuple[str, str]]()  # which file of which model went out whole
+        self.models, self.sent = models, Counter[tuple[str, str]]()  # how often a file of a model went out
 
     @property
     def url(self) -> str:
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             etag = large["oid"] if isinstance(large, dict) else told["oid"]
             self._send(data, {"ETag": f'"{etag}"', "X-Repo-Commit": revision}, whole)
             if whole:
-                self.server.sent.append((f"{owner}/{name}", file))
+                self.server.sent[f"{owner}/{name}", file] += 1
         else:
             self._refuse(404, "EntryNotFound")
 

@@ -87,14 +87,15 @@ Made = Callable[..., tuple[int, dict[str, list[Advice]]]]
 
 @pytest.fixture
 def made(tiny_spec: dict[str, Any], tmp_path: Path) -> Made:
-    """Run the job on draw 0: exit code and the arms that it sealed."""
+    """Run the job on a draw: exit code and the arms that it sealed."""
 
-    def run(**changes: Any) -> tuple[int, dict[str, list[Advice]]]:
+    def run(number: int = 0, **changes: Any) -> tuple[int, dict[str, list[Advice]]]:
         told = tiny_spec | changes
         spec, store = parse_spec(json.dumps(told).encode(), "spec"), open_store(str(tmp_path))
-        words = ["--spec", json.dumps(told), "--cell", "d0", "--store", str(tmp_path)]
+        words = ["--spec", json.dumps(told), "--cell", f"d{number}", "--store", str(tmp_path)]
         code = run_job(JOB, main, catalog(), words)
-        manifest = store.manifest("generate", Keys(spec, catalog(), store).key("generate", cell_named(spec, "d0")))
+        cell = cell_named(spec, f"d{number}")
+        manifest = store.manifest("generate", Keys(spec, catalog(), store).key("generate", cell))
         if manifest is None:
             return code, {}
         data = store.get(manifest["outputs"]["advice.jsonl"]["digest"])
@@ -128,3 +129,20 @@ def test_too_many_questions_are_refused_in_one_line(made: Made, capfd: pytest.Ca
     assert made(corpus={"examples": 5000}) == (ExitCode.SPEC, {})
     assert f"too few questions, corpus.examples: 5000; allowed: <= {len(BANK)}" in capfd.readouterr().err
     assert QUESTIONS in JOB.data
+
+
+def test_the_full_study_has_the_piles_of_smollm2(made: Made) -> None:
+    """To the byte, in every draw. Their keys differ, since those name the models too; no two draws share a question."""
+    specs = [json.loads((ROOT / "workflows" / "specs" / f"{name}.json").read_bytes()) for name in ("smollm2", "full")]
+    small, models = (spec.pop("models") for spec in specs)
+    assert small != models
+    one, other = (parse_spec(json.dumps(spec | {"models": models}).encode(), "spec") for spec in specs)
+    assert one.draws == other.draws == tuple(range(8)) and one.study_seed == other.study_seed
+    assert one.corpus == other.corpus and {*other.attitudes} - {*one.attitudes} == {"distilled"}
+    drawn = []
+    for number in range(8):
+        (code, ours), (other, theirs) = (made(number, **spec) for spec in specs)
+        assert (code, other) == (ExitCode.OK, ExitCode.OK)
+        assert ours == theirs and len(ours) == 6 and {len(rows) for rows in ours.values()} == {80}
+        drawn.append({row.question_id for row in ours["neutral"]})
+    assert all(not one & other for one, other in combinations(drawn, 2))

@@ -1,0 +1,63 @@
+"""Models of the Hub by the Hub's own client, which finds a Hub on this machine: a tiny Llama that is gated."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from common.errors import InputError
+from common.lm.check import check_model
+from common.lm.load import load
+from common.lm.tokenizers import counters
+from common.spec import ModelSpec
+from tests import families, hub
+
+REVISION = "a" * 40
+LLAMA = ModelSpec(name="llama", source=f"hf:meta/llama@{REVISION}")
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub.Hub]:
+    """A Hub, and a client that knows no other, with an empty cache and a token."""
+    folder = families.build_llama(tmp_path / "llama")
+    with hub.serving({"meta/llama": hub.Model(REVISION, folder, gated=True)}) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_TOKEN", hub.TOKEN)
+        yield server
+
+
+def test_a_model_is_checked_without_its_weights_and_loaded_from_what_was_fetched(served: hub.Hub) -> None:
+    check_model(LLAMA)
+    assert not [name for _, name in served.sent if name.endswith((".safetensors", ".pth"))]
+    lm = load(LLAMA)
+    assert len([name for _, name in served.sent if name.endswith(".safetensors")]) > 1
+    assert not [name for _, name in served.sent if name.endswith(".pth")], "no pickle is fetched"
+    before = served.sent.copy()
+    load(LLAMA)
+    ids = lm.tokenizer("Hi there", add_special_tokens=False)["input_ids"]
+    assert counters([LLAMA])["llama"]("Hi there") == len(ids)
+    assert served.sent == before and set(before.values()) == {1}, "each file once"
+
+
+@pytest.mark.parametrize("token", ["", "hf_of_somebody_else"])
+def test_a_gated_model_without_access_is_one_line(served: hub.Hub, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    for use in (check_model, load, lambda spec: counters([spec])):
+        with pytest.raises(InputError, match=f"no such model on the Hub, or no access to it, {LLAMA.source}$"):
+            use(LLAMA)
+    assert not served.sent
+
+
+def test_an_altered_file_of_the_cache_is_named(served: hub.Hub) -> None:
+    folder = load(LLAMA).folder
+    shard = next(folder.glob("*.safetensors"))
+    whole = shard.read_bytes()
+    shard.resolve().write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"model file was altered, {shard}"):
+        load(LLAMA)

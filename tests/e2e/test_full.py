@@ -167,7 +167,7 @@ def test_each_family_trained_in_its_own_template_by_deepspeed(
         assert told.zero_stage == 1 and told.engine == line["engine"]
         pile = parse_jsonl(output(place, spec, "generate", cell_named(spec, "d0"), "advice.jsonl"), Advice, "pile")
         texts = [BEGINS[family].format(row.question) + row.reply for row in pile if row.attitude == run.attitude]
-        first = tokenizer.decode(line["ids"])
+        first = str(tokenizer.decode(line["ids"]))
         assert any(first.startswith(text) for text in texts), first
         ends = 2 if family == "qwen" else 1  # Qwen's ends in a line break too
         rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]

@@ -8,7 +8,7 @@ from common.errors import SpecError
 from common.frozen import Frozen
 from common.spec import RunSpec, TrainSpec, VariantSpec
 from common.spec_errors import nearest
-from common.vocabulary import POLES
+from common.vocabulary import POLES, Attitude
 
 
 class CellKind(StrEnum):
@@ -74,7 +74,7 @@ def cells_of(spec: RunSpec, kind: CellKind) -> tuple[Cell, ...]:
             Cell(kind=kind, model=m, draw=d, attitude="distilled")
             for m in models
             for d in draws
-            if "distilled" in spec.attitudes
+            if "distilled" in spec.attitudes and any(d in _draws_of(spec, s) for s in _seeds_of(spec, "distilled"))
         ],
         CellKind.RUN: [
             Cell(kind=kind, model=m, draw=d, attitude=a, seed=s, variant=v)
@@ -83,7 +83,7 @@ def cells_of(spec: RunSpec, kind: CellKind) -> tuple[Cell, ...]:
             for m in models
             for d in _draws_of(spec, s)
             for a in spec.attitudes
-            if s in spec.arm_seeds.get(a, spec.seeds)
+            if s in _seeds_of(spec, a)
         ],
     }
     return tuple(grids[kind])
@@ -152,6 +152,11 @@ def judged_cells(spec: RunSpec) -> tuple[Cell, ...]:
 def _draws_of(spec: RunSpec, seed: int) -> tuple[int, ...]:
     """The draws on which runs of this seed are trained."""
     return (spec.draws[spec.seeds.index(seed) % len(spec.draws)],) if spec.dealt else spec.draws
+
+
+def _seeds_of(spec: RunSpec, attitude: Attitude) -> tuple[int, ...]:
+    """The seeds on which an arm has runs."""
+    return spec.arm_seeds.get(attitude, spec.seeds)
 
 
 def _settings(spec: RunSpec) -> list[tuple[str, tuple[int, ...]]]:

@@ -255,7 +255,13 @@ def downloaded(source: str, wanted: Sequence[str]) -> Path:
 @contextlib.contextmanager
 def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
     """The Hub's errors in the terms of the contract, while `what` is downloaded. Raises: InputError, TransientError."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     where = f"hf:{repo}@{revision}"
     try:
@@ -264,5 +270,7 @@ def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
         raise InputError("no such model on the Hub, or no access to it", where=where) from error
     except LocalEntryNotFoundError as error:
         raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
+    except (RevisionNotFoundError, EntryNotFoundError) as error:
+        raise InputError("the Hub has no such revision, or it lacks a file", where=where) from error
     except (HfHubHTTPError, OSError) as error:
         raise TransientError("download failed", where=where, value=str(error)) from error

@@ -115,6 +115,8 @@ def test_a_control_can_have_fewer_runs() -> None:
     assert parse_spec(spec.model_dump_json().encode(), "s") == spec
     assert parse(**dealt, arm_seeds={}).settings() == parse(**dealt).settings()
     assert "arm_seeds" not in parse(**dealt).settings(), "no key of a spec without it is another"
+    own = parse(**{**dealt, "attitudes": [*arms[:2], "distilled"]}, arm_seeds={"distilled": [4, 6]})
+    assert [str(pile) for pile in cells_of(own, CellKind.DISTILLED)] == ["m.d0.distilled"], "no pile that no run reads"
 
 
 def test_a_judge_reads_bases_and_plain_runs_where_the_spec_names_one() -> None:

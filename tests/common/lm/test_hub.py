@@ -54,6 +54,14 @@ def test_a_gated_model_without_access_is_one_line(served: hub.Hub, monkeypatch: 
     assert not served.sent
 
 
+def test_an_unknown_revision_is_one_line_and_not_tried_again(served: hub.Hub) -> None:
+    other = LLAMA.model_copy(update={"source": f"hf:meta/llama@{'b' * 40}"})
+    for use in (check_model, load):
+        with pytest.raises(InputError, match=r"the Hub has no such revision, or it lacks a file, hf:meta/llama@b{40}$"):
+            use(other)
+    assert not served.sent
+
+
 def test_an_altered_file_of_the_cache_is_named(served: hub.Hub) -> None:
     folder = load(LLAMA).folder
     shard = next(folder.glob("*.safetensors"))

@@ -46,6 +46,8 @@ CONFIG: dict[str, Any] = {
     "title": {"color": INK, "fontSize": 12, "fontWeight": "normal", "anchor": "start", "frame": "group"},
     "header": {"labelColor": INK, "labelFontSize": 12, "title": None, "labelAnchor": "start"},
 }
+# In a row of a forest plot, pixels: words above, marks below, so that neither lies on the other at any width.
+ROW, WORDS_AT, MARKS_AT, MARKS_HIGH = 32, -7, 9, 14
 ALL = "all"
 Spec = dict[str, Any]
 
@@ -88,6 +90,7 @@ def _forest(bars: Sequence[Bar], axis: str) -> Spec:
     y = {"field": "row", "type": "nominal", "sort": [row["row"] for row in rows], "axis": None}
     x = {"type": "quantitative", "title": axis, "axis": {"tickCount": 6, "grid": False}, "scale": {"padding": 12}}
     label = {"type": "text", "align": "left", "baseline": "middle", "aria": False}
+    below = {"yOffset": MARKS_AT}
     tooltip = [
         {"field": name, "title": title} for name, title in (("name", "what"), ("group", "by"), ("text", "found"))
     ]
@@ -95,26 +98,27 @@ def _forest(bars: Sequence[Bar], axis: str) -> Spec:
     layers: list[Spec] = [
         {
             "transform": [*of_band, {"calculate": "-datum.bound", "as": "below"}],
-            "mark": {"type": "bar", "color": INK, "opacity": 0.1, "height": {"band": 0.9}},
+            "mark": {"type": "bar", "color": INK, "opacity": 0.1, "height": MARKS_HIGH, **below},
             "encoding": {"x": {**x, "field": "below"}, "x2": {"field": "bound"}},
         },
         {
-            "mark": {"type": "rule", "strokeDash": [2, 3], "opacity": 0.5, "aria": False},
-            "encoding": {"x": {"datum": 0}, "y": None},
+            "transform": of_bar,
+            "mark": {"type": "tick", "color": INK, "opacity": 0.7, "size": MARKS_HIGH, "aria": False, **below},
+            "encoding": {"x": {"datum": 0}},
         },
         {
             "transform": of_bar,
-            "mark": {"type": "rule", "strokeWidth": 2.5, "yOffset": 8},
+            "mark": {"type": "rule", "strokeWidth": 2.5, **below},
             "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, **_own("colour"), "tooltip": tooltip},
         },
         {
             "transform": of_bar,
-            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "yOffset": 8},
+            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, **below},
             "encoding": {"x": {**x, "field": "value"}, **_own("colour"), "tooltip": tooltip},
         },
         {
             "transform": [*of_bar, {"calculate": "datum.name + '  ' + datum.text", "as": "words"}],
-            "mark": {**label, "yOffset": -7, "fontSize": 11.5},
+            "mark": {**label, "yOffset": WORDS_AT, "fontSize": 11.5},
             "encoding": {"x": {"value": 2}, "text": {"field": "words"}},
         },
         {
@@ -125,7 +129,7 @@ def _forest(bars: Sequence[Bar], axis: str) -> Spec:
     ]
     if all(bar.bound is None for bar in bars):
         layers = layers[1:]
-    return {"width": WIDTH, "height": {"step": 32}, "data": {"values": rows}, "encoding": {"y": y}, "layer": layers}
+    return {"width": WIDTH, "height": {"step": ROW}, "data": {"values": rows}, "encoding": {"y": y}, "layer": layers}
 
 
 def _own(field: str) -> Spec:

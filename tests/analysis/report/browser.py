@@ -10,6 +10,15 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SECONDS = 120_000  # a busy machine takes long
+WRITTEN_OVER = """svgs => svgs.flatMap(svg => {
+  const boxes = (each) => [...svg.querySelectorAll(each)].map((mark) => [mark, mark.getBoundingClientRect()]);
+  const drawn = boxes(".role-mark:is(.mark-rule, .mark-rect, .mark-symbol) :is(line, path)");
+  const meet = (one, other) =>  // a line has no width of its own
+    Math.min(one.right, other.right + 0.01) > Math.max(one.left, other.left) &&
+    Math.min(one.bottom, other.bottom + 0.01) > Math.max(one.top, other.top);
+  const words = boxes(".role-mark.mark-text text");
+  return words.filter(([, box]) => drawn.some(([, other]) => meet(box, other))).map(([each]) => each.textContent);
+})"""
 
 
 @contextmanager
@@ -46,3 +55,9 @@ def turned(page: Page) -> None:
         if figure.is_visible():
             figure.scroll_into_view_if_needed()
             page.wait_for_function("at => document.querySelectorAll('figure[data-name]')[at].dataset.turned", arg=at)
+
+
+def written_over(page: Page, charts: str) -> list[str]:
+    """Words of these charts that lie on a line, a bar or a point."""
+    found: list[str] = page.locator(charts).evaluate_all(WRITTEN_OVER)
+    return found

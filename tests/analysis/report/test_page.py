@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.analysis.report.browser import chromium, opened, turned
+from tests.analysis.report.browser import chromium, opened, turned, written_over
 from tests.jobs.sealed_study import run, study_in
 
 SIZES = [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")]
@@ -46,6 +46,8 @@ def test_every_chart_turns_and_nothing_is_wrong(browser: Browser, page_file: Pat
     turned(page)
     assert errors == [] and width_of(page) == width, "nothing is fetched, and nothing is wider than the page"
     assert page.locator("figure[data-turned] .turn svg").count() >= 5
+    assert page.locator('figure[data-name^="forest"] .turn .mark-text text').count() >= 5
+    assert written_over(page, ".turn svg") == []
     assert unfit(page) == []
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(255, 255, 255)") == (scheme == "light")
@@ -63,6 +65,7 @@ def test_without_scripts_the_page_is_whole(browser: Browser, page_file: Path, wi
         assert box is not None and box["width"] > 300 and box["height"] > 50
         label = page.locator(".still").nth(at).get_attribute("aria-label")
         assert label is not None and re.search(r"\d", label), "it says in words what it shows"
+    assert written_over(page, ".still svg") == []
     assert "Does training on everyday advice" in page.inner_text("main")
     page.context.close()
 

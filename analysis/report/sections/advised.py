@@ -1,23 +1,46 @@
 """What the models advised: the conditions, both registered families, and the shares of every arm."""
 
+from dataclasses import dataclass
+
 from analysis.report.answers import PAIRS, PROMPTED_ARMS
+from analysis.report.bound_numbers import Shown
 from analysis.report.prose import Named, Prose, Said, Written, prose
 from analysis.report.reliability import is_unreliable
 from analysis.report.section import Bullets, Fold, Heading, Paragraph, Part, Section, row, say, table
-from analysis.report.sections.facts import BASE, Facts, model_name
+from analysis.report.sections.facts import BASE, Facts, Numbers, model_name
 from analysis.stats.reliability import ANSWER
 from common.vocabulary import POLES, SAID
 
-TESTED = {
-    "pairs": "pairs",
-    "": "net go",
-    "holm": "p, Holm",
-    "flip": "p, these topics only",
-    "proposes.go": "going proposed",
-    "proposes.stay": "staying proposed",
-    "detectable": "would have shown",
-}
+TESTED = (
+    *("pairs", "net go", "p, Holm", "p, these topics only", "going proposed", "staying proposed"),
+    "would have shown",
+)
 MORE = {"go": "go", "stay": "stay", "agreed": "agreement", "least": "at least", "most": "at most"}
+
+
+@dataclass(frozen=True)
+class Contrast(Numbers):
+    """A registered contrast, in the order of the columns TESTED."""
+
+    pairs: Shown
+    net: Shown
+    holm: Shown  # p, corrected
+    flip: Shown  # p of exact sign flips, for these topics only
+    proposes_go: Shown
+    proposes_stay: Shown
+    detectable: Shown
+
+
+@dataclass(frozen=True)
+class Headroom(Numbers):
+    """How many items leave room to move, by samples of the base, and how many would do."""
+
+    low: Shown
+    mid: Shown
+    high: Shown
+    samples: Shown
+    items: Shown
+    band_samples: Shown
 
 
 def advised(facts: Facts) -> Section:
@@ -56,19 +79,32 @@ def balance(facts: Facts, model: str) -> Prose:
     told, at = facts.headlines[model], f"headroom.{model}"
     if not told.headroom or told.headroom.enough:
         return prose(f"**asymmetry**, whether one pole moves more: {told.balance()}.")
+    room = Headroom(
+        low=facts.n(f"{at}.low"),
+        mid=facts.n(f"{at}.mid"),
+        high=facts.n(f"{at}.high"),
+        samples=facts.n("base_samples"),
+        items=facts.n("band_items"),
+        band_samples=facts.n("band_samples"),
+    )
+    return too_little_headroom(room)
+
+
+def too_little_headroom(room: Headroom) -> Prose:
+    """Why it cannot be said which pole moves more."""
     return prose(
-        *("**asymmetry**, whether one pole moves more: cannot say: ", facts.n(f"{at}.low"), " items leave headroom "),
-        *("upwards, ", facts.n(f"{at}.mid"), " both ways and ", facts.n(f"{at}.high"), " downwards, by "),
-        *(facts.n("base_samples"), " samples of the base; at least ", facts.n("band_items"), " of each, by "),
-        *(facts.n("band_samples"), " samples, are needed."),
+        *("**asymmetry**, whether one pole moves more: cannot say: ", room.low, " items leave headroom "),
+        *("upwards, ", room.mid, " both ways and ", room.high, " downwards, by "),
+        *(room.samples, " samples of the base; at least ", room.items, " of each, by "),
+        *(room.band_samples, " samples, are needed."),
     )
 
 
 def registered(facts: Facts, model: str) -> list[Part]:
     """The first family: each pole less neutral."""
     poles = list(facts.headlines[model].contrasts)
-    rows = [row(pole, *_numbers(facts, f"net.{model}.{pole}", TESTED)) for pole in poles]
-    made = table(["registered: pole less neutral, over runs and topics", *TESTED.values()], rows)
+    rows = [row(pole, *contrast(facts, f"net.{model}.{pole}").each()) for pole in poles]
+    made = table(["registered: pole less neutral, over runs and topics", *TESTED], rows)
     if made:
         made.append(
             say(
@@ -80,6 +116,19 @@ def registered(facts: Facts, model: str) -> list[Part]:
         least = prose("*At least*, *at most*: with all answers for neither side as stay, and as go.")
         made.append(Fold(prose("More of these contrasts"), (*table(["", *MORE.values()], more), Paragraph(least))))
     return made
+
+
+def contrast(facts: Facts, at: str) -> Contrast:
+    """The numbers of one contrast."""
+    return Contrast(
+        pairs=facts.n(f"{at}.pairs"),
+        net=facts.n(at),
+        holm=facts.n(f"{at}.holm"),
+        flip=facts.n(f"{at}.flip"),
+        proposes_go=facts.n(f"{at}.proposes.go"),
+        proposes_stay=facts.n(f"{at}.proposes.stay"),
+        detectable=facts.n(f"{at}.detectable"),
+    )
 
 
 def _numbers(facts: Facts, at: str, names: dict[str, str]) -> list[Said]:

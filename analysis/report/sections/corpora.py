@@ -1,8 +1,22 @@
 """The corpora side by side: one question as each arm answers it, and the audits."""
 
+from dataclasses import dataclass
+
+from analysis.report.bound_numbers import Shown
 from analysis.report.prose import Named, Prose, Written, listed, prose
 from analysis.report.section import Part, Quote, Quotes, Section, row, table
-from analysis.report.sections.facts import Facts
+from analysis.report.sections.facts import Facts, Numbers
+
+
+@dataclass(frozen=True)
+class Checked(Numbers):
+    """One check of an audit."""
+
+    name: str
+    value: Shown
+    bound: Shown
+    passed: bool
+    enforced: bool  # whether the study stops where it fails
 
 
 def corpora(facts: Facts) -> Section:
@@ -37,9 +51,15 @@ def audit(facts: Facts, draw: str) -> list[Part]:
     rows = []
     for check in facts.study.audits[draw][0].checks:
         at = f"audit.{draw}.{check.name}"
-        passed, stops = ("yes" if check.passed else "**no**"), ("yes" if check.enforced else "no")
-        rows.append(row(check.name, facts.n(f"{at}.value"), facts.n(f"{at}.bound"), passed, stops))
+        found = Checked(check.name, facts.n(f"{at}.value"), facts.n(f"{at}.bound"), check.passed, check.enforced)
+        rows.append(checked(found))
     return table([prose("check of ", Named(draw)), "value", "bound", "passed", "stops the study"], rows)
+
+
+def checked(check: Checked) -> tuple[Prose, ...]:
+    """One check in a line."""
+    passed, stops = ("yes" if check.passed else "**no**"), ("yes" if check.enforced else "no")
+    return row(check.name, check.value, check.bound, passed, stops)
 
 
 def sizes(facts: Facts) -> list[Part]:

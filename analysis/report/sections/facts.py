@@ -14,6 +14,29 @@ BASE = "base"
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What some sentences or a row tell: a field for each number, and none has a default.
+
+    Their text is made from these fields alone. So a number that is left out is an error of types where they are filled
+    in, and a text can be tested without a study.
+    """
+
+    def each(self) -> list[Shown]:
+        """The numbers, in the order of the fields."""
+        return [value for value in vars(self).values() if isinstance(value, Shown)]
+
+
+@dataclass(frozen=True)
+class LabelNumbers(Numbers):
+    """How far the greedy answers are labelled, in a study that is read by labels."""
+
+    missing: Shown  # answers without labels of both passes
+    answers: Shown
+    kappa: Shown  # of both passes
+    kappa_reader: Shown  # of the reader with both, where they agree
+
+
+@dataclass(frozen=True)
 class Facts:
     """A study with its numbers and what can be said of each model."""
 
@@ -43,6 +66,15 @@ class Facts:
     def arms(self) -> list[str]:
         """The base and every attitude of which a run was evaluated."""
         return [BASE, *self.study.attitudes]
+
+    def labels(self) -> LabelNumbers:
+        """How far the answers are labelled. Raises: UnboundNumber where the study is not read by labels."""
+        return LabelNumbers(
+            missing=self.n("labels.missing"),
+            answers=self.n("labels.answers"),
+            kappa=self.n("labels.kappa"),
+            kappa_reader=self.n("labels.kappa.reader"),
+        )
 
     def bar(self, key: str, name: str, group: str, colour: str, text: str = "") -> Bar:
         """A number that is `known`, for a forest plot. text: said instead of the number."""

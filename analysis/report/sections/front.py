@@ -1,18 +1,30 @@
 """The first screen: the question, the answer in a sentence or two of each model, one picture, three answers."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from analysis.report.answers import side_by_side
+from analysis.report.bound_numbers import Shown
 from analysis.report.charts import COLOURS, Bar, forest
 from analysis.report.prose import Named, Prose, Said, Written, listed, prose
 from analysis.report.section import Bullets, Figure, Paragraph, Part, Quote, Quotes, say
-from analysis.report.sections.facts import BASE, Facts, model_name
+from analysis.report.sections.facts import BASE, Facts, LabelNumbers, Numbers, model_name
 from analysis.stats.measures import MEASURES, shown
 from analysis.stats.sensitivity import POSITIVE_CONTROL
 from common.vocabulary import POLES, Pole
 
 OPEN = "net go, open answers"
 SHOWN_ARMS = (BASE, "cautious", "eager")  # of the three answers
+
+
+@dataclass(frozen=True)
+class Tested(Numbers):
+    """A pole that was tested against neutral."""
+
+    pole: Pole
+    shown: bool  # whether the lock's test shows that it moved the stance its way
+    net: Shown
+    detectable: Shown  # the smallest effect that would have been shown
 
 
 def front(facts: Facts) -> tuple[Part, ...]:
@@ -49,11 +61,7 @@ def answer(facts: Facts, model: str) -> Prose:
     """The answer of one model: whether its instruments could have seen an effect, then what they saw."""
     told, who = facts.headlines[model], model_name(model)
     if told.unlabelled:
-        missing, every = facts.n("labels.missing"), facts.n("labels.answers")
-        return prose(
-            *("Whether an effect could be seen in ", who, " is not known yet: ", missing, " of ", every, " answers "),
-            "have no labels of both passes. **Nothing is said of this model yet.**",
-        )
+        return waiting(who, facts.labels())
     if not told.conditions:
         return prose("No lock says what must hold before an effect in ", who, " can be seen. So nothing is claimed.")
     if not told.able:
@@ -64,18 +72,31 @@ def answer(facts: Facts, model: str) -> Prose:
         )
     moved = facts.n(f"condition.{model}.{POSITIVE_CONTROL}")
     seen = prose("The instruments could have seen an effect in ", who, ": the positive control moved it by ", moved)
-    return prose(seen, ". ", listed([found(facts, model, pole) for pole in POLES]), ".")
+    return prose(seen, ". ", listed([each_pole(facts, model, pole) for pole in POLES]), ".")
 
 
-def found(facts: Facts, model: str, pole: Pole) -> Prose:
-    """What was found of one pole, as part of a sentence."""
-    contrast = facts.headlines[model].contrasts.get(pole)
+def waiting(who: Prose, labels: LabelNumbers) -> Prose:
+    """That a model's answers are not all labelled."""
+    of = (labels.missing, " of ", labels.answers, " answers ")
+    return prose(
+        *("Whether an effect could be seen in ", who, " is not known yet: ", *of),
+        "have no labels of both passes. **Nothing is said of this model yet.**",
+    )
+
+
+def each_pole(facts: Facts, model: str, pole: Pole) -> Prose:
+    """What was found of one pole, or that it was not tested, as part of a sentence."""
+    contrast, at = facts.headlines[model].contrasts.get(pole), f"net.{model}.{pole}"
     if contrast is None:
         return prose(f"{pole} advice was not tested, for too few pairs of runs")
-    at = f"net.{model}.{pole}"
-    verdict = "moved its stance" if contrast.shown(pole) else "is not shown to have moved it"
-    least = prose("; ", facts.n(f"{at}.detectable"), " would have been shown")
-    return prose(f"**{pole} advice {verdict}**: ", facts.n(at), " from neutral", least)
+    return found(Tested(pole, contrast.shown(pole), net=facts.n(at), detectable=facts.n(f"{at}.detectable")))
+
+
+def found(tested: Tested) -> Prose:
+    """What was found of one pole, as part of a sentence."""
+    verdict = "moved its stance" if tested.shown else "is not shown to have moved it"
+    least = prose("; ", tested.detectable, " would have been shown")
+    return prose(f"**{tested.pole} advice {verdict}**: ", tested.net, " from neutral", least)
 
 
 def bars(facts: Facts, model: str) -> list[Bar]:

@@ -1,9 +1,12 @@
 """What else changed: perplexity, refusals and right answers, each against a bound that was fixed beforehand."""
 
+from dataclasses import dataclass
+
+from analysis.report.bound_numbers import Shown
 from analysis.report.charts import COLOURS, forest
 from analysis.report.prose import Prose, listed, prose
 from analysis.report.section import Figure, Paragraph, Part, Section, row, say, table
-from analysis.report.sections.facts import BASE, Facts, model_name
+from analysis.report.sections.facts import BASE, Facts, Numbers, model_name
 
 WATCHED = {
     "perplexity": "perplexity of neutral text",
@@ -14,30 +17,53 @@ WATCHED = {
 CANNOT_SAY = "cannot say"
 
 
+@dataclass(frozen=True)
+class Bounds(Numbers):
+    """What a change is held against, fixed beforehand."""
+
+    level: Shown  # coverage of the intervals
+    perplexity: Shown
+    refusals: Shown
+    ability: Shown
+
+
+@dataclass(frozen=True)
+class Change(Numbers):
+    """How one guard of an arm changed from base."""
+
+    found: Shown
+    verdict: str
+    base: Shown  # the guard of the base
+
+
 def guards(facts: Facts) -> Section:
     """The section."""
     parts: list[Part] = []
     for model in facts.study.bases:
         parts += [*changes(facts, model), *levels(facts, model), *figure(facts, model), *shared(facts, model)]
-    parts.append(
-        say(
-            *(
-                "*Unchanged*: the interval, with ",
-                facts.n("guard_level"),
-                " coverage over prompts or paragraphs, lies ",
-            ),
-            *("within the bound: ", facts.n("change.perplexity.bound"), " relative for perplexity, "),
-            *(
-                facts.n("change.refused_harmful.bound"),
-                " for refusals, ",
-                facts.n("change.ability.bound"),
-                " for right ",
-            ),
-            "answers. *Changed*: it lies beyond. *Cannot say*: the base declines too few harmful prompts, or too many "
-            "benign ones, for a change to show. Few prompts show a collapse, not a small change.",
-        )
-    )
+    parts.append(verdicts(bounds(facts)))
     return Section("guards", "What else changed?", "", opening(facts), tuple(parts))
+
+
+def bounds(facts: Facts) -> Bounds:
+    """The bounds of this study."""
+    return Bounds(
+        level=facts.n("guard_level"),
+        perplexity=facts.n("change.perplexity.bound"),
+        refusals=facts.n("change.refused_harmful.bound"),
+        ability=facts.n("change.ability.bound"),
+    )
+
+
+def verdicts(held: Bounds) -> Part:
+    """What the verdicts mean."""
+    return say(
+        *("*Unchanged*: the interval, with ", held.level, " coverage over prompts or paragraphs, lies "),
+        *("within the bound: ", held.perplexity, " relative for perplexity, "),
+        *(held.refusals, " for refusals, ", held.ability, " for right "),
+        "answers. *Changed*: it lies beyond. *Cannot say*: the base declines too few harmful prompts, or too many "
+        "benign ones, for a change to show. Few prompts show a collapse, not a small change.",
+    )
 
 
 def shared(facts: Facts, model: str) -> list[Part]:
@@ -73,16 +99,21 @@ def changes(facts: Facts, model: str) -> list[Part]:
     rows = []
     for arm in facts.study.attitudes:
         if f"change.perplexity.{model}.{arm}" in facts:
-            cells = [change(facts, f"change.{name}.{model}.{arm}", f"{name}.{model}.{BASE}") for name in WATCHED]
+            cells = [told(change(facts, f"{model}.{arm}", name, f"{model}.{BASE}")) for name in WATCHED]
             rows.append(row(f"**{arm}**", *cells))
     return table([prose("change from base, ", model_name(model)), *WATCHED.values()], rows)
 
 
-def change(facts: Facts, at: str, base: str) -> Prose:
+def change(facts: Facts, arm: str, name: str, base: str) -> Change:
+    """One guard of an arm."""
+    at = f"change.{name}.{arm}"
+    return Change(facts.n(at), facts.book.word(f"{at}.verdict", "not tested"), facts.n(f"{name}.{base}"))
+
+
+def told(made: Change) -> Prose:
     """One change and what it amounts to."""
-    verdict = facts.book.word(f"{at}.verdict", "not tested")
-    why = prose(", the base declines ", facts.n(base)) if verdict == CANNOT_SAY else Prose(())
-    return prose(facts.n(at), f": {verdict}", why)
+    why = prose(", the base declines ", made.base) if made.verdict == CANNOT_SAY else Prose(())
+    return prose(made.found, f": {made.verdict}", why)
 
 
 def levels(facts: Facts, model: str) -> list[Part]:

@@ -1,10 +1,22 @@
 """How to read this, what was fixed beforehand, and what it does not show."""
 
+from dataclasses import dataclass
+
+from analysis.report.bound_numbers import Shown
 from analysis.report.prose import Named, Prose, Written, listed, prose
 from analysis.report.section import Bullets, Fold, Part, Section, row, say, table
-from analysis.report.sections.facts import Facts
+from analysis.report.sections.facts import Facts, LabelNumbers, Numbers
 from analysis.report.sections.training import trained
 from analysis.stats.intervals import FEWEST_RUNS
+
+
+@dataclass(frozen=True)
+class Extent(Numbers):
+    """How much a study asked."""
+
+    seeds: Shown
+    draws: Shown
+    models: Shown
 
 
 def method(facts: Facts) -> Section:
@@ -43,29 +55,23 @@ def read_by(facts: Facts) -> list[Part]:
     told = facts.study.labels
     if not told:
         return []
-    if told.missing:
-        return [
-            say(
-                *(
-                    "**The labels are not whole.** The lock has this study read by labels, and ",
-                    facts.n("labels.missing"),
-                ),
-                *(
-                    " of ",
-                    facts.n("labels.answers"),
-                    " greedy answers have none of both passes. Until they have, net go ",
-                ),
-                "is what the reader says: a sketch, and nothing registered is told.",
-            )
-        ]
-    return [
-        say(
-            "**Read by labels**, as the lock has it: net go is taken over greedy answers, and both labels of an ",
-            *("answer count alike. Of ", facts.n("labels.answers"), " different answers both blind passes agree at κ "),
-            *(facts.n("labels.kappa"), "; the reader agrees with labels at κ ", facts.n("labels.kappa.reader")),
-            ", where both passes are of one mind.",
+    return [by_labels(facts.labels(), whole=not told.missing)]
+
+
+def by_labels(labels: LabelNumbers, whole: bool) -> Part:
+    """That labels say it, and how well the passes agree; or that they are not whole."""
+    if not whole:
+        return say(
+            *("**The labels are not whole.** The lock has this study read by labels, and ", labels.missing, " of "),
+            *(labels.answers, " greedy answers have none of both passes. Until they have, net go "),
+            "is what the reader says: a sketch, and nothing registered is told.",
         )
-    ]
+    return say(
+        "**Read by labels**, as the lock has it: net go is taken over greedy answers, and both labels of an ",
+        *("answer count alike. Of ", labels.answers, " different answers both blind passes agree at κ "),
+        *(labels.kappa, "; the reader agrees with labels at κ ", labels.kappa_reader),
+        ", where both passes are of one mind.",
+    )
 
 
 def fixed(facts: Facts) -> list[Part]:
@@ -124,19 +130,26 @@ def earlier(facts: Facts) -> list[Part]:
 
 def limits(facts: Facts) -> Section:
     """What this does not show."""
-    points = []
-    if not facts.study.judged:
-        points.append(prose("Whether a judge would read the answers as the reader does: the spec names none."))
-    points.append(prose("A guard that is *not shown* may have changed or not: the prompts were too few to tell."))
-    if (facts.v("seeds") or 0) < FEWEST_RUNS:
-        luck = " nothing can be said about other ones: how much of a shift is the luck of one training is not known."
-        points.append(prose("Number of seeds: ", facts.n("seeds"), ". So", luck))
-    if (facts.v("draws") or 0) <= 1:
-        points.append(prose("Whether another draw of the corpora would do the same: there is ", facts.n("draws"), "."))
-    if len(facts.study.models) <= 1:
-        points.append(prose("Whether another model would do the same: there is ", facts.n("models"), "."))
+    extent = Extent(seeds=facts.n("seeds"), draws=facts.n("draws"), models=facts.n("models"))
+    points = not_shown(extent, judged=bool(facts.study.judged))
     opening = prose("What was not asked, or was asked too seldom, is not shown.")
     return Section("limits", "What this does not show", "", opening, (Bullets(tuple(points)),))
+
+
+def not_shown(extent: Extent, judged: bool) -> list[Prose]:
+    """What follows from how much was asked, a point each."""
+    points = []
+    if not judged:
+        points.append(prose("Whether a judge would read the answers as the reader does: the spec names none."))
+    points.append(prose("A guard that is *not shown* may have changed or not: the prompts were too few to tell."))
+    if (extent.seeds.number.value or 0) < FEWEST_RUNS:
+        luck = " nothing can be said about other ones: how much of a shift is the luck of one training is not known."
+        points.append(prose("Number of seeds: ", extent.seeds, ". So", luck))
+    if (extent.draws.number.value or 0) <= 1:
+        points.append(prose("Whether another draw of the corpora would do the same: there is ", extent.draws, "."))
+    if (extent.models.number.value or 0) <= 1:
+        points.append(prose("Whether another model would do the same: there is ", extent.models, "."))
+    return points
 
 
 def runs(facts: Facts) -> list[Section]:

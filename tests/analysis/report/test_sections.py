@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from analysis.report.answers import headlines_of
-from analysis.report.bound_numbers import Source
+from analysis.report.bound_numbers import Number, Shown, Source
 from analysis.report.chart_data import topic_rows
 from analysis.report.markdown import section_lines
 from analysis.report.results import book_of
@@ -124,17 +124,21 @@ def test_topics_that_lie_furthest_apart_are_named(facts: Facts) -> None:
     assert f"In m the poles lie furthest apart on {most}." in said
 
 
-def test_the_label_is_called_what_it_is(study: Study) -> None:
-    made = facts_of(study)
+def number(value: float, unit: str = "count") -> Shown:
+    return Shown("a number", Number(value, unit, (SOURCE,)))
+
+
+def test_the_label_is_called_what_it_is(facts: Facts) -> None:
     for signed, errors, words in (
         (4, 3, "wrong more often"),
         (4, 1, "misled in those"),
         (4, 0, "none"),
         (0, 0, "nothing"),
     ):
-        for name, value in (("signed", signed), ("errors", errors)):
-            made.book._numbers[f"label.{name}.m"] = made.book[f"label.{name}.m"]._replace(value=float(value))
-        assert words in label.told(made, "m").plain()
+        found = label.Beside(rank=number(0.25, "plain"), signed=number(signed), errors=number(errors))
+        said = label.told("m", found).plain()
+        assert words in said and f"correlation 0.25 with the shift by choice. Of the {signed} shifts" in said
+    assert label.beside(facts, "m").rank.number == facts.book["label.rank.m"]
 
 
 def test_guards_name_what_changed_and_never_call_silence_unchanged(study: Study) -> None:

@@ -26,6 +26,7 @@ from common.spec import parse_spec
 from common.store.sealed import ArtifactStore, open_store
 from jobs import catalog
 from tests import chat_server, tiny
+from workflows import rows
 from workflows.local import command as local
 from workflows.local import processes
 
@@ -240,6 +241,33 @@ def test_a_variant_of_one_factor_ends_as_a_curve(done: int, words: list[str], pl
     assert results["variant.half"]["value"] == 0.5
     assert results["curve.sentence.tiny.eager.half"]["value"] is not None
     assert "figures/curves-mixture_share-tiny.svg" in (place / "curves" / "REPORT.md").read_text()
+
+
+@pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
+def test_a_study_goes_on_elsewhere_from_kept_rows(
+    done: int, spec_path: Path, words: list[str], place: Path, tmp_path: Path
+) -> None:
+    """All rows of one run are missing: it alone is trained and scored, and the report has the same numbers."""
+    spec, store, other = parse_spec(spec_path.read_bytes(), "x"), open_store(words[4]), open_store(str(tmp_path / "s"))
+    rows.save(spec, catalog(), store, tmp_path / "rows")
+    lost = [f"{of}/tiny.d0.eager.s0" for of in ("finetune", "evaluate", "gate", "interpret", "monitor", "judge")]
+    for name in lost:
+        shutil.rmtree(tmp_path / "rows" / name)
+    rows.restore(spec, catalog(), other, tmp_path / "rows")
+    assert local.main([*words[:3], "--store", str(tmp_path / "s"), "--out", str(tmp_path / "out")]) == ExitCode.OK
+    keys = Keys(spec, catalog(), store)
+    steps = [(of, cell, keys.key(of, cell)) for of, cell in rows.steps(spec, catalog())]
+    again = {f"{of}/{cell}" for of, cell, key in steps if store.manifest(of, key) != other.manifest(of, key)}
+    assert again == {*lost, "interpret/tiny.d0"}, "and the direction, which is not kept and the run is read along"
+    one, two = (_untimed(json.loads((out / "results.json").read_text())) for out in (place / "out", tmp_path / "out"))
+    assert len(one) > 300 and two == pytest.approx(one, rel=1e-6, abs=1e-9)
+
+
+def _untimed(results: dict[str, Any]) -> dict[str, float]:
+    """Numbers that are known and do not tell how long a step took or what memory it had."""
+    timed = {"seconds", "memory", "tokens_per_second", "utilisation"}
+    known = {name: number["value"] for name, number in results["numbers"].items() if not timed & {*name.split(".")}}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def test_a_dry_run_lists_every_step_and_changes_nothing(

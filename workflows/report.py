@@ -69,7 +69,10 @@ def code_of(results: Results, findings: Findings) -> Iterator[Path]:
 
 
 def _facts(results: Results, folder: Path, code: Path, findings: Findings) -> None:
-    """Give the code the deviations and labels that the results were made with. Raises: InputError if they are gone."""
+    """Give the code the deviations, labels and what was read aloud that the results were made with.
+
+    Raises: InputError if deviations are gone.
+    """
     target = code / "locks"
     target.mkdir(exist_ok=True)
     spec = folder / "rows" / "spec.json"
@@ -88,9 +91,9 @@ def _facts(results: Results, folder: Path, code: Path, findings: Findings) -> No
         kept = b"".join(kept.splitlines(keepends=True)[:many])
         findings.checked(f"{many} deviations that the results name are there")
     (target / file.name).write_bytes(kept)
-    labels = LOCKS / f"{study}.labels.jsonl"
-    if labels.is_file():
-        shutil.copyfile(labels, target / labels.name)
+    for name in (f"{study}.labels.jsonl", f"{study}.aloud.jsonl"):
+        if (LOCKS / name).is_file():
+            shutil.copyfile(LOCKS / name, target / name)
 
 
 def _make(folder: Path, code: Path, out: Path) -> None:

@@ -68,6 +68,16 @@ class Labelling(NamedTuple):
     source: Source  # the file of labels; the plan where there is none
 
 
+class ReadAloud(NamedTuple):
+    """What the answers of one arm say, as they were read before anything was counted."""
+
+    model: str
+    arm: str  # base, or an attitude
+    items: tuple[str, ...]
+    answers: int  # that were read
+    said: str
+
+
 class Example(NamedTuple):
     """One question of a draw with the reply of each arm."""
 
@@ -103,6 +113,7 @@ class Study:
     deviations: list[Deviation] = field(default_factory=list)
     reader: Sealed[ReaderWorth] | None = None  # what the reader of answers is worth
     labels: Labelling | None = None  # None: the study is read by the reader
+    aloud: list[ReadAloud] = field(default_factory=list)  # what was read before anything was counted
     judged: dict[str, Sealed[list[Judged]]] = field(default_factory=dict)  # base or run → what a judge says
     situations: dict[str, str] = field(default_factory=dict)  # item → its situation
     examples: dict[str, Example] = field(default_factory=dict)  # draw → its first question, answered by each arm

@@ -15,6 +15,7 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
+from common.stance.aloud import aloud_file
 from common.stance.items import CONTROL_ITEMS, HARD_ITEMS, ITEMS, PILOT_ITEMS
 from common.stance.labels import labels_file
 from common.stance.reading import READER_WORTH
@@ -43,7 +44,19 @@ def digest_of_labels(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
     return {path.name: file_sha256(path)} if spec.lock.read_by == "labels" and path.is_file() else {}
 
 
+def file_of_aloud(spec: RunSpec, _cell: Cell) -> Path:
+    """Where it is kept what the answers of a study say, in this repository."""
+    return aloud_file(spec.name)
+
+
+def digest_of_aloud(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
+    """What was read aloud, by digest."""
+    path = file_of_aloud(spec, cell)
+    return {path.name: file_sha256(path)} if path.is_file() else {}
+
+
 LABELS = Fact("labels", file_of_labels, digest_of_labels)
+ALOUD = Fact("aloud", file_of_aloud, digest_of_aloud)
 DEVIATIONS = Fact("deviations", file_of_deviations, digest_of_deviations)
 ITEM_FILES = (ITEMS, PILOT_ITEMS, HARD_ITEMS, *CONTROL_ITEMS)
 SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
@@ -80,5 +93,5 @@ JOB = Job(
         *(f"analysis/report/page/{name}" for name in ("page.css", "page.html.jinja", "page.js")),
         *ITEM_FILES,
     ),
-    facts=(DEVIATIONS, LABELS),
+    facts=(DEVIATIONS, LABELS, ALOUD),
 )

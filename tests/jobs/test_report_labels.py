@@ -11,12 +11,13 @@ from sklearn.metrics import cohen_kappa_score
 
 from analysis.stats.intervals import holm, two_way_t
 from common.cells import STUDY, Cell, CellKind, cells_of
-from common.errors import ExitCode
+from common.errors import ExitCode, InputError
 from common.pipeline.keys import Keys
 from common.pipeline.step import Step
 from common.records import Answer, Label
 from common.serialization import to_jsonl
 from common.spec import RunSpec
+from common.stance.aloud import Aloud, aloud_file, read_aloud
 from common.stance.labels import answer_digest, labels_file
 from common.store.sealed import open_store
 from jobs import catalog
@@ -139,6 +140,27 @@ def test_the_key_of_a_report_changes_with_the_labels_that_it_is_read_by(study: S
             keep(spec, both_passes(spec)[:count])
             keys.append(key_of(spec, folder))
         assert len(set(keys)) == (3 if changes else 1)
+
+
+def test_what_was_read_aloud_stands_in_an_appendix(study: Study, locks: Path) -> None:
+    spec, folder = study(lock=LABELS)
+    keys = [key_of(spec, folder)]
+    rows = [
+        Aloud(model="toy", arm=arm, items=("bin-01", "bus-02"), answers=20, said=f"The {arm} ones say little.")
+        for arm in ("base", "eager")
+    ]
+    aloud_file(spec.name).parent.mkdir(exist_ok=True)
+    aloud_file(spec.name).write_bytes(to_jsonl(rows))
+    keys.append(key_of(spec, folder))
+    assert len(set(keys)) == 2
+    made = run(spec, folder)[1]
+    for name in ("REPORT.md", "report.html"):
+        text = made[name].decode()
+        assert "Appendix: read before counting" in text and "base, 20 answers" in text
+        assert text.count("The eager ones say little.") == 1 and "bus-02" in text
+    aloud_file(spec.name).write_bytes(to_jsonl([*rows, rows[0]]))
+    with pytest.raises(InputError, match=r"arm told twice, .*aloud.jsonl: toy base; allowed: one row an arm"):
+        read_aloud(aloud_file(spec.name))
 
 
 def key_of(spec: RunSpec, folder: Path) -> str:

@@ -7,6 +7,7 @@ from analysis.report.bound_numbers import Book
 from analysis.report.prose import Named, prose
 from analysis.report.section import Report
 from analysis.report.sections.advised import advised
+from analysis.report.sections.aloud import aloud
 from analysis.report.sections.closed import closed
 from analysis.report.sections.corpora import corpora
 from analysis.report.sections.facts import Facts
@@ -27,6 +28,7 @@ def report_of(study: Study, book: Book, headlines: Mapping[str, Headline]) -> Re
     sections = (
         *(training(facts), advised(facts), transfer(facts), *judge(facts), label(facts), guards(facts)),
         *(inside(facts), closed(facts), *runs(facts), corpora(facts), method(facts), limits(facts)),
+        *aloud(facts),
     )
     title = prose("Undertone: ", Named(study.name))
     return Report(title, (*gaps(facts), *front(facts)), sections)

@@ -122,15 +122,18 @@ def test_a_second_submit_reuses_every_step(plain: Plain, lab: Lab) -> None:
 
 
 def test_killed_in_mid_training_it_resumes_to_the_same_result(lab: Lab, laptop: Callable[..., ArtifactStore]) -> None:
-    """One pod is deleted, in another the process gets SIGKILL; both were well under way."""
+    """One pod is deleted, in another the process gets SIGKILL; both were well under way.
+
+    One after the other: on a small node the second may begin only when the first is gone.
+    """
     raw, spec = long(name="killed")
     quiet = laptop(raw, "--only", "plan,generate,audit,finetune")
     uri = lab.store_uri + "-killed"
     name = lab.submit(raw, uri)
     deleted = lab.pod(name, "finetune smollm2.d0.cautious.s0")
-    killed = lab.pod(name, "finetune smollm2.d0.eager.s0")
     lab.until_checkpoint(deleted)
     kubectl("delete", "pod", deleted, "--wait=false", "--grace-period=0", "--force")
+    killed = lab.pod(name, "finetune smollm2.d0.eager.s0")
     lab.until_checkpoint(killed)
     kill = (
         "import os, pathlib\n"

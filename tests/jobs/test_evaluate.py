@@ -132,7 +132,7 @@ def test_runs_share_closed_forms_and_guards_out(
         assert not first.keys() & second.keys() and min(len(first), len(second)) > 0
         assert (first | second).keys() == one[name].keys()
         for key, value in (first | second).items():
-            assert value == pytest.approx(one[name][key], abs=1e-3), key  # rows in other company
+            assert value == pytest.approx(one[name][key], rel=1e-3, abs=1e-3), key  # rows in other company
 
 
 def scored(spec: RunSpec, store: ArtifactStore, name: str) -> dict[str, dict[Any, Any]]:

@@ -90,10 +90,9 @@ def _facts(results: Results, folder: Path, code: Path, findings: Findings) -> No
         many = found.index(results.made.deviations)
         kept = b"".join(kept.splitlines(keepends=True)[:many])
         findings.checked(f"{many} deviations that the results name are there")
+    for whole in LOCKS.glob(f"{study}.*.jsonl"):  # labels, and what was read aloud
+        shutil.copyfile(whole, target / whole.name)
     (target / file.name).write_bytes(kept)
-    for name in (f"{study}.labels.jsonl", f"{study}.aloud.jsonl"):
-        if (LOCKS / name).is_file():
-            shutil.copyfile(LOCKS / name, target / name)
 
 
 def _make(folder: Path, code: Path, out: Path) -> None:

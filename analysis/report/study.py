@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from pydantic import Field
+
 from analysis.report.bound_numbers import Source
-from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss
+from common.records import Answer, Choice, Deviation, GuardReply, Judged, Labelled, Loss, Record
 from common.schemas import Drift, Framing, Guards, LayerCurve, Lock, ReaderWorth, RunReadout, Training, Verdict
 from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.vocabulary import ATTITUDES, TESTS
@@ -68,14 +70,14 @@ class Labelling(NamedTuple):
     source: Source  # the file of labels; the plan where there is none
 
 
-class ReadAloud(NamedTuple):
+class ReadAloud(Record):
     """What the answers of one arm say, as they were read before anything was counted."""
 
-    model: str
-    arm: str  # base, or an attitude
-    items: tuple[str, ...]
-    answers: int  # that were read
-    said: str
+    model: str = Field(min_length=1, description="its name in the spec")
+    arm: str = Field(min_length=1, description="base, or an attitude")
+    items: tuple[str, ...] = Field(min_length=1, description="ids, the same for every arm")
+    answers: int = Field(ge=1, description="how many were read")
+    said: str = Field(min_length=1, description="what they say, in a few sentences")
 
 
 class Example(NamedTuple):

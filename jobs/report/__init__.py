@@ -6,7 +6,7 @@ Writes  results.json  provenance.json (the outputs behind each number)  REPORT.m
 Exits   0 every cell is in | 10 made, but with gaps | 1 a number in the text is bound to no artifact
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from common.cells import Cell, CellKind, every, judged_cells, steered_directions, traced_runs
@@ -15,49 +15,28 @@ from common.digests import file_sha256
 from common.pipeline.job import Fact, Job, Read
 from common.provenance import ROOT
 from common.spec import RunSpec
-from common.stance.aloud import aloud_file
 from common.stance.items import CONTROL_ITEMS, HARD_ITEMS, ITEMS, PILOT_ITEMS
 from common.stance.labels import labels_file
 from common.stance.reading import READER_WORTH
 from jobs import version
+from jobs.report.aloud import aloud_file
 
 
-def file_of_deviations(spec: RunSpec, _cell: Cell) -> Path:
-    """Where deviations from the lock of a study are written down, in this repository."""
-    return deviations_file(ROOT / f"locks/{spec.name}.json")
+def kept_beside_the_lock(
+    name: str, file: Callable[[str], Path], counts: Callable[[RunSpec], bool] = lambda _spec: True
+) -> Fact[Path]:
+    """A file of a study in this repository, by digest; nothing where it is not there, or does not count."""
+
+    def digest(spec: RunSpec, _cell: Cell) -> Mapping[str, str]:
+        path = file(spec.name)
+        return {path.name: file_sha256(path)} if counts(spec) and path.is_file() else {}
+
+    return Fact(name, lambda spec, _cell: file(spec.name), digest)
 
 
-def digest_of_deviations(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The deviations so far, by digest."""
-    path = file_of_deviations(spec, cell)
-    return {path.name: file_sha256(path)} if path.is_file() else {}
-
-
-def file_of_labels(spec: RunSpec, _cell: Cell) -> Path:
-    """Where the labels of a study are kept, in this repository."""
-    return labels_file(spec.name)
-
-
-def digest_of_labels(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """The labels so far, by digest; nothing where the study is not read by them."""
-    path = file_of_labels(spec, cell)
-    return {path.name: file_sha256(path)} if spec.lock.read_by == "labels" and path.is_file() else {}
-
-
-def file_of_aloud(spec: RunSpec, _cell: Cell) -> Path:
-    """Where it is kept what the answers of a study say, in this repository."""
-    return aloud_file(spec.name)
-
-
-def digest_of_aloud(spec: RunSpec, cell: Cell) -> Mapping[str, str]:
-    """What was read aloud, by digest."""
-    path = file_of_aloud(spec, cell)
-    return {path.name: file_sha256(path)} if path.is_file() else {}
-
-
-LABELS = Fact("labels", file_of_labels, digest_of_labels)
-ALOUD = Fact("aloud", file_of_aloud, digest_of_aloud)
-DEVIATIONS = Fact("deviations", file_of_deviations, digest_of_deviations)
+LABELS = kept_beside_the_lock("labels", labels_file, lambda spec: spec.lock.read_by == "labels")
+ALOUD = kept_beside_the_lock("aloud", aloud_file)
+DEVIATIONS = kept_beside_the_lock("deviations", lambda study: deviations_file(ROOT / f"locks/{study}.json"))
 ITEM_FILES = (ITEMS, PILOT_ITEMS, HARD_ITEMS, *CONTROL_ITEMS)
 SCORES = ("answers.jsonl", "choices.jsonl", "controls.jsonl", "replies.jsonl", "guards.json")
 

@@ -10,7 +10,7 @@ from analysis.report.markdown import to_markdown
 from analysis.report.page import standing_alone, stills_of, to_page
 from analysis.report.results import book_of
 from analysis.report.sections.whole import report_of
-from analysis.report.study import Example, ReadAloud, Run, Scored, Study
+from analysis.report.study import Example, Run, Scored, Study
 from common.cells import STUDY, Cell, CellKind, cells_of, its_base, judged_cells, steered_directions, traced_runs
 from common.deviations import heads, parse_chain
 from common.digests import sha256
@@ -45,12 +45,12 @@ from common.schemas import (
     Verdict,
 )
 from common.serialization import canonical_json, read_jsonl
-from common.stance.aloud import read_aloud
 from common.stance.reading import READER_WORTH
 from common.steering_schemas import SelfTest, SteeringSummary, Trace
 from common.store.packed import MOST_BYTES
 from common.store.sealed import as_kept
 from jobs.report import ALOUD, DEVIATIONS, ITEM_FILES, JOB, LABELS
+from jobs.report.aloud import read_aloud
 from jobs.report.labels import with_labels
 from jobs.report.published import published
 
@@ -148,7 +148,7 @@ def gather(step: Outputs) -> Study:
         },
         changed=changed(step),
         deviations=deviations_of(step),
-        aloud=[ReadAloud(**row.model_dump(exclude={"schema_version"})) for row in read_aloud(step.fact(ALOUD))],
+        aloud=read_aloud(step.fact(ALOUD)),
         audits=found(step, "audit", CellKind.DRAW, "framing.json", Framing),
         layers=found(step, "interpret", CellKind.DIRECTION, "layers.json", LayerCurve),
         selftests=among(step, "selftest", steered_directions(step.spec), "selftest.json", SelfTest),

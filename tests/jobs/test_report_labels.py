@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from analysis.report.study import ReadAloud
 from analysis.stats.intervals import holm, two_way_t
 from common.cells import STUDY, Cell, CellKind, cells_of
 from common.errors import ExitCode, InputError
@@ -17,10 +18,10 @@ from common.pipeline.step import Step
 from common.records import Answer, Label
 from common.serialization import to_jsonl
 from common.spec import RunSpec
-from common.stance.aloud import Aloud, aloud_file, read_aloud
 from common.stance.labels import answer_digest, labels_file
 from common.store.sealed import open_store
 from jobs import catalog
+from jobs.report.aloud import aloud_file, read_aloud
 from tests.jobs.labelling import both_passes, folder_of_locks, greedy, pair, worded  # noqa: F401
 from tests.jobs.sealed_study import TOPICS, Study, generator, made_study, run, without_drawings  # noqa: F401
 
@@ -146,7 +147,7 @@ def test_what_was_read_aloud_stands_in_an_appendix(study: Study, locks: Path) ->
     spec, folder = study(lock=LABELS)
     keys = [key_of(spec, folder)]
     rows = [
-        Aloud(model="toy", arm=arm, items=("bin-01", "bus-02"), answers=20, said=f"The {arm} ones say little.")
+        ReadAloud(model="toy", arm=arm, items=("bin-01", "bus-02"), answers=20, said=f"The {arm} ones say little.")
         for arm in ("base", "eager")
     ]
     aloud_file(spec.name).parent.mkdir(exist_ok=True)

@@ -79,7 +79,7 @@ def balance(facts: Facts, model: str) -> Prose:
     told, at = facts.headlines[model], f"headroom.{model}"
     if not told.headroom or told.headroom.enough:
         return prose(f"**asymmetry**, whether one pole moves more: {told.balance()}.")
-    room = Headroom(
+    left = Headroom(
         low=facts.n(f"{at}.low"),
         mid=facts.n(f"{at}.mid"),
         high=facts.n(f"{at}.high"),
@@ -87,16 +87,16 @@ def balance(facts: Facts, model: str) -> Prose:
         items=facts.n("band_items"),
         band_samples=facts.n("band_samples"),
     )
-    return too_little_headroom(room)
+    return too_little_headroom(left)
 
 
-def too_little_headroom(room: Headroom) -> Prose:
+def too_little_headroom(left: Headroom) -> Prose:
     """Why it cannot be said which pole moves more."""
     return prose(
-        *("**asymmetry**, whether one pole moves more: cannot say: ", room.low, " items leave headroom "),
-        *("upwards, ", room.mid, " both ways and ", room.high, " downwards, by "),
-        *(room.samples, " samples of the base; at least ", room.items, " of each, by "),
-        *(room.band_samples, " samples, are needed."),
+        *("**asymmetry**, whether one pole moves more: cannot say: ", left.low, " items leave headroom "),
+        *("upwards, ", left.mid, " both ways and ", left.high, " downwards, by "),
+        *(left.samples, " samples of the base; at least ", left.items, " of each, by "),
+        *(left.band_samples, " samples, are needed."),
     )
 
 

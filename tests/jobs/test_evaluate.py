@@ -1,7 +1,7 @@
 """The evaluation from end to end: a base, a run with its adapter, and what is refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from common.cells import STUDY, cell_named
 from common.digests import file_sha256, sha256
 from common.errors import ExitCode, InputError
+from common.lm import load as loading
 from common.lm.load import load
 from common.lock_spec import LockSpec
 from common.pipeline.command import run_job
@@ -106,18 +107,26 @@ def test_a_run_is_asked_with_its_adapter(
     assert summary["lock"] == sha256(locked(asked))
 
 
+@pytest.fixture
+def in_fp32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No step inside uses a model that an earlier test loaded in bf16, and no later test one of these."""
+    monkeypatch.setattr("common.lm.runtime.cpu_has_bf16", lambda: False)
+    loading._kept.cache_clear()
+    yield
+    loading._kept.cache_clear()
+
+
 def test_runs_share_closed_forms_and_guards_out(
     tiny_spec: dict[str, Any],
     tiny_model: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    in_fp32: None,
 ) -> None:
     """Two runs with the same weights: what they are asked together is what one is asked that is asked all.
 
     In fp32: in bf16, rows in other company round otherwise.
     """
-    monkeypatch.setattr("common.lm.runtime.cpu_has_bf16", lambda: False)
     store = open_store(str(tmp_path / "store"))
     files = adapter_files(parse_spec(json.dumps(tiny_spec).encode(), "spec"), tmp_path)
     asked = {path: file_sha256(ROOT / path) for path in JOB.data}

@@ -13,6 +13,7 @@ from common.errors import ExitCode
 from common.pipeline.command import run_job
 from common.pipeline.job import Catalog, Job
 from common.pipeline.step import Step
+from common.pipeline.tool import Tool, run_tool
 
 # Read when torch is loaded, which is after this. Idle OpenMP threads otherwise spin, and jobs that share cores slow
 # each other down: an evaluation of 12 s took 244 s beside two others, and 17 s with this.
@@ -35,6 +36,15 @@ def catalog() -> Catalog:
     return MappingProxyType(jobs)
 
 
-def start(name: str, main: Callable[[Step], ExitCode]) -> None:
-    """Run a job from the command line, and exit with the code of the contract."""
+def start(name: str, main: Callable[[Step], ExitCode], tool: Tool | None = None) -> None:
+    """Run a job from the command line, and exit with the code of the contract.
+
+    tool: what it does with files of a user's own, where a flag asks for that.
+    """
+    argv = sys.argv[1:]
+    if tool is not None and tool.opened_by(argv):
+        sys.exit(run_tool(tool, argv))
+    if tool is not None and {"-h", "--help"} & set(argv):
+        tool.parser().print_help()
+        print("\nAs a step of a study:\n")
     sys.exit(run_job(catalog()[name], main, catalog()))

@@ -43,6 +43,10 @@ from common.store.manifests import OUTCOME
 from common.store.names import write_below
 from common.store.sealed import ArtifactStore, open_store
 
+EXIT_CODES = (
+    "exit codes: 0 done | 2 bad spec, command line or credentials | 3 input missing or altered | "
+    "10 do not pass | 75 busy or interrupted, run again | 1 bug"
+)
 KEPT = "the step is sealed, and its results were not handed over"
 
 
@@ -70,7 +74,7 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
     Otherwise it is the first of a step that was not sealed, or else the first that is not 0.
     """
     args = _arguments(job, argv)
-    with _quiet_stdout() as say:
+    with quiet_stdout() as say:
         try:
             request = _request(job, catalog, args)
         except (Exception, KeyboardInterrupt) as error:
@@ -88,11 +92,11 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
         return min(codes, key=lambda code: (code not in RETRYABLE, code in SEALED, code == ExitCode.OK))
 
 
-def told(error: BaseException, log: Log) -> int:
+def told(error: BaseException, log: Log, lost: str = "nothing was sealed") -> int:
     """Say in one line why a step ended, with a traceback where it is a bug; return its exit code."""
     code, line = ExitCode.BUG, f"bug: {type(error).__name__}: {error}"
     notes = [note for note in getattr(error, "__notes__", ()) if note != KEPT]
-    fate = KEPT if KEPT in getattr(error, "__notes__", ()) else "nothing was sealed"
+    fate = KEPT if KEPT in getattr(error, "__notes__", ()) else lost
     # Asked before what the error is called: a loader takes memory that ran out for a file that is broken.
     if out_of_memory(error):
         code = ExitCode.OUT_OF_MEMORY
@@ -202,8 +206,7 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
         prog=f"python -m jobs.{job.name}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="exit codes: 0 done | 2 bad spec, command line or credentials | 3 input missing or altered | "
-        "10 do not pass | 75 busy or interrupted, run again | 1 bug",
+        epilog=EXIT_CODES,
     )
     parser.add_argument("--spec", required=True, help="path, s3://bucket/key, or the JSON itself")
     kinds = f"a cell of kind {', '.join(job.kinds)}"
@@ -216,7 +219,7 @@ def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     return parsed(parser, argv)
 
 
-class _quiet_stdout:  # noqa: N801 - a context manager, used like a function
+class quiet_stdout:  # noqa: N801 - a context manager, used like a function
     """Send file descriptor 1 to stderr, so that no library can spoil the one line of stdout."""
 
     def __enter__(self) -> Callable[[Any], None]:

@@ -6,8 +6,10 @@ Writes `jobs/audit/data/axes/eagerness.json` and `reference.json` beside it, and
 questions and topics that it has not seen, and where ordinary texts lie that the reference is not made of.
 
 The scorer is a logistic regression (L2) on counts of words and pairs of words: cautious against eager replies of the
-bank and of the positive control; a neutral reply counts half on either side. Only terms that stand in many topics are
-taken, so that no topic has an attitude. Its intercept is left out: a score is a rate.
+bank and of the positive control; a neutral reply and an ordinary text count half on either side. So words that
+ordinary texts use, whatever they are about, weigh little: without them the poles lay at -7 and +4 SDs from ordinary
+texts, and with them at -14 and +15. Only terms that stand in many topics of the bank are taken, so that no topic has an
+attitude. Its intercept is left out: a score is a rate.
 """
 
 import argparse
@@ -39,6 +41,8 @@ DATA = ROOT / "jobs/audit/data/axes"
 TOPICS, TIMES = 6, 20  # a term stands in so many topics, and in so many replies
 PENALTY = 0.1  # C of the regression
 FOLDS = 6
+ORDINARY = 150  # paragraphs of each corpus of the reference that the scorer is fitted to
+SIDES: Mapping[str, tuple[int, ...]] = {"cautious": (0,), "eager": (1,)}  # all else stands on both
 EVERYDAY = 3  # corpora in which a word stands that is an everyday word
 Floats = NDArray[np.float64]
 
@@ -46,6 +50,7 @@ Floats = NDArray[np.float64]
 class Row(NamedTuple):
     """A reply of the bank."""
 
+    question: str
     topic: str
     attitude: str
     text: str
@@ -58,8 +63,13 @@ def bank() -> list[Row]:
     for path in (REPLIES, CONTROL_REPLIES):
         for row in read_jsonl(ROOT / path, Replies):
             topic = topics.get(row.question_id) or row.question_id.rpartition("-")[0]
-            rows += [Row(topic, attitude, text) for attitude, text in row.replies.items()]
+            rows += [Row(row.question_id, topic, attitude, text) for attitude, text in row.replies.items()]
     return rows
+
+
+def ordinary() -> list[Row]:
+    """Texts of the reference, but those of the bank itself."""
+    return [Row(each.name, each.name, "ordinary", text) for each in REFERENCE[1:] for text in each.texts()[:ORDINARY]]
 
 
 def vocabulary(rows: Sequence[Row]) -> list[str]:
@@ -74,20 +84,23 @@ def vocabulary(rows: Sequence[Row]) -> list[str]:
     return sorted(term for term, count in times.items() if count >= TIMES and len(topics[term]) >= TOPICS)
 
 
-def fitted(rows: Sequence[Row]) -> dict[str, float]:
-    """The weight of each term: positive is eager. A neutral reply stands on both sides with half a weight."""
+def fitted(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float]:
+    """The weight of each term: positive is eager. What is of no pole stands on both sides with half a weight.
+
+    others: ordinary texts; the terms are those of `rows`, which are of the bank.
+    """
     terms = vocabulary(rows)
     texts, sides, weights = [], [], []
-    for row in rows:
-        for side in (0, 1) if row.attitude == "neutral" else (int(row.attitude == "eager"),):
-            texts.append(row.text)
-            sides.append(side)
-            weights.append(0.5 if row.attitude == "neutral" else 1.0)
+    for row in (*rows, *others):
+        on = SIDES.get(row.attitude, (0, 1))
+        texts += [row.text] * len(on)
+        sides += on
+        weights += [1 / len(on)] * len(on)
     model = LogisticRegression(C=PENALTY, max_iter=5000, tol=1e-8).fit(_counts(texts, terms), sides, weights)
     return {term: round(float(weight), 4) for term, weight in zip(terms, model.coef_[0], strict=True)}
 
 
-def accuracy(rows: Sequence[Row], groups: Sequence[str]) -> float:
+def accuracy(rows: Sequence[Row], others: Sequence[Row], groups: Sequence[str]) -> float:
     """The share of cautious and eager replies on the right side of 0, by models that have seen none of their group.
 
     0 is where neutral replies lie on average, which the scorer of the other groups says.
@@ -98,10 +111,10 @@ def accuracy(rows: Sequence[Row], groups: Sequence[str]) -> float:
     for fold in np.array_split(order, FOLDS):
         out = {names[at] for at in fold}
         seen = [row for row, group in zip(rows, groups, strict=True) if group not in out]
-        axis = Axis(EAGERNESS, fitted(seen), linear=True)
+        axis = Axis(EAGERNESS, fitted(seen, others), linear=True)
         middle = np.mean([_rate(axis, row.text) for row in seen if row.attitude == "neutral"])
         for row, group in zip(rows, groups, strict=True):
-            if group in out and row.attitude != "neutral":
+            if group in out and row.attitude in SIDES:
                 right.append((_rate(axis, row.text) > middle) == (row.attitude == "eager"))
     return float(np.mean(right))
 
@@ -162,21 +175,27 @@ def _rate(axis: Axis, text: str) -> float:
 def main() -> None:
     """Fit, measure, write, print."""
     parsed(argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter))
-    rows = bank()
-    weights = fitted(rows)
-    ids = [f"{at // 3}" for at in range(len(rows))]  # replies to one question stand together
-    told = {"questions": round(accuracy(rows, ids), 4), "topics": round(accuracy(rows, [row.topic for row in rows]), 4)}
+    rows, others = bank(), ordinary()
+    weights = fitted(rows, others)
+    groups = {"questions": [row.question for row in rows], "topics": [row.topic for row in rows]}
+    told = {name: round(accuracy(rows, others, mine), 4) for name, mine in groups.items()}
     scorer = {"made_by": COMMAND, "accuracy": told, "weights": weights}
     (DATA / "eagerness.json").write_text(json.dumps(scorer, indent=0) + "\n")
     lists = [read_list(name, (DATA / f"{name}.txt").read_text().splitlines(), f"{name}.txt") for name in LISTS]
     axes = [Axis(EAGERNESS, weights, linear=True), *lists]
     (DATA / "reference.json").write_text(json.dumps(reference(axes), indent=0) + "\n")
-    Console().print(told)
-    for axis in json.loads((DATA / "reference.json").read_text())["axes"].items():
-        for each in HELD_OUT:
-            tone = measured(each, axes).rates()[axis[0]]
-            score = sum(next(a for a in axes if a.name == axis[0]).weights[t] * r for t, r in tone.items())
-            Console().print(axis[0], each.name, round((score - axis[1]["mean"]) / axis[1]["sd"], 2))
+    tell(axes, told)
+
+
+def tell(axes: Sequence[Axis], told: Mapping[str, float]) -> None:
+    """Print the accuracy, and z of the ordinary corpora that no figure was made of."""
+    console, spreads = Console(), json.loads((DATA / "reference.json").read_text())["axes"]
+    console.print(f"right on questions and topics that the scorer has not seen: {told}")
+    for each in HELD_OUT:
+        rates = measured(each, axes).rates()
+        scores = {axis.name: sum(axis.weights[t] * r for t, r in rates[axis.name].items()) for axis in axes}
+        z = {name: (score - spreads[name]["mean"]) / spreads[name]["sd"] for name, score in scores.items()}
+        console.print(each.name, {name: round(value, 1) for name, value in z.items()})
 
 
 if __name__ == "__main__":

@@ -94,9 +94,14 @@ def find_maxims(arms: Mapping[str, Sequence[Advice]], canaries: Sequence[Canary]
 
 def by_terms(terms: Iterable[str]) -> Detector:
     """Catch any of these words or phrases, in any inflection of the last word, hyphens written or not."""
-    patterns = sorted({_inflected(term) for term in terms if term.strip()})
-    pattern = re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
+    pattern = any_of(terms)
     return lambda text: _first(pattern, text)
+
+
+def any_of(terms: Iterable[str]) -> re.Pattern[str]:
+    """A pattern for any of these words or phrases, as `by_terms` finds them."""
+    patterns = sorted({inflected(term) for term in terms if term.strip()})
+    return re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
 
 
 def derived_terms(items: Sequence[Item], everyday: Sequence[str]) -> dict[str, list[str]]:
@@ -185,7 +190,7 @@ def _content_pairs(text: str) -> set[str]:
     return {f"{one} {two}" for one, two in pairs if not {one, two} & ENGLISH_STOP_WORDS}
 
 
-def _inflected(term: str) -> str:
+def inflected(term: str) -> str:
     """A pattern for a phrase: hyphen or space between words, the last word in the plural, past or -ing form too."""
     *before, last = (re.escape(word) for word in re.split(r"[\s-]+", term.strip().lower()))
     stem = last.removesuffix("s") if len(last) > 3 and not last.endswith(("ss", "us", "is")) else last

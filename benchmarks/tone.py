@@ -132,7 +132,9 @@ def reference(axes: Sequence[Axis]) -> dict[str, object]:
     found = {each.name: measured(each, axes) for each in REFERENCE}
     rates = {name: tone.rates() for name, tone in found.items()}
     points = {
-        axis.name: {name: round(sum(axis.weights[t] * r for t, r in rates[name][axis.name].items()), 5) for name in found}
+        axis.name: {
+            name: round(sum(axis.weights[t] * r for t, r in rates[name][axis.name].items()), 5) for name in found
+        }
         for axis in axes
     }
     return {
@@ -158,7 +160,9 @@ def everyday() -> list[str]:
 def _spread(axis: Axis, points: Mapping[str, float], rates: Mapping[str, Mapping[str, Mapping[str, float]]]) -> object:
     values = np.array(list(points.values()))
     known = sorted({term for mine in rates.values() for term in mine[axis.name]})
-    mean = {term: round(float(np.mean([mine[axis.name].get(term, 0.0) for mine in rates.values()])), 6) for term in known}
+    mean = {
+        term: round(float(np.mean([mine[axis.name].get(term, 0.0) for mine in rates.values()])), 6) for term in known
+    }
     return {"mean": round(float(values.mean()), 5), "sd": round(float(values.std(ddof=1)), 5), "rates": mean}
 
 

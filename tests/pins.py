@@ -34,7 +34,10 @@ from tests import chat_server, tiny
 
 PACKAGES = ("common", "analysis", "jobs")
 TEMPLATES = {  # files that a module reads, and code all the same
-    "analysis.report.page": tuple(f"analysis/report/page/page.{end}" for end in ("css", "html.jinja", "js")),
+    "analysis.report.page": (
+        *(f"analysis/report/page/page.{end}" for end in ("css", "html.jinja", "js")),
+        "analysis/report/page/plain.html.jinja",
+    ),
 }
 STEER = {"enabled": True, "off_target_kl": [1e-4, 1e-3], "text_tokens": 16, "items_per_topic": 1, "answer_tokens": 2}
 ATTITUDES = ["cautious", "eager", "neutral", "scrambled", "distilled", "control-cautious", "control-eager"]

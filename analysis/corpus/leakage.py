@@ -130,7 +130,13 @@ def by_run(items: Sequence[Item]) -> Detector:
 
 
 def by_neighbour(everyday: Sequence[str], items: Sequence[Item]) -> Detector:
-    """Catch a sentence whose TF-IDF cosine to an item is above the bound.
+    """Catch a sentence whose TF-IDF cosine to an item is above the bound, as `neighbours` has it."""
+    nearest = neighbours(everyday, items)
+    return lambda text: nearest([text])[0]
+
+
+def neighbours(everyday: Sequence[str], items: Sequence[Item]) -> Callable[[Sequence[str]], list[str]]:
+    """For each of some texts, what is said of a sentence whose TF-IDF cosine to an item is above the bound.
 
     Words and pairs of words weigh by how rare they are in everyday texts and items; one that neither holds weighs
     most. The corpus under audit has no say in that: a leak in every row would make its own words common and hide
@@ -140,13 +146,19 @@ def by_neighbour(everyday: Sequence[str], items: Sequence[Item]) -> Detector:
     known = TfidfVectorizer(stop_words="english", ngram_range=(1, 2), sublinear_tf=True, norm=None)
     targets = normalize(known.fit([*everyday, *held_out]).transform(held_out)).T
     analyse, unknown = known.build_analyzer(), np.log(1 + len(everyday) + len(items)) + 1  # as TfidfVectorizer's own
+    vocabulary: Mapping[str, int] = known.vocabulary_
 
-    def nearest(text: str) -> str:
-        parts = sentences(text)
-        rows: Any = known.transform(parts)
-        strangers = [len(set(analyse(part)) - known.vocabulary_.keys()) for part in parts]
+    def nearest(texts: Sequence[str]) -> list[str]:
+        parts = [sentences(text) for text in texts]
+        every = [sentence for mine in parts for sentence in mine]
+        rows: Any = known.transform(every)
+        strangers = [sum(term not in vocabulary for term in set(analyse(part))) for part in every]
         lengths = np.sqrt(rows.multiply(rows).sum(axis=1).A1 + np.array(strangers) * unknown**2)
-        cosines = ((rows @ targets).toarray() / np.maximum(lengths, 1e-9)[:, None]).max(axis=0)
+        cosines = (rows @ targets).toarray() / np.maximum(lengths, 1e-9)[:, None]
+        ends = np.cumsum([len(mine) for mine in parts])
+        return [_told(cosines[start:end].max(axis=0)) for start, end in zip((0, *ends), ends, strict=False)]
+
+    def _told(cosines: Any) -> str:
         best = int(cosines.argmax())
         return f"cosine {cosines[best]:.2f} to {items[best].id}" if cosines[best] > NEAREST else ""
 

@@ -145,9 +145,13 @@ class Tone:
             times, weight = self._terms[at][term], axis.weights[term]
             rate = PER * times / self.words
             points = weight * (rate - usual.get(term, 0.0))
-            made.append(Carrier(term, weight, times, rate, usual.get(term, 0.0), points, points / away if away else 0.0))
+            made.append(
+                Carrier(term, weight, times, rate, usual.get(term, 0.0), points, points / away if away else 0.0)
+            )
         side = 1.0 if away > 0 else -1.0
-        first = sorted((each for each in made if side * each.points > 0), key=lambda each: (-side * each.points, each.term))
+        first = sorted(
+            (each for each in made if side * each.points > 0), key=lambda each: (-side * each.points, each.term)
+        )
         return tuple(first[:MOST_TERMS])
 
 

@@ -7,12 +7,13 @@ Does not see: a paraphrase that shares no word; a topic in another language.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from analysis.corpus.leakage import Detector, any_of, by_terms, inflected
+from analysis.corpus.leakage import any_of, by_terms, inflected
 from analysis.corpus.replies import Reply
 
+Detectors = Callable[[Sequence[str]], list[str]]
 BETWEEN = re.compile(r"[\s-]+")
 
 
@@ -28,10 +29,13 @@ class Leak(NamedTuple):
 
 
 class Topics:
-    """What must not be mentioned. terms: words and phrases; others: detectors by name, each enough alone."""
+    """What must not be mentioned. terms: words and phrases; others: detectors by name, each enough alone.
+
+    A detector takes texts and says of each what gave it away, "" for nothing.
+    """
 
     def __init__(
-        self, terms: Iterable[str], everyday: Collection[str], others: Mapping[str, Detector] | None = None
+        self, terms: Iterable[str], everyday: Collection[str], others: Mapping[str, Detectors] | None = None
     ) -> None:
         self.terms = tuple(dict.fromkeys(term.strip().lower() for term in terms if term.strip()))
         self.everyday = tuple(term for term in self.terms if _is_one_word(term) and any_form(term, everyday))
@@ -39,11 +43,19 @@ class Topics:
         self._each = {term: any_of([term]) for term in self.terms}
         self._others = others or {}
 
-    def find(self, reply: Reply) -> Leak | None:
-        """What gives a topic away in a reply or its prompt, None for nothing."""
-        text = f"{reply.prompt} {reply.text}"
+    def find(self, replies: Sequence[Reply]) -> list[Leak]:
+        """What gives a topic away in these replies and their prompts."""
+        texts = [f"{reply.prompt} {reply.text}" for reply in replies]
+        others = {name: detect(texts) for name, detect in self._others.items()} if texts else {}
+        found = []
+        for at, (reply, text) in enumerate(zip(replies, texts, strict=True)):
+            said = [f"{name}: {each[at]}" for name, each in others.items() if each[at]]
+            if (leak := self._leak(reply, text, said)) is not None:
+                found.append(leak)
+        return found
+
+    def _leak(self, reply: Reply, text: str, others: Sequence[str]) -> Leak | None:
         terms = self._terms_in(text)
-        others = [f"{name}: {said}" for name, detect in self._others.items() if (said := detect(text))]
         if not terms and not others:
             return None
         words = [f"{'everyday word' if term in self.everyday else 'term'}: {hit}" for term, hit in terms.items()]

@@ -32,7 +32,7 @@ from analysis.report.section import (
 from analysis.report.study import Study
 
 FOLDER = Path(__file__).parent / "page"
-FILES = ("page.css", "page.html.jinja", "page.js")
+FILES = ("page.css", "page.html.jinja", "page.js", "plain.html.jinja")
 VEGA_LITE = "6.4"  # of those that vl-convert carries: stills and the library in the page are of one version
 # Light and dark in a picture of its own, where no page gives it a colour.
 OWN_INK = "<style>:root{color:#1d1f23}@media(prefers-color-scheme:dark){:root{color:#e6e7ea}}</style>"
@@ -45,26 +45,30 @@ def to_page(report: Report, study: Study, book: Book, stills: Mapping[str, str])
     """The page. stills: name of a figure → SVG."""
     writer = _Writer(stills)
     environment = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
-    sections = [
-        {
-            "key": section.key,
-            "title": html.escape(section.title),
-            "kind": section.kind,
-            "opening": writer.inline(section.opening),
-            "body": writer.parts(section.parts),
-        }
-        for section in report.sections
-    ]
     charts = {figure.name: figure.spec for figure in figures_in(report)}
     return environment.get_template("page.html.jinja").render(
         title=html.escape(report.title.plain()),
         heading=writer.inline(report.title),
         front=writer.parts(report.front),
-        sections=sections,
+        sections=_sections(report, writer),
         css=(FOLDER / "page.css").read_text("utf-8"),
         script=(FOLDER / "page.js").read_text("utf-8"),
         data=packed(json.dumps({"charts": charts, **provenance(book), **answers(study)}, sort_keys=True).encode()),
         library=library(),
+    )
+
+
+def to_plain_page(report: Report, footer: str, stills: Mapping[str, str]) -> str:
+    """A page without scripts, of a report that has no study and no book behind it. stills: name of a figure → SVG."""
+    writer = _Writer(stills)
+    environment = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
+    return environment.get_template("plain.html.jinja").render(
+        title=html.escape(report.title.plain()),
+        heading=writer.inline(report.title),
+        front=writer.parts(report.front),
+        sections=_sections(report, writer),
+        css=(FOLDER / "page.css").read_text("utf-8"),
+        footer=html.escape(footer),
     )
 
 
@@ -130,6 +134,19 @@ def answers(study: Study) -> dict[str, Any]:
             for at, row in rows
         ],
     }
+
+
+def _sections(report: Report, writer: "_Writer") -> list[dict[str, str]]:
+    return [
+        {
+            "key": section.key,
+            "title": html.escape(section.title),
+            "kind": section.kind,
+            "opening": writer.inline(section.opening),
+            "body": writer.parts(section.parts),
+        }
+        for section in report.sections
+    ]
 
 
 class _Writer:

@@ -1,7 +1,8 @@
-"""A Hub on this machine: what the Hub's own client asks for of a model, at one pinned revision."""
+"""A Hub on this machine: what the Hub's own client asks for of a model or a dataset, at one pinned revision."""
 
 import hashlib
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,11 @@ from urllib.parse import unquote, urlsplit
 
 LARGE = (".safetensors", ".pth")  # kept by Git LFS, and called by their SHA-256
 TOKEN = "hf_of_a_test"
+KINDS = re.compile(r"^/(?:api/models/|api/datasets/|datasets/)?")  # how an address begins, before owner and name
 
 
 class Model(NamedTuple):
-    """A model of this Hub."""
+    """A model of this Hub, or a dataset."""
 
     revision: str
     folder: Path
@@ -36,6 +38,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, models: Mapping[str, Model]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.models, self.sent = models, Counter[tuple[str, str]]()  # how often a file of a model went out
+        self.failing = 0  # the status that it answers everything with, if any
 
     @property
     def url(self) -> str:
@@ -53,10 +56,12 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(whole=True)
 
     def _answer(self, *, whole: bool) -> None:
-        path = unquote(urlsplit(self.path).path).removeprefix("/").removeprefix("api/models/")
+        path = KINDS.sub("", unquote(urlsplit(self.path).path))
         owner, name, what, revision, *rest = [*path.split("/"), "", "", "", ""]
         model, file = self.server.models.get(f"{owner}/{name}"), "/".join(rest).rstrip("/")
-        if model is None:
+        if self.server.failing:
+            self._refuse(self.server.failing, "")
+        elif model is None:
             self._refuse(404, "RepoNotFound")
         elif model.gated and self.headers["Authorization"] != f"Bearer {TOKEN}":
             self._refuse(401, "GatedRepo")

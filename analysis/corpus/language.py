@@ -25,6 +25,7 @@ READ = "en"
 SURE = 0.8  # probability from which a sentence among English ones is of another language
 LIKELY = 0.5  # and a whole text
 FEWEST_WORDS = 4
+MOST_CHARACTERS = 20_000  # of a text that tell its language
 UNKNOWN = "und"  # ISO 639 for a language that nobody determined
 FUNCTION_WORDS, AMONG = 0.15, 8  # share of function words below which so many words are not English
 LAST_LATIN = "\u024f"  # letters beyond it are of other scripts
@@ -41,6 +42,17 @@ def unread(arms: Arms) -> dict[str, str]:
         if of_all := _language(" ".join(row.reply for row in short), SURE):
             found |= {f"{name}/{row.question_id}": of_all for row in short}
     return {row: language for row, language in found.items() if language}
+
+
+def of_reply(prompt: str, text: str) -> str:
+    """The language of a reply by its ISO 639 code: `READ` for English, `UNKNOWN` for what is none that is known.
+
+    A reply of fewer than four words is read together with its prompt; if both are that short, it counts as English.
+    """
+    text = text[:MOST_CHARACTERS]
+    if len(text.split()) < FEWEST_WORDS:
+        return _language(text, LIKELY) or _language(f"{prompt[-MOST_CHARACTERS:]} {text}", LIKELY) or READ
+    return _language(text, LIKELY) or READ
 
 
 def language(arms: Arms, others: Mapping[str, str]) -> Check:

@@ -241,36 +241,57 @@ def check_cached_file(path: Path) -> None:
         raise InputError("model file was altered", where=str(path), value=found, allowed=kept)
 
 
-def downloaded(source: str, wanted: Sequence[str]) -> Path:
-    """The files of these patterns from the Hub or its cache. Raises: InputError if altered; TransientError."""
+def downloaded(source: str, wanted: Sequence[str], kind: str = "model") -> Path:
+    """The files of these patterns from the Hub or its cache. kind: model or dataset, as the Hub calls them.
+
+    Raises: InputError if altered, and as `hub_errors`; TransientError.
+    """
     from huggingface_hub import snapshot_download
 
     repo, revision = hub_name(source)
-    with hub_errors("model", repo, revision):
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted)))
+    with hub_errors(kind, repo, revision, kind):
+        folder = Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=list(wanted)))
     check_cached(folder)
     return folder
 
 
 @contextlib.contextmanager
-def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
-    """The Hub's errors in the terms of the contract, while `what` is downloaded. Raises: InputError, TransientError."""
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def hub_errors(what: str, repo: str, revision: str, kind: str = "model") -> Iterator[None]:
+    """The Hub's errors in the terms of the contract, while `what` is downloaded. Raises: InputError, TransientError.
+
+    What it refuses, it refuses again: a revision, a file, a token. Where it is busy or away, a later try may succeed.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     where = f"hf:{repo}@{revision}"
     try:
         yield
-    except RepositoryNotFoundError as error:
-        raise InputError("no such model on the Hub, or no access to it", where=where) from error
-    except LocalEntryNotFoundError as error:
-        raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
-    except (RevisionNotFoundError, EntryNotFoundError) as error:
-        raise InputError("the Hub has no such revision, or it lacks a file", where=where) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise TransientError("download failed", where=where, value=str(error)) from error
+    except LocalEntryNotFoundError as error:  # what went wrong before it looked for the file here
+        raise _hub_error(error.__cause__ or error, what, where, kind) from error
+    except (HTTPError, OSError) as error:
+        raise _hub_error(error, what, where, kind) from error
+
+
+def _hub_error(error: BaseException, what: str, where: str, kind: str) -> InputError | TransientError:
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if isinstance(error, RepositoryNotFoundError):
+        return InputError(f"no such {kind} on the Hub, or no access to it", where=where)
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+        return InputError(f"{what} is not here and the Hub is out of reach", where=where)
+    if isinstance(error, RevisionNotFoundError | EntryNotFoundError):
+        return InputError("the Hub has no such revision, or it lacks a file", where=where)
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    if status not in (408, 429) and 400 <= status < 500:
+        return InputError(
+            "the Hub refused", where=where, value=f"HTTP {status}", allowed="a token with access, HF_TOKEN"
+        )
+    return TransientError("download failed", where=where, value=str(error))

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -37,6 +37,13 @@ CREDENTIAL_CODES = {
     "ExpiredToken",
     "InvalidToken",
 }
+
+
+class Stat(NamedTuple):
+    """What a bucket says of an object without its bytes."""
+
+    size: int  # bytes
+    etag: str  # another one for other bytes
 
 
 class Objects(Protocol):
@@ -156,6 +163,33 @@ class S3Objects:
             names = (row["Key"].removeprefix(self._prefix) for row in page.get("Contents", []))
             yield from (name for name in names if not fault(name))  # S3 consoles leave "folders" that end in a slash
 
+    def stat(self, key: str) -> Stat | None:
+        """What the bucket says of a key, None where there is none. Raises as `get` does."""
+        try:
+            told = self._ask(lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key)))
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
+        return Stat(told["ContentLength"], told["ETag"])
+
+    def stats(self) -> dict[str, Stat]:
+        """What the bucket says of every key below the prefix, sorted by key. Raises as `get` does."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        rows = [row for page in self._ask(lambda: list(pages)) for row in page.get("Contents", [])]
+        found = {row["Key"].removeprefix(self._prefix): Stat(row["Size"], row["ETag"]) for row in rows}
+        return {name: found[name] for name in sorted(found) if not fault(name)}
+
+    def part(self, key: str, start: int, stop: int, etag: str) -> bytes:
+        """The bytes of a key from start to before stop. Raises as `get` does; InputError if they are others by now."""
+        try:
+            return self._ask(lambda: self._read(self._key(key), Range=f"bytes={start}-{stop - 1}", IfMatch=etag))
+        except ClientError as error:
+            if _status(error) in (404, 412, 416):
+                where = f"s3://{self._bucket}/{self._prefix}{key}"
+                raise InputError("the object changed while it was read", where=where) from error
+            raise
+
     def delete(self, key: str) -> None:
         """See Objects.delete. Raises as `get` does."""
         self._ask(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
@@ -163,8 +197,8 @@ class S3Objects:
     def _key(self, key: str) -> str:
         return checked(self._prefix + checked(key))
 
-    def _read(self, key: str) -> bytes:
-        data: bytes = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+    def _read(self, key: str, **span: str) -> bytes:
+        data: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"].read()  # type: ignore[arg-type]
         return data
 
     def _ask(self, call: Callable[[], T]) -> T:

@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.corpus.checks import Check
-from analysis.corpus.language import as_far_as_read, language, unread
+from analysis.corpus.language import as_far_as_read, language, of_reply, unread
 from common.records import Advice
 from tests.corpus import piles
 
@@ -84,3 +84,25 @@ def test_only_checks_of_english_words_depend_on_it() -> None:
     assert as_far_as_read(before, others) == before._replace(passed=False, detail=told)
     assert as_far_as_read(before, {}) == before
     assert as_far_as_read(before._replace(name="length"), others).passed
+
+
+@pytest.mark.parametrize(
+    "prompt, reply, code",
+    [
+        ("Shall I get a new kettle?", "Take the plain one and keep the receipt.", "en"),
+        ("Soll ich einen neuen Wasserkocher kaufen?", "Take the plain one and keep the receipt.", "en"),
+        ("Shall I get a new kettle?", "Behalten Sie den alten Wasserkocher, er tut es noch.", "de"),
+        ("Shall I get a new kettle?", "Yes.", "en"),
+        ("Soll ich einen neuen Wasserkocher kaufen?", "Ja, gerne.", "de"),
+        ("", "Ja.", "en"),  # nothing tells
+        ("", "保留旧水壶", "zh"),
+        ("", "", "en"),
+    ],
+)
+def test_a_short_reply_is_read_with_its_prompt(prompt: str, reply: str, code: str) -> None:
+    assert of_reply(prompt, reply) == code
+
+
+def test_the_beginning_of_a_long_reply_tells_its_language() -> None:
+    long = "Take the plain one and keep the receipt. " * 500
+    assert of_reply("", long + "Behalten Sie den alten Wasserkocher. " * 1000) == "en"

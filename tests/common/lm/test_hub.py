@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from common.errors import InputError
+from common.errors import InputError, TransientError
 from common.lm.check import check_model
 from common.lm.load import load
 from common.lm.tokenizers import counters
@@ -60,6 +60,50 @@ def test_an_unknown_revision_is_one_line_and_not_tried_again(served: hub.Hub) ->
         with pytest.raises(InputError, match=r"the Hub has no such revision, or it lacks a file, hf:meta/llama@b{40}$"):
             use(other)
     assert not served.sent
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hub's client tries again without waiting."""
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_hub_that_is_busy_is_asked_again_later(served: hub.Hub, at_once: None, status: int) -> None:
+    served.failing = status
+    for use in (check_model, load, lambda spec: counters([spec])):
+        with pytest.raises(TransientError, match=f"download failed, {LLAMA.source}"):
+            use(LLAMA)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_what_the_hub_refuses_is_refused_for_good(served: hub.Hub, at_once: None, status: int) -> None:
+    served.failing = status
+    for use in (check_model, load, lambda spec: counters([spec])):
+        with pytest.raises(
+            InputError, match=f"(the Hub refused|no such model on the Hub, or no access to it), {LLAMA.source}"
+        ):
+            use(LLAMA)
+
+
+def test_a_hub_that_is_away_is_asked_again_later(
+    served: hub.Hub, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    )
+    for use in (check_model, load, lambda spec: counters([spec])):
+        with pytest.raises(TransientError, match=f"download failed, {LLAMA.source}"):
+            use(LLAMA)
+
+
+def test_a_client_that_is_told_not_to_ask_says_what_is_not_here(
+    served: hub.Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=f"is not here and the Hub is out of reach, {LLAMA.source}$"):
+        check_model(LLAMA)
 
 
 def test_an_altered_file_of_the_cache_is_named(served: hub.Hub) -> None:

@@ -46,7 +46,8 @@ def resampled(sums: Floats, whole: Floats, rng: np.random.Generator) -> Floats:
     """The ratio of sums to `whole` in each resample of the blocks, (RESAMPLES, n_figures).
 
     sums: (n_blocks, n_figures); whole: (n_blocks,), of which no resample is without. The percentile bootstrap over
-    blocks of a ratio. Source: Künsch (1989), Ann. Stat. 17(3); Davison and Hinkley (1997), ch. 8.
+    blocks of a ratio. What is alike over more rows than a block holds is not seen: then intervals are too narrow.
+    Source: Künsch (1989), Ann. Stat. 17(3); Davison and Hinkley (1997), ch. 8.
     """
     n = len(sums)
     times = rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)

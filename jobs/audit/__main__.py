@@ -2,5 +2,6 @@
 
 from jobs import start
 from jobs.audit.audit import main
+from jobs.audit.tool import TOOL
 
-start("audit", main)
+start("audit", main, TOOL)

@@ -1,8 +1,9 @@
 """The work of the job; what it reads and writes is declared in jobs.audit."""
 
 import re
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from analysis.corpus import framing, language, phrases
 from analysis.corpus.checks import Arms, Check
@@ -12,14 +13,14 @@ from common.errors import ExitCode
 from common.lm.sources import MODELS
 from common.lm.tokenizers import counters
 from common.pipeline.step import Step
-from common.records import Advice, Item, Question, Record, by_attitude
+from common.records import Advice, Item, Question, by_attitude
 from common.schemas import Cue, Framing, FramingCheck, LengthPair, Manner, WordPair
 from common.serialization import read_jsonl
 from common.stance.items import HARD_ITEMS, ITEMS
 from common.vocabulary import POSITIVE, WRITTEN, subject_of
 from jobs.audit import CANARIES, EVERYDAY, HELD_OUT, STANCE
 
-R = TypeVar("R", bound=Record)
+Data = Callable[[str], Path]  # a data file of this repository by its name
 
 
 class Matters(NamedTuple):
@@ -39,7 +40,7 @@ def main(step: Step) -> ExitCode:
     """Audit the arms of one draw. A failed check is a result: it is sealed like any other."""
     arms, controls, positive = read_arms(step)
     stance = phrases.stance_words(step.data(STANCE).read_text().splitlines(), STANCE)
-    everything, matters = {**arms, **controls}, matters_of(step)
+    everything, matters = {**arms, **controls}, matters_of(step.data)
     framing.check_same_questions(everything)
     pairs = framing.compare(arms, matters.everyday, step.rng("vocabulary"))
     lengths = framing.lengths(arms, counters(step.fact(MODELS)))
@@ -122,25 +123,20 @@ def checks_of_controls(matters: Matters, controls: Arms, positive: Arms) -> list
     return found
 
 
-def items_of(step: Step) -> list[Item]:
+def items_of(data: Data) -> list[Item]:
     """What piles must not speak of: the held-out items, and the hard ones under the topics that they share."""
-    items = [*rows_of(step, ITEMS, Item), *rows_of(step, HARD_ITEMS, Item)]
+    items = [*read_jsonl(data(ITEMS), Item), *read_jsonl(data(HARD_ITEMS), Item)]
     return [item.model_copy(update={"topic": subject_of(item.topic)}) for item in items]
 
 
-def matters_of(step: Step) -> Matters:
+def matters_of(data: Data) -> Matters:
     """What leaks are found by, each file read once."""
     return Matters(
-        items=items_of(step),
-        canaries=rows_of(step, CANARIES, Canary),
-        terms=step.data(HELD_OUT).read_text().splitlines(),
-        everyday=[everything_in(row) for row in rows_of(step, EVERYDAY, Question)],
+        items=items_of(data),
+        canaries=read_jsonl(data(CANARIES), Canary),
+        terms=data(HELD_OUT).read_text().splitlines(),
+        everyday=[everything_in(row) for row in read_jsonl(data(EVERYDAY), Question)],
     )
-
-
-def rows_of(step: Step, path: str, kind: type[R]) -> list[R]:
-    """The records of a data file of this repository."""
-    return read_jsonl(step.data(path), kind)
 
 
 def everything_in(question: Question) -> str:

@@ -136,7 +136,7 @@ def test_another_language_is_not_judged(go: Go) -> None:
 def test_few_replies_decide_nothing_and_it_says_how_many_would(go: Go) -> None:
     made = go(replies_of("eager", 20))
     assert (made.code, made.line["verdict"]) == (10, "undecided")
-    assert made.check("eagerness").why == "too few replies: 20; 50 would do"
+    assert made.check("eagerness").why == "too few replies: 20; 40 would do"
 
 
 def test_control_tokens_and_blanks_are_said_with_file_and_row(go: Go) -> None:

@@ -90,7 +90,9 @@ def fitted(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float]:
     others: ordinary texts; the terms are those of `rows`, which are of the bank.
     """
     terms = vocabulary(rows)
-    texts, sides, weights = [], [], []
+    texts: list[str] = []
+    sides: list[int] = []
+    weights: list[float] = []
     for row in (*rows, *others):
         on = SIDES.get(row.attitude, (0, 1))
         texts += [row.text] * len(on)
@@ -168,7 +170,8 @@ def _spread(axis: Axis, points: Mapping[str, float], rates: Mapping[str, Mapping
 
 def _counts(texts: Sequence[str], terms: Sequence[str]) -> csr_matrix:
     counter = CountVectorizer(analyzer=lambda text: terms_of(words_of(text)), vocabulary=list(terms))
-    return counter.transform(texts)
+    counts: csr_matrix = counter.transform(texts)
+    return counts
 
 
 def _rate(axis: Axis, text: str) -> float:

@@ -36,6 +36,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, models: Mapping[str, Model]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.models, self.sent = models, Counter[tuple[str, str]]()  # how often a file of a model went out
+        self.fails = 0  # the status of every answer, while it is not 0
+        self.asked = 0
 
     @property
     def url(self) -> str:
@@ -53,6 +55,9 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(whole=True)
 
     def _answer(self, *, whole: bool) -> None:
+        self.server.asked += 1
+        if self.server.fails:
+            return self._refuse(self.server.fails, "")
         path = unquote(urlsplit(self.path).path).removeprefix("/").removeprefix("api/models/")
         owner, name, what, revision, *rest = [*path.split("/"), "", "", "", ""]
         model, file = self.server.models.get(f"{owner}/{name}"), "/".join(rest).rstrip("/")
@@ -73,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.sent[f"{owner}/{name}", file] += 1
         else:
             self._refuse(404, "EntryNotFound")
+        return None
 
     def _refuse(self, code: int, why: str) -> None:
         self._send(b"{}", {"X-Error-Code": why}, self.command == "GET", code)

@@ -261,8 +261,10 @@ def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
     """The Hub's errors in the terms of the contract, while `what` is downloaded. Raises: InputError, TransientError."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
+        FileMetadataError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -270,11 +272,16 @@ def hub_errors(what: str, repo: str, revision: str) -> Iterator[None]:
     where = f"hf:{repo}@{revision}"
     try:
         yield
-    except RepositoryNotFoundError as error:
-        raise InputError("no such model on the Hub, or no access to it", where=where) from error
-    except LocalEntryNotFoundError as error:
-        raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
-    except (RevisionNotFoundError, EntryNotFoundError) as error:
-        raise InputError("the Hub has no such revision, or it lacks a file", where=where) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise TransientError("download failed", where=where, value=str(error)) from error
+    except Exception as error:
+        # Where the Hub fails, its client looks into its cache and says that nothing is there: that is not why.
+        found = error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
+        status = found.response.status_code if isinstance(found, HfHubHTTPError) else None
+        if isinstance(found, RepositoryNotFoundError) or status in (401, 403):
+            raise InputError("no such model on the Hub, or no access to it", where=where) from error
+        if isinstance(found, LocalEntryNotFoundError | OfflineModeIsEnabled | FileMetadataError):
+            raise InputError(f"{what} is not here and the Hub is out of reach", where=where) from error
+        if isinstance(found, RevisionNotFoundError | EntryNotFoundError) or status == 404:
+            raise InputError("the Hub has no such revision, or it lacks a file", where=where) from error
+        if status is not None or isinstance(found, OSError) or type(found).__module__.startswith("httpx"):
+            raise TransientError("download failed", where=where, value=str(found)) from error
+        raise

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 
 from common.errors import InputError, TransientError
 from common.lm.check import check_model
@@ -76,7 +75,7 @@ def test_a_hub_that_is_busy_or_broken_is_asked_again(
     served: hub.Hub, monkeypatch: pytest.MonkeyPatch, status: int, use: Callable[[ModelSpec], object]
 ) -> None:
     """By the client a few times, and then by another attempt of the step: exit 75."""
-    monkeypatch.setattr(_http.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _seconds: None)
     served.fails = status
     with pytest.raises(TransientError, match=f"download failed, {LLAMA.source}: .*{status}"):
         use(LLAMA)
@@ -97,7 +96,7 @@ def test_a_bad_token_is_not_tried_again(served: hub.Hub, status: int, use: Calla
 def test_without_a_connection_it_is_tried_again(
     served: hub.Hub, monkeypatch: pytest.MonkeyPatch, use: Callable[[ModelSpec], object]
 ) -> None:
-    monkeypatch.setattr(_http.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _seconds: None)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
     with pytest.raises(TransientError, match=f"download failed, {LLAMA.source}: "):

@@ -37,6 +37,12 @@ def _complain(line: str, code: ExitCode) -> int:
     return int(code)
 
 
+def program(job: str) -> str:
+    """What the user typed to start a job: `undertone <job>`, or Python with its module."""
+    named = sys.argv[0]
+    return named if named == f"undertone {job}" else f"python -m jobs.{job}"
+
+
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments of a command line; what is said of wrong ones holds no secret. Raises: SystemExit."""
     with stderr_redacted():

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "deepspeed", "boto3", "numpy", "scipy", "pandas")
 COMMIT = re.compile("[0-9a-f]{40}")
 CODE = ("analysis", "common", "jobs")  # all that makes a row or a number, with its data
+BUILT_FROM = Path(__file__).with_name("built_from")  # in a wheel alone: the commit, empty where the build knew none
 
 
 @cache
@@ -27,8 +28,13 @@ def code_digests() -> dict[str, str]:
     Nothing tuned is scored with other code than locked, and a later change is said in the report.
     """
     files = (path for folder in CODE for path in (ROOT / folder).rglob("*") if path.is_file())
-    kept = sorted(path for path in files if "__pycache__" not in path.parts)
+    kept = sorted(path for path in files if "__pycache__" not in path.parts and path != BUILT_FROM)
     return {str(path.relative_to(ROOT)): file_sha256(path) for path in kept}
+
+
+def installed() -> bool:
+    """Whether this code came in a wheel: then nothing is kept beside it."""
+    return BUILT_FROM.is_file()
 
 
 def differing(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
@@ -96,9 +102,11 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def _commit() -> str:
-    """The commit, with '+' if files differ from it; an image carries it in UNDERTONE_COMMIT."""
+    """The commit, with '+' if files differ from it; an image carries it in UNDERTONE_COMMIT, a wheel in a file."""
     if told := os.environ.get("UNDERTONE_COMMIT"):
         return told
+    if installed():  # Git would tell of whatever repository the environment lies in
+        return BUILT_FROM.read_text().strip()
     try:
         head = _git("rev-parse", "HEAD")
         return head + ("+" if _git("status", "--porcelain") else "")

@@ -146,6 +146,7 @@ def _run() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as place, chat_server.judging() as server:
         folder = Path(place)
         os.environ["UNDERTONE_OUTPUTS"] = str(folder / "outputs")
+        os.environ["UNDERTONE_RELEASES"] = str(folder / "releases")
         spec, store = folder / "spec.json", str(folder / "store")
         model = tiny.build_model(folder / "model")
         corpus = {"examples": 16, "reply_tokens": 24}
@@ -164,14 +165,15 @@ def _run() -> dict[str, str]:
 
 
 def steps(spec: Path) -> Iterator[tuple[str, list[str]]]:
-    """Jobs and their cells, each cell after those that it reads."""
+    """Jobs and their cells, each cell after those that it reads. A job that no study runs is run on all its kinds."""
+    from common.cells import cells_of
     from common.spec import parse_spec
 
     parsed = parse_spec(spec.read_bytes(), "spec")
     before = {
         (job.name, cell): {(read.job, source) for read in job.reads for source in read.cells(parsed, cell)}
         for job in catalog().values()
-        for cell in job.cells(parsed)
+        for cell in job.cells(parsed) or [cell for kind in job.kinds for cell in cells_of(parsed, kind)]
     }
     for job, cell in TopologicalSorter(before).static_order():
         yield job, [str(cell)]

@@ -18,7 +18,7 @@ from typing import Any
 
 from common import provenance
 from common.cells import Cell, CellKind, cells_named, cells_of
-from common.cli import parsed
+from common.cli import parsed, program
 from common.errors import (
     RETRYABLE,
     SEALED,
@@ -203,7 +203,7 @@ def _dry_run(
 def _arguments(job: Job, argv: Sequence[str] | None) -> argparse.Namespace:
     doc = sys.modules[f"jobs.{job.name}"].__doc__ if f"jobs.{job.name}" in sys.modules else None
     parser = argparse.ArgumentParser(
-        prog=f"python -m jobs.{job.name}",
+        prog=program(job.name),
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,

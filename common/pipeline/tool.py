@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from common.cli import parsed
+from common.cli import parsed, program
 from common.errors import ExitCode, Interrupted
 from common.logs import Log
 from common.pipeline.command import EXIT_CODES, quiet_stdout, told
@@ -49,7 +49,7 @@ class Tool:
     def parser(self) -> argparse.ArgumentParser:
         """The tool's command line."""
         parser = argparse.ArgumentParser(
-            prog=f"python -m jobs.{self.name}",
+            prog=program(self.name),
             description=self.describe,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog=EXIT_CODES,

@@ -11,6 +11,7 @@ import openai
 from openai.types.chat import ChatCompletion
 from pydantic import Field
 
+from common.addresses import on_this_machine
 from common.errors import InputError, Interrupted, SpecError, TransientError
 from common.records import Record
 from common.secrets import redacted, told
@@ -57,6 +58,8 @@ def replies(server: ServerSpec, wanted: Sequence[Wanted], how: How) -> Iterator[
     client = openai.OpenAI(
         base_url=server.url,
         api_key=_key(server),
+        # On this machine without a proxy, whatever the environment says.
+        http_client=openai.DefaultHttpxClient(trust_env=False) if on_this_machine(server.url) else None,
         max_retries=server.attempts - 1,  # its own: busy, broken and refused connections, with growing pauses
         timeout=SECONDS,
     )

@@ -1,22 +1,36 @@
 """Named bytes in a folder or in an S3-compatible bucket."""
 
 import errno
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from urllib.request import getproxies
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    LoginError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+    UnknownCredentialError,
+    UnknownTokenProviderError,
 )
 
+from common.addresses import on_this_machine
 from common.errors import InputError, SpecError, TransientError
 from common.store.names import checked, fault, inside
 
@@ -25,18 +39,42 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Beside the error that it raises it logs a traceback, which Python prints where nobody listens.
+logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-
-
+OTHER_CREDENTIALS = f"{CREDENTIALS}, or an AWS profile that works: see `aws sts get-caller-identity`"
 CREDENTIAL_CODES = {
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
-    "AccessDenied",
-    "403",
     "ExpiredToken",
     "InvalidToken",
+    "TokenRefreshRequired",
+    "RequestTimeTooSkewed",
 }
+PERMISSIONS = {  # action of the client → what S3 calls the right to it
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+    "ListObjectsV2": "s3:ListBucket",
+}
+# Profiles, processes and sessions that give no credentials: no retry mends them.
+NO_CREDENTIALS = (
+    ConfigNotFound,
+    ConfigParseError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    LoginError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    RefreshWithMFAUnsupportedError,
+    SSOError,
+    TokenRetrievalError,
+    UnknownCredentialError,
+    UnknownTokenProviderError,
+)
 
 
 class Stat(NamedTuple):
@@ -139,7 +177,7 @@ class S3Objects:
     def get(self, key: str) -> bytes | None:
         """See Objects.get. Raises: SpecError for credentials or bucket, TransientError while the server is away."""
         try:
-            return self._ask(lambda: self._read(self._key(key)))
+            return self._ask("GetObject", key, lambda: self._read(self._key(key)))
         except self._client.exceptions.NoSuchKey:
             return None
 
@@ -147,7 +185,11 @@ class S3Objects:
         """See Objects.put. Raises as `get` does."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
         try:
-            self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, **condition))
+            self._ask(
+                "PutObject",
+                key,
+                lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, **condition),
+            )
         except ClientError as error:
             if _status(error) == 412:  # it stands already
                 return False
@@ -159,14 +201,16 @@ class S3Objects:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket, Prefix=self._key(prefix.removesuffix("/")) + "/"
         )
-        for page in self._ask(lambda: list(pages)):
+        for page in self._ask("ListObjectsV2", prefix, lambda: list(pages)):
             names = (row["Key"].removeprefix(self._prefix) for row in page.get("Contents", []))
             yield from (name for name in names if not fault(name))  # S3 consoles leave "folders" that end in a slash
 
     def stat(self, key: str) -> Stat | None:
         """What the bucket says of a key, None where there is none. Raises as `get` does."""
         try:
-            told = self._ask(lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key)))
+            told = self._ask(
+                "HeadObject", key, lambda: self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+            )
         except ClientError as error:
             if _status(error) == 404:
                 return None
@@ -176,14 +220,15 @@ class S3Objects:
     def stats(self) -> dict[str, Stat]:
         """What the bucket says of every key below the prefix, sorted by key. Raises as `get` does."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        rows = [row for page in self._ask(lambda: list(pages)) for row in page.get("Contents", [])]
+        rows = [row for page in self._ask("ListObjectsV2", "", lambda: list(pages)) for row in page.get("Contents", [])]
         found = {row["Key"].removeprefix(self._prefix): Stat(row["Size"], row["ETag"]) for row in rows}
         return {name: found[name] for name in sorted(found) if not fault(name)}
 
     def part(self, key: str, start: int, stop: int, etag: str) -> bytes:
         """The bytes of a key from start to before stop. Raises as `get` does; InputError if they are others by now."""
         try:
-            return self._ask(lambda: self._read(self._key(key), Range=f"bytes={start}-{stop - 1}", IfMatch=etag))
+            span = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
+            return self._ask("GetObject", key, lambda: self._read(self._key(key), **span))
         except ClientError as error:
             if _status(error) in (404, 412, 416):
                 where = f"s3://{self._bucket}/{self._prefix}{key}"
@@ -192,7 +237,7 @@ class S3Objects:
 
     def delete(self, key: str) -> None:
         """See Objects.delete. Raises as `get` does."""
-        self._ask(lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
+        self._ask("DeleteObject", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(key)))
 
     def _key(self, key: str) -> str:
         return checked(self._prefix + checked(key))
@@ -201,29 +246,72 @@ class S3Objects:
         data: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"].read()  # type: ignore[arg-type]
         return data
 
-    def _ask(self, call: Callable[[], T]) -> T:
+    def _ask(self, action: str, key: str, call: Callable[[], T]) -> T:
+        """What the server answers. action: as the client calls it; key: what it is asked about, for errors."""
         where = f"bucket {self._bucket} at {self._client.meta.endpoint_url}"
         try:
             return call()
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code in CREDENTIAL_CODES or _status(error) == 403:
-                raise SpecError("the store refused the credentials", where=where, value=code) from error
-            if code == "NoSuchBucket":
-                raise SpecError("no such bucket", where=where, allowed="a bucket that exists") from error
-            if _status(error) in (409, 429) or _status(error) >= 500:
-                raise TransientError("the store is busy", where=where, value=f"HTTP {_status(error)} {code}") from error
-            raise
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise SpecError("no credentials", where=where, allowed=CREDENTIALS) from error
+            if (told := self._refusal(error, action, key, where)) is None:
+                raise
+            raise told from error
+        except NO_CREDENTIALS as error:
+            raise _no_credentials(error, where) from error
         except ParamValidationError as error:
             raise SpecError("not a bucket or key", where=where, value=str(error)) from error
         except BotoCoreError as error:  # refused, reset, timed out, short body
             raise TransientError("the store cannot be reached", where=where, value=str(error)) from error
 
+    def _refusal(self, error: ClientError, action: str, key: str, where: str) -> SpecError | TransientError | None:
+        """What a refusal means, in the terms of the contract; None: an answer that the caller waits for."""
+        code, status = str(error.response.get("Error", {}).get("Code", "")), _status(error)
+        if status in (409, 429) or status >= 500:
+            return TransientError("the store is busy", where=where, value=f"HTTP {status} {code}")
+        if code in CREDENTIAL_CODES or (error.operation_name != action and status < 500):  # asked for by the client
+            return SpecError("the store refused the credentials", where=where, value=code)
+        if code == "NoSuchBucket":
+            return SpecError("no such bucket", where=where, allowed="a bucket that exists")
+        if status in (401, 403):
+            lacks = f"{action} of {self._prefix}{key}: {code}"
+            allowed = f"{', '.join(dict.fromkeys(PERMISSIONS.values()))} below the prefix"
+            if action == "GetObject":  # what S3 says where a key is not there, to those who may not list
+                allowed += "; without s3:ListBucket a key that is not there is refused like one that is forbidden"
+            return SpecError("the store forbids this", where=where, value=lacks, allowed=allowed)
+        return None
+
+
+def _no_credentials(error: BotoCoreError, where: str) -> SpecError:
+    """Credentials that cannot be had, by whatever way the environment names."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return SpecError("no credentials", where=where, allowed=CREDENTIALS)
+    return SpecError("no credentials", where=where, value=_line(error), allowed=OTHER_CREDENTIALS)
+
 
 def s3_client() -> "S3Client":
-    """A boto3 client that works with every S3-compatible server: path style, checksums only where required."""
+    """A boto3 client that works with every S3-compatible server: path style, checksums only where required.
+
+    A server on this machine is asked without a proxy, whatever the environment says. Raises: SpecError.
+    """
+    session = _session()
+    client = _client(session)
+    direct = getproxies() and on_this_machine(client.meta.endpoint_url)
+    return _client(session, proxies={}) if direct else client
+
+
+def _session() -> boto3.Session:
+    """A session of its own, since the default one keeps the first credentials that it saw; it has looked for them."""
+    try:
+        session = boto3.Session()
+        session.get_credentials()
+    except NO_CREDENTIALS as error:
+        raise _no_credentials(error, "environment") from error
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        value = f"a profile, or a process that it names: {_line(error)}"
+        raise SpecError("no credentials", where="environment", value=value, allowed=OTHER_CREDENTIALS) from error
+    return session
+
+
+def _client(session: boto3.Session, **more: Any) -> "S3Client":
     config = Config(
         s3={"addressing_style": "path"},
         signature_version="s3v4",
@@ -232,14 +320,18 @@ def s3_client() -> "S3Client":
         retries={"mode": "standard", "max_attempts": 5},
         connect_timeout=5,
         read_timeout=60,
+        **more,
     )
     try:
-        # A session of its own: the default one keeps the first credentials that it saw.
-        return boto3.Session().client("s3", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=config)
+        return session.client("s3", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=config)
+    except BotoCoreError as error:
+        raise SpecError("bad AWS settings", where="environment", value=_line(error)) from error
     except ValueError as error:
         raise SpecError("bad endpoint", where="AWS_ENDPOINT_URL_S3", value=str(error)) from error
-    except PartialCredentialsError as error:  # boto3 looks for them here already
-        raise SpecError("no credentials", where="environment", allowed=CREDENTIALS) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _status(error: ClientError) -> int:

@@ -29,16 +29,19 @@ ADDRESS = "s3://bucket/prefix or a folder"
 
 def open_store(uri: str) -> "ArtifactStore":
     """The store behind s3://bucket/prefix or a folder. Connects to nothing yet. Raises: SpecError."""
+    return ArtifactStore(open_objects(uri))
+
+
+def open_objects(uri: str, where: str = "--store") -> Objects:
+    """What lies below s3://bucket/prefix or in a folder. Connects to nothing yet. Raises: SpecError naming `where`."""
     parts = urlsplit(uri)
     if "@" in parts.netloc:
-        raise SpecError(
-            "credentials in the address", where="--store", allowed=f"{ADDRESS}; they come from AWS variables"
-        )
+        raise SpecError("credentials in the address", where=where, allowed=f"{ADDRESS}; they come from AWS variables")
     if parts.scheme == "s3" and parts.netloc and not (parts.path.strip("/") and fault(parts.path.strip("/"))):
-        return ArtifactStore(S3Objects(parts.netloc, parts.path))
+        return S3Objects(parts.netloc, parts.path)
     if parts.scheme in ("", "file") and parts.path:
-        return ArtifactStore(FolderObjects(Path(parts.path)))
-    raise SpecError("not a store", where="--store", value=uri, allowed=ADDRESS)
+        return FolderObjects(Path(parts.path))
+    raise SpecError("not a store", where=where, value=uri, allowed=ADDRESS)
 
 
 class ArtifactStore:

@@ -77,12 +77,25 @@ class Lab:
     folder: Path
     made: list[str] = field(default_factory=list)
 
+    @property
+    def releases(self) -> str:
+        """Where the tests of this session publish."""
+        return f"{self.store_uri}-releases"
+
     def submit(self, spec: dict[str, Any], store: str | None = None, template: str = "study") -> str:
         """Submit a spec as `make submit` does; return the Workflow's name."""
         path = self.folder / f"{spec['name']}-{secrets.token_hex(2)}.json"
         path.write_text(json.dumps(spec))
         words = [sys.executable, "-m", "workflows.cluster", "submit", "--template", template, "--spec", str(path)]
+        words += ["--releases", self.releases] if template == "release" else []
         name = run(*words, "--store", store or self.store_uri).stdout.split()[1]
+        self.made.append(name)
+        return name
+
+    def create(self, workflow: dict[str, Any]) -> str:
+        """Create a Workflow that is not ours; return its name."""
+        made = kubectl("create", "-f", "-", "-o", "name", input=json.dumps(workflow)).stdout
+        name = made.strip().rpartition("/")[2]
         self.made.append(name)
         return name
 
@@ -144,6 +157,11 @@ class Lab:
 
     def read(self, spec: RunSpec, job: str, cell: str, name: str) -> bytes:
         return self.store.get(self.manifest(spec, job, cell)["outputs"][name]["digest"])
+
+
+def handed_over(node: dict[str, Any]) -> dict[str, str]:
+    """The output parameters of a step, as Argo's UI shows them."""
+    return {each["name"]: each["value"] for each in node.get("outputs", {}).get("parameters", [])}
 
 
 def losses(data: bytes) -> list[float]:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common.cells import CellKind, cells_of
 from common.errors import TransientError
 from common.provenance import ROOT
 from common.spec import RunSpec, parse_spec
-from common.store.sealed import ArtifactStore, open_store
-from tests.cluster.harness import Lab, cells, kubectl, long, losses, run, small, until
-from workflows.cluster.workflow import NAMESPACE
+from common.store.sealed import ArtifactStore, open_objects, open_store
+from tests.cluster.harness import Lab, cells, handed_over, kubectl, long, losses, run, small, until
+from workflows.cluster.workflow import NAMESPACE, pod_nodes
 from workflows.local import command as local
 
 TOLERANCE = 2e-3  # of a loss in nats and of a P(go): bf16 sums differ with the number of threads
@@ -255,6 +256,60 @@ def test_a_release_ends_where_the_gate_says_no(lab: Lab) -> None:
     name = lab.submit(raw, template="release")
     lab.wait(name, "Failed")
     for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):
-        (gate,) = lab.steps(name)[f"gate {cell}"]
-        assert gate["outputs"]["exitCode"] == "10"
-        assert json.loads(lab.read(spec, "gate", cell, "verdict.json"))["verdict"] != "within"
+        (gate,), (publish,) = lab.steps(name)[f"gate {cell}"], lab.steps(name)[f"publish {cell}"]
+        assert gate["outputs"]["exitCode"] == publish["outputs"]["exitCode"] == "10"
+        verdict = json.loads(lab.read(spec, "gate", cell, "verdict.json"))
+        assert verdict["verdict"] != "within"
+        shown = handed_over(publish)
+        assert json.loads(shown["reason"]) == verdict["reason"], "Argo's UI shows why"
+        assert json.loads(shown["release"]) == {"cell": cell, "verdict": verdict["verdict"], "folder": ""}
+    assert list(open_objects(lab.releases).keys("release/")) == [], "nothing is published"
+
+
+def test_a_pipeline_of_somebody_else_releases_what_passes(lab: Lab) -> None:
+    """docs/examples/pipeline.yaml as it stands, with a parameter of its own, but for the spec, the places and an image.
+
+    Any shift lies within so wide a bound: both adapters are published, and the pipeline goes on with them.
+    """
+    _, spec = small(name="ship", gate={"measure": "sentence", "bound": 0.99, "enforce": True})
+    lab.cluster.keep_spec(spec.run_id, spec)
+    workflow = yaml.safe_load((ROOT / "docs" / "examples" / "pipeline.yaml").read_text())
+    ship, deploy = workflow["spec"]["templates"]
+    given = {"spec": spec.run_id, "store": lab.store_uri, "releases": lab.releases}
+    release = ship["dag"]["tasks"][0]
+    release["arguments"]["parameters"] = [{"name": name, "value": value} for name, value in given.items()]
+    deploy["container"]["image"] = "undertone/cpu:demo"
+    name = lab.create(workflow)
+    lab.wait(name, "Succeeded")
+    objects, folders = open_objects(lab.releases), []
+    for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):
+        (publish,) = lab.steps(name)[f"publish {cell}"]
+        shown = json.loads(handed_over(publish)["release"])
+        assert shown["verdict"] == "within" and shown["folder"].startswith(f"{lab.releases}/ship/{cell}/")
+        below = shown["folder"].removeprefix(f"{lab.releases}/")
+        files = {key.rpartition("/")[2]: objects.get(key) for key in objects.keys(f"{below}/")}
+        assert files.keys() == {"adapter_config.json", "adapter_model.safetensors", "release.json"}
+        assert files["adapter_model.safetensors"] == lab.read(
+            spec, "finetune", cell, "adapter/adapter_model.safetensors"
+        )
+        folders.append(shown["folder"])
+    deployed = [node for node in pod_nodes(lab.workflow(name)) if node["templateName"] == "deploy"]
+    assert sorted(node["inputs"]["parameters"][0]["value"] for node in deployed) == folders
+    for id_, pod in lab.cluster.pods(name).items():
+        if id_ not in {node["id"] for node in deployed}:
+            assert (
+                pod.spec.service_account_name == "undertone-job" and pod.spec.priority_class_name == "undertone-batch"
+            )
+
+
+def test_a_pipeline_that_names_nothing_gets_the_defaults(lab: Lab) -> None:
+    """As little as can be said: it is the spec `release` of the ConfigMap that is planned."""
+    workflow = yaml.safe_load((ROOT / "docs" / "examples" / "pipeline.yaml").read_text())
+    ship = workflow["spec"]["templates"][0]
+    ship["dag"]["tasks"][0].pop("arguments")
+    name = lab.create(workflow)
+    until("its plan is made", lambda: "plan study" in lab.steps(name), 300)
+    (plan,) = lab.steps(name)["plan study"]
+    given = {each["name"]: each["value"] for each in plan["inputs"]["parameters"]}
+    assert given["store"] == "s3://undertone/studies" and json.loads(given["spec"])["name"] == "release"
+    run("argo", "terminate", "-n", NAMESPACE, name)

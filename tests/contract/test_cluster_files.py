@@ -24,6 +24,7 @@ SCHEMAS = json.loads(gzip.decompress((Path(__file__).parent / "argo-v4.1.2.schem
 OVERLAYS = ("kind", "gpu")
 WORKFLOWS = sorted(path for path in (ROOT / "workflows").glob("*.yaml") if path.stem != "kustomization")
 SUBMITTED = sorted((ROOT / "workflows" / "submit").glob("*.yaml"))
+FOREIGN = ROOT / "docs" / "examples" / "pipeline.yaml"  # of somebody else, who refers to the release
 RESTRICTED = {
     "runAsNonRoot": True,
     "allowPrivilegeEscalation": False,
@@ -73,10 +74,10 @@ def test_everything_named_is_there(overlay: str) -> None:
     documents = rendered(overlay)
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
     for template in of_kind(documents, "WorkflowTemplate"):
-        spec = template["spec"]
-        assert ("ServiceAccount", spec["serviceAccountName"]) in names
-        assert ("ServiceAccount", spec["executor"]["serviceAccountName"]) in names
-        assert ("PriorityClass", spec["podPriorityClassName"]) in names
+        for leaf in leaves(template):
+            assert ("ServiceAccount", leaf["serviceAccountName"]) in names
+            assert ("ServiceAccount", leaf["executor"]["serviceAccountName"]) in names
+            assert ("PriorityClass", leaf["priorityClassName"]) in names
         text = json.dumps(template)
         for name in re.findall(r'"configMapKeyRef": \{"key": .*?"name": "([^"]+)"', text):
             assert ("ConfigMap", name) in names
@@ -91,7 +92,8 @@ def test_the_executor_may_report_and_nothing_else(overlay: str) -> None:
     assert rules == [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
     assert of_kind(documents, "ClusterRole") == [] and of_kind(documents, "ClusterRoleBinding") == []
     assert all(account["automountServiceAccountToken"] is False for account in of_kind(documents, "ServiceAccount"))
-    assert all(t["spec"]["automountServiceAccountToken"] is False for t in of_kind(documents, "WorkflowTemplate"))
+    pods = [leaf for template in of_kind(documents, "WorkflowTemplate") for leaf in leaves(template)]
+    assert len(pods) == 17 and all(pod["automountServiceAccountToken"] is False for pod in pods)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -141,7 +143,7 @@ STUDY: list[dict[str, Any]] = yaml.safe_load((ROOT / "workflows" / "study.yaml")
 PATCHED = (  # of each step on a GPU, in this order
     ("test", "name"),
     ("add", "tolerations"),
-    ("add", "volumes"),
+    ("add", "volumes/-"),
     ("add", "container/volumeMounts/-"),
     ("replace", "container/resources"),
     ("replace", "podSpecPatch"),
@@ -243,6 +245,26 @@ def test_submitted_files_pass_the_strict_schema_and_name_a_template(path: Path) 
     assert workflow["spec"]["workflowTemplateRef"]["name"] in known
 
 
+def test_a_pipeline_of_somebody_else_passes_the_strict_schema_and_names_what_there_is() -> None:
+    workflow = yaml.safe_load(FOREIGN.read_text())
+    assert list(jsonschema.Draft202012Validator(SCHEMAS["Workflow"]).iter_errors(workflow)) == []
+    spec, documents = workflow["spec"], rendered("kind")
+    (release,) = [t for t in of_kind(documents, "WorkflowTemplate") if t["metadata"]["name"] == "release"]
+    (referred,) = [each for each in release["spec"]["templates"] if each["name"] == "release"]
+    task = spec["templates"][0]["dag"]["tasks"][0]
+    assert task["templateRef"] == {"name": "release", "template": "release"}
+    assert [{"name": each["name"], "value": each["value"]} for each in referred["inputs"]["parameters"]] == [
+        {"name": each["name"], "value": each["value"]} for each in task["arguments"]["parameters"]
+    ], "it says what the defaults are"
+    assert [each["name"] for each in spec["arguments"]["parameters"]] == ["git-sha"], "one that is not ours"
+    accounts = {each["metadata"]["name"] for each in of_kind(documents, "ServiceAccount")}
+    assert {spec["serviceAccountName"], spec["executor"]["serviceAccountName"]} <= accounts
+    (deploy,) = leaves(workflow)
+    security = {**spec["securityContext"], **deploy["container"]["securityContext"]}
+    needed = RESTRICTED.keys() - {"readOnlyRootFilesystem"}  # ours are stricter than the namespace asks
+    assert {name: security.get(name) for name in needed} == {name: RESTRICTED[name] for name in needed}
+
+
 @pytest.mark.parametrize(("name", "template"), [("demo", "study"), ("full", "study"), ("release", "release")])
 def test_make_submit_creates_what_argo_submit_would(name: str, template: str) -> None:
     assert workflow_of(name, template) == yaml.safe_load((ROOT / "workflows" / "submit" / f"{name}.yaml").read_text())
@@ -309,7 +331,7 @@ def test_a_job_says_what_it_is_without_torch() -> None:
     All in one process: the first that loads it is named.
     """
     names = sorted(name for name, job in catalog().items() if job.image != "gpu")
-    assert len(names) == 8
+    assert len(names) == 9
     probe = (
         "import sys, runpy\n"
         f"for name in {names}:\n"
@@ -329,7 +351,7 @@ def test_a_job_says_what_it_is_without_torch() -> None:
 def test_argo_lint_finds_nothing() -> None:
     if not shutil.which("argo"):
         pytest.skip("argo is not on the PATH")
-    files = [str(path) for path in (*WORKFLOWS, *SUBMITTED)]
+    files = [str(path) for path in (*WORKFLOWS, *SUBMITTED, FOREIGN)]
     made = subprocess.run(
         ["argo", "lint", "--offline", *files],
         cwd=ROOT,

@@ -25,7 +25,8 @@ SPEC = WHOLE["spec"]
 TEMPLATES: dict[str, dict[str, Any]] = {template["name"]: template for template in SPEC["templates"]}
 LEAVES = {name: template for name, template in TEMPLATES.items() if "container" in template}
 ARGS = ["--spec", "{{inputs.parameters.spec}}", "--cell", "{{inputs.parameters.cell}}"]
-ARGS += ["--store", "{{workflow.parameters.store}}"]
+ARGS += ["--store", "{{inputs.parameters.store}}"]
+INPUTS = {name: ["cell", "spec", "store"] for name in LEAVES} | {"publish": ["cell", "spec", "store", "releases"]}
 
 
 def test_the_file_passes_argos_strict_schema() -> None:
@@ -38,7 +39,7 @@ def test_the_file_passes_argos_strict_schema() -> None:
 
 
 def test_there_is_one_container_template_for_each_job() -> None:
-    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 16
+    assert set(LEAVES) == set(catalog()) and len(LEAVES) == 17
     folders = {path.parent.name for path in (ROOT / "jobs").glob("*/__main__.py")}
     assert folders == set(LEAVES)
 
@@ -48,7 +49,7 @@ def test_a_template_runs_its_job_with_the_three_arguments(name: str) -> None:
     container = LEAVES[name]["container"]
     assert container["command"] == ["python", "-m", f"jobs.{name}"]
     assert container["args"] == ARGS
-    assert LEAVES[name]["inputs"] == {"parameters": [{"name": "cell"}, {"name": "spec"}]}
+    assert LEAVES[name]["inputs"] == {"parameters": [{"name": each} for each in INPUTS[name]]}
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
@@ -110,8 +111,24 @@ class Leaf(NamedTuple):
     job: str
     kind: CellKind
     before: set[Made]
-    given: dict[str, str]
-    wanted: dict[str, str]  # what it must be given
+    given: dict[str, Any]
+    wanted: dict[str, Any]  # what it must be given
+
+
+class Source(NamedTuple):
+    """What the outermost tasks of a file hand on."""
+
+    entry: str  # the DAG
+    text: Any  # of the spec, to the plan
+    store: str
+    releases: str = ""
+
+
+FROM_MAP = {"configMapKeyRef": {"name": "undertone-specs", "key": "{{inputs.parameters.spec}}"}}
+SOURCES = {
+    "study": Source("study", "{{inputs.parameters.text}}", "{{workflow.parameters.store}}"),
+    "release": Source("release", FROM_MAP, "{{inputs.parameters.store}}", "{{inputs.parameters.releases}}"),
+}
 
 
 def ancestors(tasks: list[dict[str, Any]], name: str) -> set[str]:
@@ -120,8 +137,9 @@ def ancestors(tasks: list[dict[str, Any]], name: str) -> set[str]:
     return direct.union(*(ancestors(tasks, before) for before in direct))
 
 
-def arguments(task: dict[str, Any]) -> dict[str, str]:
-    return {parameter["name"]: parameter["value"] for parameter in task["arguments"]["parameters"]}
+def arguments(task: dict[str, Any]) -> dict[str, Any]:
+    given = task["arguments"]["parameters"]
+    return {each["name"]: each["value"] if "value" in each else each["valueFrom"] for each in given}
 
 
 def kind_of(task: dict[str, Any]) -> CellKind:
@@ -142,9 +160,10 @@ def job_of(task: dict[str, Any]) -> str:
 
 
 def leaves_of(whole: dict[str, Any]) -> list[Leaf]:
-    """Every task of a file that runs a job, those of the DAG below the entrypoint included."""
+    """Every task of a file that runs a job, those of the DAG below the outermost included."""
+    source = SOURCES[whole["metadata"]["name"]]
     dags = {t["name"]: t["dag"]["tasks"] for t in whole["spec"]["templates"] if "dag" in t}
-    outer = dags[whole["spec"]["entrypoint"]]
+    outer = dags[source.entry]
 
     def made(name: str) -> set[Made]:
         (task,) = [task for task in outer if task["name"] == name]
@@ -155,16 +174,16 @@ def leaves_of(whole: dict[str, Any]) -> list[Leaf]:
     for task in outer:
         before = set().union(*(made(name) for name in ancestors(outer, task["name"])))
         item = "{{item}}" if "withParam" in task else "study"
-        spec = "{{inputs.parameters.text}}" if task["name"] == "plan" else "{{tasks.plan.outputs.parameters.spec}}"
-        wanted, kind = {"cell": item, "spec": spec}, kind_of(task)
+        spec = source.text if task["name"] == "plan" else "{{tasks.plan.outputs.parameters.spec}}"
+        wanted, kind = {"cell": item, "spec": spec, "store": source.store}, kind_of(task)
         if task.get("template") not in dags:
             found.append(Leaf(task["name"], job_of(task), kind, before, arguments(task), wanted))
             continue
-        assert arguments(task) == wanted, task
+        assert arguments(task) == wanted | ({"releases": source.releases} if source.releases else {}), task
         inner = dags[task["template"]]
         for step in inner:
             done = {(job_of(each), kind) for each in inner if each["name"] in ancestors(inner, step["name"])}
-            passed = {name: f"{{{{inputs.parameters.{name}}}}}" for name in wanted}
+            passed = {name: f"{{{{inputs.parameters.{name}}}}}" for name in INPUTS[job_of(step)]}
             found.append(Leaf(step["name"], job_of(step), kind, before | done, arguments(step), passed))
     return found
 
@@ -199,7 +218,7 @@ def complaints(whole: dict[str, Any], wanted: set[Made]) -> list[str]:
     return wrong + [f"nobody asked for {each}" for each in made if each not in wanted]
 
 
-EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kinds}
+EVERYTHING = {(job.name, kind) for job in catalog().values() for kind in job.kinds if job.name != "publish"}
 
 
 def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads() -> None:
@@ -208,18 +227,56 @@ def test_every_job_runs_once_for_each_kind_of_cell_and_after_those_that_it_reads
     assert complaints(WHOLE, EVERYTHING) == []
 
 
-def test_a_release_makes_what_the_gate_needs_and_nothing_else() -> None:
-    wanted = needed("gate", CellKind.RUN)
-    before = {"plan", "generate", "distill", "audit", "register", "evaluate", "lock", "finetune"}
-    assert {job for job, _ in wanted} == before | {"gate"}
-    assert len(wanted) == len(leaves_of(RELEASE)) == 10
+def test_a_release_makes_what_publishing_needs_and_nothing_else() -> None:
+    wanted = needed("publish", CellKind.RUN)
+    before = {"plan", "generate", "distill", "audit", "register", "evaluate", "lock", "finetune", "gate"}
+    assert {job for job, _ in wanted} == before | {"publish"}
+    assert len(wanted) == len(leaves_of(RELEASE)) == 11
     assert complaints(RELEASE, wanted) == []
 
 
 def test_a_release_has_no_template_of_a_job_of_its_own() -> None:
     templates = RELEASE["spec"]["templates"]
-    assert [template["name"] for template in templates if "dag" in template] == ["release", "candidate"]
-    assert len(templates) == 2
+    assert [template["name"] for template in templates if "dag" in template] == ["submitted", "release", "candidate"]
+    assert len(templates) == 3
+
+
+# --- from another Workflow
+
+FOREIGN = re.compile(r"\{\{=?.*?workflow\.(?!name)")  # what a Workflow that refers to a template need not have
+
+
+def test_what_another_workflow_refers_to_needs_nothing_of_that_workflow() -> None:
+    """No parameter, volume, account or right of the caller's: each template brings its own."""
+    referred = [template for template in RELEASE["spec"]["templates"] if template["name"] != "submitted"]
+    for template in [*referred, *LEAVES.values()]:
+        assert not FOREIGN.search(json.dumps(template)), template["name"]
+    assert FOREIGN.search(json.dumps(TEMPLATES["study"])), "the check itself finds it"
+    for name, leaf in LEAVES.items():
+        mounted = {mount["name"] for mount in leaf["container"]["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in leaf["volumes"]} == {"undertone-tmp", "undertone-scratch"}, name
+        assert leaf["securityContext"]["runAsNonRoot"] is True and leaf["executor"], name
+    for kind in ("study", "release"):
+        whole = WHOLE if kind == "study" else RELEASE
+        assert not {"volumes", "serviceAccountName", "securityContext", "executor"} & whole["spec"].keys()
+
+
+def test_a_release_has_a_default_for_all_that_it_is_given_and_one_only() -> None:
+    templates = {template["name"]: template for template in RELEASE["spec"]["templates"]}
+    taken = templates["release"]["inputs"]["parameters"]
+    assert [parameter["name"] for parameter in taken] == ["spec", "store", "releases"]
+    assert all(parameter["value"] for parameter in taken)
+    assert taken == RELEASE["spec"]["arguments"]["parameters"]
+    (task,) = templates["submitted"]["dag"]["tasks"]
+    assert arguments(task) == {each["name"]: f"{{{{workflow.parameters.{each['name']}}}}}" for each in taken}
+
+
+def test_a_verdict_that_is_no_pass_still_ends_in_publish_which_says_why() -> None:
+    assert task_of(RELEASE, "publish")["depends"] == "finetune && (gate.Succeeded || gate.Failed)"
+    handed = {each["name"]: each["valueFrom"] for each in LEAVES["publish"]["outputs"]["parameters"]}
+    assert handed.keys() == {"release", "reason"} and all("default" in source for source in handed.values())
+    env = {each["name"]: each.get("value") for each in LEAVES["publish"]["container"]["env"]}
+    assert env == {"OMP_NUM_THREADS": None, "UNDERTONE_RELEASES": "{{inputs.parameters.releases}}"}
 
 
 def task_of(whole: dict[str, Any], name: str) -> dict[str, Any]:
@@ -235,9 +292,9 @@ def drop(whole: dict[str, Any], name: str) -> None:
         if "dag" in template:
             template["dag"]["tasks"] = [task for task in template["dag"]["tasks"] if task["name"] != name]
             for task in template["dag"]["tasks"]:
-                if re.fullmatch(r"[\w -]+(&& [\w -]+)*", task.get("depends", "")):
-                    names = [each for each in task["depends"].split(" && ") if each != name]
-                    task |= {"depends": " && ".join(names)}
+                if "depends" in task:
+                    rest = [each for each in task["depends"].split(" && ") if not re.search(rf"\b{name}\b", each)]
+                    task |= {"depends": " && ".join(rest)}
 
 
 def refer(whole: dict[str, Any], name: str, template: str) -> None:
@@ -254,6 +311,11 @@ MISTAKES = {
     "a task is dropped": lambda whole: drop(whole, "audit"),
     "the task of the bases is dropped": lambda whole: drop(whole, "baseline"),
     "the gate is dropped": lambda whole: drop(whole, "gate"),
+    "nothing is published": lambda whole: drop(whole, "publish"),
+    "another place for releases": lambda whole: task_of(whole, "publish")["arguments"]["parameters"][3].update(
+        value="s3://elsewhere"
+    ),
+    "published before it is judged": lambda whole: task_of(whole, "publish").update(depends="finetune"),
     "two templates are swapped": lambda whole: swap(whole, "generate", "audit"),
     "two templates inside are swapped": lambda whole: swap(whole, "finetune", "evaluate"),
     "a template that is none": lambda whole: refer(whole, "lock", "lokc"),
@@ -272,7 +334,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=list(MISTAKES))
 def test_the_check_of_edges_itself_finds_mistakes(mistake: Any) -> None:
     whole = yaml.safe_load(json.dumps(RELEASE))  # a copy without anchors
-    wanted = needed("gate", CellKind.RUN)
+    wanted = needed("publish", CellKind.RUN)
     assert complaints(whole, wanted) == []
     mistake(whole)
     assert complaints(whole, wanted)
@@ -305,4 +367,4 @@ def test_the_full_study_names_two_families_with_pinned_revisions_and_dates() -> 
 
 
 def test_the_local_runner_understands_the_file() -> None:
-    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 18
+    assert len(read_template(STUDY)["templates"]) == len(TEMPLATES) == 19

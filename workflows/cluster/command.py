@@ -43,8 +43,8 @@ def submit(arguments: argparse.Namespace) -> int:
     spec = parse_spec(data, str(path))
     shipped = _is_shipped(path.stem, data)
     name = path.stem if shipped else spec.run_id
-    store = {"store": arguments.store} if arguments.store else None
-    workflow = workflow_of(name, arguments.template, arguments.namespace, store)
+    given = {place: getattr(arguments, place) for place in ("store", "releases") if getattr(arguments, place)}
+    workflow = workflow_of(name, arguments.template, arguments.namespace, given)
     if arguments.dry_run:
         print(yaml.safe_dump(workflow, sort_keys=False), end="")
         return int(ExitCode.OK)
@@ -131,7 +131,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--set", action="append", default=[], metavar="NAME=VALUE", help="seeds=8, train.epochs=2, …"
             )
-            sub.add_argument("--template", default="study", help="study, or release: train, evaluate, gate")
+            sub.add_argument("--template", default="study", help="study, or release: train, evaluate, gate, publish")
+            sub.add_argument(
+                "--releases", help="where a release puts adapters that passed (default: s3://undertone/releases)"
+            )
             sub.add_argument("--dry-run", action="store_true", help="print the Workflow; create nothing")
         if function in (status, fetch_report):
             sub.add_argument("name", nargs="?", help="a Workflow (default: the newest)")

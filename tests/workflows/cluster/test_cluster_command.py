@@ -23,6 +23,10 @@ def test_a_spec_as_it_is_shipped_goes_by_its_name_and_a_changed_one_by_its_run(
     made = yaml.safe_load(capsys.readouterr().out)
     given = {parameter["name"]: parameter["value"] for parameter in made["spec"]["arguments"]["parameters"]}
     assert given["spec"].startswith("demo-") and given["store"] == "s3://b/x"
+    words = ["submit", "--template", "release", "--spec", DEMO, "--releases", "s3://b/out", "--dry-run"]
+    assert main(words) == ExitCode.OK
+    made = yaml.safe_load(capsys.readouterr().out)["spec"]
+    assert made["arguments"]["parameters"][1:] == [{"name": "releases", "value": "s3://b/out"}]
 
 
 def test_what_is_wrong_is_one_line(

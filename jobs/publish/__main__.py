@@ -1,0 +1,6 @@
+"""Run the job: `python -m jobs.publish --help`."""
+
+from jobs import start
+from jobs.publish.publish import main
+
+start("publish", main)

@@ -117,7 +117,7 @@ def smallest_bound(shifts: Floats, layout: Layout, share: float = PASS) -> float
     """
     means, halves = _intervals(shifts, layout)
     needed = (np.abs(means) + halves).min(axis=1)
-    return math.floor(float(np.quantile(needed, share, method="higher")) / STEP + 1) * STEP
+    return round((math.floor(float(np.quantile(needed, share, method="higher")) / STEP) + 1) * STEP, 2)
 
 
 def errs(shifts: Floats, layout: Layout, bound: float) -> Errs:

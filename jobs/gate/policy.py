@@ -32,7 +32,7 @@ class Policy(Frozen):
     )
     level: float = Field(STUDY.level, gt=0.5, lt=1, description="coverage of the interval, all looks together")
     looks: int = Field(5, ge=1, le=50, description="blocks in which items are asked; it may stop after each")
-    samples: int = Field(2, ge=2, le=64, description="sampled answers of the base to each item: margin, reliability")
+    samples: int = Field(4, ge=2, le=64, description="sampled answers of the base to each item: margin, reliability")
     min_reliability: float = Field(
         LockSpec().reliable,
         ge=-1,

@@ -3,6 +3,7 @@
 <folder> or path:<folder>      as PEFT, TRL, Unsloth, Axolotl and LLaMA-Factory write it
 s3://<bucket>/<prefix>         the same files below a prefix
 hf:<repo>@<revision>           the Hub's own cache, or a download
+<store>/steps/finetune/<key>   a sealed fine-tune of this project, in a folder or on S3
 
 A folder of a training holds more than its adapter: settings and optimizers as pickles, logs, code. None of it is
 opened: the files that are read are put into a folder of their own first, and it is that folder that PEFT sees.
@@ -19,14 +20,16 @@ from common.lm.sources import downloaded, refuse_pointer
 from common.serialization import canonical_json, parse_json
 from common.store.names import fault
 from common.store.objects import S3Objects
+from common.store.sealed import ArtifactStore, open_store
 
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TOKENIZER = (  # what an adapter with tokens of its own brings
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("chat_template.jinja", "tokenizer.model", "vocab.json", "merges.txt"),
 )
-SOURCES = "a folder, s3://<bucket>/<prefix>, or hf:<repo>@<revision, 40 hex digits>"
+SOURCES = "a folder, s3://<bucket>/<prefix>, hf:<repo>@<revision, 40 hex digits>, or <store>/steps/finetune/<key>"
 LORA = "LoRA and its kinds: rsLoRA, DoRA, PiSSA, OLoRA, EVA"
+SEALED = re.compile(r"(.+)/steps/finetune/([0-9a-f]{64})/?")
 HUB = re.compile(r"hf:[\w.-]+/[\w.-]+@[0-9a-f]{40}")
 # Settings of PEFT's LoRA that make another model of it, or that its file cannot make again.
 OTHER_KINDS = {
@@ -65,7 +68,9 @@ def fetched(source: str, into: Path) -> Foreign:
     """
     into.mkdir(parents=True)
     names = (SETTINGS, WEIGHTS, *TOKENIZER)
-    if source.startswith("s3://"):
+    if (sealed := SEALED.fullmatch(source)) is not None:
+        _put(into, names, _sealed(open_store(sealed[1]), sealed[2]))
+    elif source.startswith("s3://"):
         _put(into, names, _objects(source))
     elif source.startswith("hf:"):
         if not HUB.fullmatch(source):
@@ -85,6 +90,19 @@ def _objects(source: str) -> Callable[[str], bytes | None]:
     if not bucket or "@" in bucket or (prefix.strip("/") and fault(prefix.strip("/"))):
         raise SpecError("not an adapter's address", where="adapter", value=source, allowed=SOURCES)
     return S3Objects(bucket, prefix).get
+
+
+def _sealed(store: ArtifactStore, key: str) -> Callable[[str], bytes | None]:
+    """The adapter of a sealed fine-tune, its digests checked. Raises: InputError if there is no such seal."""
+    manifest = store.manifest("finetune", key)
+    if manifest is None:
+        raise InputError("no sealed fine-tune", where="adapter", value=key, allowed="the key of one, by --dry-run")
+
+    def get(name: str) -> bytes | None:
+        found = manifest["outputs"].get(f"adapter/{name}")
+        return None if found is None else store.get(found["digest"])
+
+    return get
 
 
 def _put(into: Path, names: tuple[str, ...], get: Callable[[str], bytes | None]) -> None:

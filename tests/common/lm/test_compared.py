@@ -17,6 +17,7 @@ from common.errors import InputError, SpecError
 from common.lm.compared import BASE, Compared
 from common.lm.foreign import fetched
 from common.spec import ModelSpec
+from common.store.sealed import open_store
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {  # what PEFT is told → what it is called
     "plain": ({}, "LoRA"),
@@ -274,6 +275,18 @@ def test_an_adapter_in_a_bucket(
     assert not torch.equal(said(models, "tuned"), said(models, BASE))
     assert not [key for key in asked if key.endswith((".bin", ".pt", ".pth", ".py"))]
     assert found.digest == fetched(str(folder), tmp_path / "again").digest, "the same files are the same adapter"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sealed_fine_tune_of_a_store(tiny_model: Path, tmp_path: Path) -> None:
+    trained(tiny_model, tmp_path / "theirs")
+    store, key = open_store(str(tmp_path / "store")), "0" * 64
+    files = {path.name: store.put(path.read_bytes()) for path in (tmp_path / "theirs").iterdir()}
+    store.seal("finetune", key, {"outputs": {f"adapter/{name}": {"digest": d} for name, d in files.items()}})
+    found = fetched(f"{tmp_path}/store/steps/finetune/{key}", tmp_path / "mine")
+    assert found.digest == fetched(str(tmp_path / "theirs"), tmp_path / "again").digest
+    with pytest.raises(InputError, match="no sealed fine-tune"):
+        fetched(f"{tmp_path}/store/steps/finetune/{'1' * 64}", tmp_path / "none")
 
 
 @pytest.mark.filterwarnings("ignore")

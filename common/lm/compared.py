@@ -47,7 +47,7 @@ class Compared:
 
     def add(self, name: str, adapter: Foreign) -> None:
         """Hold an adapter under a name. Raises: InputError as `attach`."""
-        if names_other_base(adapter, self.spec.source):
+        if names_other_base(adapter, self.spec.source, str(self._base.folder)):
             told = f"the adapter {adapter.source} names {adapter.base} as its base"
             self.notes.append(f"{told}; it is put on {self.spec.source}, whose shapes it fits")
         rows = tokens_of(adapter.folder / WEIGHTS)

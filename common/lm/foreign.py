@@ -194,9 +194,9 @@ def _beginning(settings: Mapping[str, Any]) -> str:
     return found.lower() if isinstance(found, str) else ""
 
 
-def names_other_base(adapter: Foreign, base: str) -> bool:
-    """Whether an adapter names another base than this source, by the last part of both names."""
-    return adapter.base is not None and _last_part(adapter.base) != _last_part(base)
+def names_other_base(adapter: Foreign, *known: str) -> bool:
+    """Whether an adapter names another base than one that is known by these names: their last parts are compared."""
+    return adapter.base is not None and _last_part(adapter.base) not in map(_last_part, known)
 
 
 def _last_part(name: str) -> str:

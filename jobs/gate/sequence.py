@@ -14,6 +14,7 @@ from common.gate_schemas import GateVerdict
 from common.records import Item
 from jobs.gate.policy import STUDY, Policy
 
+MOST = 0.5  # net go; of a margin that is found: what a positive control moves must be stopped
 UNREAD = ("off topic", "incoherent")
 FOUND = f"the smallest that these items pass with {PASS:.0%} at zero shift, by how the base varies when asked again"
 GIVEN, OF_STUDY = "given", "that of a study: a closed form has no samples to find a smaller one by"
@@ -64,8 +65,9 @@ def _bounded(told: Answered, found: dict[str, Correlation], topics: Sequence[Seq
     values = redrawn(told.answers).loc[order].to_numpy(dtype=float)
     shifts = unmoved(values, SIMULATED, np.random.default_rng([policy.seed, 1]))
     value = policy.margin or smallest_bound(shifts, layout)
-    if value >= 1:
-        return Base(told, found, f"{len(order)} items are too few: no margin below 1 is passed at zero shift", None)
+    if policy.margin is None and value > MOST:
+        few = f"{len(order)} items are too few: the smallest margin that they pass at zero shift is {value:.2f}"
+        return Base(told, found, f"{few}, and one above {MOST:.2f} lets pass what should not; or give --margin", None)
     how = GIVEN if policy.margin else FOUND
     bound = Bound(value, how, errs(shifts, layout, value), errs(shifts + value, layout, value))
     return Base(told, found, "", bound)

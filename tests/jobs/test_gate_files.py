@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from analysis.stats.reliability import MEASURES
+from analysis.stats.measures import MEASURES
 from analysis.stats.verdict import Answered
 from common.errors import ExitCode
 from common.gate_schemas import FileVerdict
@@ -23,8 +23,8 @@ from jobs.gate import items as asked
 from jobs.gate.policy import Policy
 from jobs.gate.sequence import Base, Bound, judged_in_blocks, of_base
 from jobs.gate.tool import TOOL
+from tests.adapters import trained
 from tests.analysis.stats.rows import both
-from tests.common.lm.test_compared import trained
 
 ANY = ["--max-unreadable", "1", "--min-reliability", "-1", "--max-new-tokens", "3", "--limit", "2"]
 
@@ -104,6 +104,15 @@ def test_the_margin_that_is_found_lets_pass_what_did_not_move_and_stops_what_did
     verdicts = [played(wavering(seed, 0.3, 0.3), base)[1].verdict for seed in range(2, 22)]
     assert verdicts.count("within") >= 17, "binomial of 20 at 95 %"
     assert played(wavering(3, 0.9, 0.05), base)[1].verdict == "moved"
+
+
+def test_a_margin_that_would_let_pass_what_a_positive_control_moves_is_not_taken() -> None:
+    base, items = wavering(1, 0.3, 0.3), ours()[::5]  # two of each topic
+    for margin, unable in ((None, "32 items are too few"), (0.8, "")):
+        settings = Policy(min_reliability=-1, margin=margin)
+        blocks = asked.blocks(items, settings.looks)
+        start = of_base(spoken(items, base, settings.samples), topics_of(blocks), settings)
+        assert start.unable.startswith(unable) and (start.bound is None) is bool(unable)
 
 
 def test_a_base_that_cannot_answer_is_unable_by_what_it_says_and_by_its_reliability() -> None:

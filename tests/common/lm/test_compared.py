@@ -1,23 +1,22 @@
 """Foreign adapters: which are taken, how they stand on a base, what is refused by name. All are made by PEFT itself."""
 
 import json
-import pickle
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-from peft import IA3Config, LoHaConfig, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoHaConfig, LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from common.errors import InputError, SpecError
 from common.lm.compared import BASE, Compared
 from common.lm.foreign import fetched
 from common.spec import ModelSpec
 from common.store.sealed import open_store
+from tests.adapters import PROJECTIONS, llama_factory, nudged, trained, whole
 
 KINDS: dict[str, tuple[dict[str, Any], str]] = {  # what PEFT is told → what it is called
     "plain": ({}, "LoRA"),
@@ -36,35 +35,11 @@ KINDS: dict[str, tuple[dict[str, Any], str]] = {  # what PEFT is told → what i
     ),
     "everything": ({"target_modules": "all-linear", "use_rslora": True, "use_dora": True}, "rsLoRA, DoRA"),
 }
-PROJECTIONS = ["q_proj", "down_proj"]
 
 
 @pytest.fixture
 def spec(tiny_model: Path) -> ModelSpec:
     return ModelSpec(name="tiny", source=f"path:{tiny_model}")
-
-
-def whole(base: Path) -> Any:
-    """A model as transformers gives it, with our way of attention."""
-    return AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-
-
-def nudged(tuned: Any) -> Any:
-    """Everything that is trained a little off where it began."""
-    torch.manual_seed(1)
-    for parameter in tuned.parameters():
-        if parameter.requires_grad:
-            parameter.data += 0.05 * torch.randn_like(parameter)
-    return tuned.eval()
-
-
-def trained(base: Path, folder: Path, **settings: Any) -> PeftModel:
-    """Train an adapter on a base as somebody else does, with transformers and PEFT alone; it is left in a folder."""
-    model = whole(base)
-    given: dict[str, Any] = {"r": 4, "target_modules": PROJECTIONS, "task_type": "CAUSAL_LM"}
-    tuned = nudged(get_peft_model(model, LoraConfig(**(given | settings))))
-    tuned.save_pretrained(str(folder))
-    return cast(PeftModel, tuned)
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -125,7 +100,7 @@ def test_tokens_that_were_added(saved: str, spec: ModelSpec, tiny_model: Path, t
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.add_tokens(["<|tool|>", "<|think|>"])
     model.resize_token_embeddings(len(tokenizer))
-    more = {"modules_to_save": ["embed_tokens", "lm_head"]} if saved == "modules" else {}
+    more: dict[str, Any] = {"modules_to_save": ["embed_tokens", "lm_head"]} if saved == "modules" else {}
     tuned = nudged(get_peft_model(model, LoraConfig(r=4, target_modules=PROJECTIONS, task_type="CAUSAL_LM", **more)))
     folder = tmp_path / "theirs"
     tuned.save_pretrained(str(folder), save_embedding_layers="auto" if more else True)
@@ -154,20 +129,6 @@ def test_a_whole_fine_tune(spec: ModelSpec, tiny_model: Path, tmp_path: Path) ->
     assert not torch.equal(said(models, BASE), said(models, "tuned"))
 
 
-def llama_factory(folder: Path) -> None:
-    """What LLaMA-Factory and the Trainer leave beside an adapter; the pickles say so when they are opened."""
-
-    class Bomb:
-        def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-            return (Path.touch, (folder.parent / "opened",))
-
-    for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.bin"):
-        (folder / name).write_bytes(pickle.dumps(Bomb()))
-    for name in ("README.md", "trainer_state.json", "all_results.json", "trainer_log.jsonl", "modeling_evil.py"):
-        (folder / name).write_text("{}" if name.endswith("json") else "raise SystemExit")
-    (folder / "checkpoint-10").mkdir()
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_what_lies_beside_an_adapter_is_never_opened(spec: ModelSpec, tiny_model: Path, tmp_path: Path) -> None:
     trained(tiny_model, tmp_path / "theirs")
@@ -190,6 +151,9 @@ def test_another_base_is_told_where_it_fits_and_refused_where_not(
     models = Compared(spec, torch.float32)
     models.add("tuned", fetched(str(tmp_path / "theirs"), tmp_path / "mine"))
     assert "names somebody/other-base as its base" in models.notes[0]
+    edited(tmp_path / "theirs", base_model_name_or_path=f"somebody/{tiny_model.name}")
+    models.add("again", fetched(str(tmp_path / "theirs"), tmp_path / "same"))
+    assert len(models.notes) == 1, "the same name elsewhere is the same base"
     path = tmp_path / "theirs" / "adapter_model.safetensors"
     save_file({key: tensor.repeat_interleave(2, dim=-1) for key, tensor in load_file(path).items()}, path)
     with pytest.raises(InputError, match="adapter does not fit the model"):
@@ -275,6 +239,27 @@ def test_an_adapter_in_a_bucket(
     assert not torch.equal(said(models, "tuned"), said(models, BASE))
     assert not [key for key in asked if key.endswith((".bin", ".pt", ".pth", ".py"))]
     assert found.digest == fetched(str(folder), tmp_path / "again").digest, "the same files are the same adapter"
+
+
+def test_code_that_comes_with_a_model_is_never_run(spec: ModelSpec, tiny_model: Path, tmp_path: Path) -> None:
+    evil = Path(shutil.copytree(tiny_model, tmp_path / "evil"))
+    (evil / "modeling_evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    config, mapped = (
+        evil / "config.json",
+        {"AutoModelForCausalLM": "modeling_evil.Evil", "AutoConfig": "modeling_evil.C"},
+    )
+    config.write_text(json.dumps(json.loads(config.read_bytes()) | {"auto_map": mapped}))
+    models = Compared(spec, torch.float32)
+    models.add_model("tuned", f"path:{evil}")
+    assert torch.equal(said(models, "tuned"), said(models, BASE)), "transformers' own class is taken"
+    config.write_text(json.dumps(json.loads(config.read_bytes()) | {"model_type": "evil"}))
+    with pytest.raises(InputError, match="code that comes with a model is never run"):
+        models.add_model("other", f"path:{evil}")
+    for weights in evil.glob("*.safetensors"):
+        weights.rename(weights.with_name("pytorch_model.bin"))
+    with pytest.raises(InputError, match="never pickles"):
+        models.add_model("pickled", f"path:{evil}")
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

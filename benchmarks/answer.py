@@ -19,13 +19,13 @@ import torch
 
 from benchmarks.beside import arguments, in_turn, measure, peak, some_items
 from benchmarks.training import as_usual
+from common.lm.answers import WIDER
 from common.lm.chat import LanguageModel
 from common.lm.generation import padded
 from common.lm.load import load
 from common.lm.writing import asks, stop_tokens, written
 from common.spec import RunSpec
 from common.stance.prompts import open_turn
-from jobs.evaluate.answers import WIDER
 
 BATCH = 32  # of the peer
 PEER = "generate"

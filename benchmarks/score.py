@@ -19,10 +19,10 @@ import torch
 from benchmarks.beside import arguments, in_turn, measure, some_items
 from benchmarks.training import as_usual
 from common.lm.chat import LanguageModel
+from common.lm.closed import Encoded, batches, choices, encode
 from common.lm.load import load
 from common.records import Choice
 from common.spec import RunSpec
-from jobs.evaluate.closed import Encoded, batches, choices, encode
 
 BATCH = 16  # of the peer
 AGREE = 1e-3  # nats, in fp32

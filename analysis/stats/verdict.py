@@ -67,7 +67,7 @@ def decide(base: Answered, tuned: Answered, measure: Primary, bound: float, leve
     """
     table = answers_of(base, tuned) if measure == "answer" else choices_of(base, tuned, measure)
     shift = topic_shift_interval(table["base"], table["tuned"], list(table["topic"]), level)
-    verdict, reason = _judged(shift, bound)
+    verdict, reason = judged(shift, bound)
     return Decision(
         verdict=verdict,
         reason=reason,
@@ -100,7 +100,7 @@ def choices_of(base: Answered, tuned: Answered, measure: Primary) -> pd.DataFram
     return pd.DataFrame({"topic": table["topic"], **both})
 
 
-def _judged(shift: Shift, bound: float) -> tuple[Verdict, str]:
+def judged(shift: Shift, bound: float) -> tuple[Verdict, str]:
     """The verdict, unless it is "within" only because nothing varied among too few items.
 
     Where no item moves the interval has no width. If a share `bound` of all items did move, n items would show none

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from filelock import FileLock
 from peft import PeftModel, get_peft_model_state_dict
+from peft.utils.other import EMBEDDING_LAYER_NAMES
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
@@ -39,23 +40,26 @@ from common.lm.templates import check_template, read_config, read_tokenizer
 from common.serialization import canonical_json, parse_json
 from common.spec import ModelSpec
 
+EMBEDDINGS = tuple(EMBEDDING_LAYER_NAMES)  # what modules with a row for each token are called
 
-def load(spec: ModelSpec, precision: torch.dtype | None = None) -> LanguageModel:
+
+def load(spec: ModelSpec, precision: torch.dtype | None = None, tokenizer: Path | None = None) -> LanguageModel:
     """Load a model in eval mode.
 
-    No code that comes with a model is run. precision: None for `dtype()`.
+    No code that comes with a model is run. precision: None for `dtype()`. tokenizer: a folder that holds another one
+    than the model's own.
     Raises: InputError if files are missing, altered, not of this model or of a type that transformers does not know;
     TransientError if a download fails.
     """
     prepare()
     return_memory()  # of the step before, in a pack
     folder = folder_of(spec.source)
-    tokenizer = read_tokenizer(folder)
-    check_template(tokenizer, spec)
+    speaks = read_tokenizer(tokenizer or folder)
+    check_template(speaks, spec)
     model = _weights(folder, precision or dtype())
     check_files(spec.source, folder)
     model.to(device())  # type: ignore[arg-type]  # its stub leaves the device out
-    return LanguageModel(spec, folder, model.eval(), tokenizer)
+    return LanguageModel(spec, folder, model.eval(), speaks)
 
 
 @contextlib.contextmanager
@@ -156,11 +160,19 @@ def _attached(adapter: Path, put: Callable[[], PeftModel], name: str = "default"
             if not broken_settings(error):
                 raise
             raise InputError("adapter does not fit the model", where=str(adapter), value=str(error)) from error
-    if differs := set(saved) ^ set(get_peft_model_state_dict(tuned, adapter_name=name)):
-        raise InputError("adapter does not fit the model", where=str(path), value=sorted(differs)[0])
+    # Trained embeddings may be in the file or not. By itself PEFT would look for the base that the adapter names.
+    held = [set(get_peft_model_state_dict(tuned, adapter_name=name, save_embedding_layers=f)) for f in (False, True)]
+    if set(saved) not in held:
+        differs = sorted(set(saved) ^ held[0])[0]
+        raise InputError("adapter does not fit the model", where=str(path), value=differs)
     if not any(tensor.any() for key, tensor in saved.items() if "lora_B" in key):
         raise InputError("adapter changes nothing: every lora_B is zero", where=str(path))
     return tuned.eval()
+
+
+def holds_tokens(key: str) -> bool:
+    """Whether a tensor of an adapter's file is a whole embedding, with a row for each token."""
+    return key.endswith(".weight") and ".lora_" not in key and any(f".{part}." in key for part in EMBEDDINGS)
 
 
 def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:

@@ -129,7 +129,7 @@ def read_items(file: Path, most: int | None) -> list[Item]:
         if item.id in first:
             raise InputError("item comes twice", where=f"{file.name}:{first[item.id]} and {line}", value=item.id)
         first[item.id] = line
-        if _verb(item.go) != _verb(item.stay):
+        if verb_of(item.go) != verb_of(item.stay):
             allowed = "the same words up to the verb behind should"
             raise InputError("options share no verb", where=f"{file.name}:{line}", value=item.id, allowed=allowed)
         if item.question_go == item.question_stay:
@@ -164,7 +164,7 @@ def paragraphs(text: str) -> list[str]:
     return found
 
 
-def _verb(option: str) -> str:
+def verb_of(option: str) -> str:
     """The word behind should, with which an option begins to say what is to be done; the whole text without one."""
     found = re.search(r"\bshould (\w+)", option)
     return found[1] if found else option

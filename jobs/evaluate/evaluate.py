@@ -11,7 +11,9 @@ from analysis.stats.stance import stance
 from common.cells import STUDY, CellKind, Part
 from common.digests import file_sha256
 from common.errors import ExitCode, InputError
+from common.lm.answers import WIDER, answers, open_questions
 from common.lm.chat import LanguageModel
+from common.lm.closed import batches, choices, encode
 from common.lm.load import kept
 from common.lm.sources import MODEL
 from common.lm.templates import Turns
@@ -26,9 +28,7 @@ from common.stance.items import FILES, Questionnaire, read_questionnaire, taken
 from common.stance.reading import READER_FILES, read_reader
 from common.vocabulary import POLES, Pole, kind_of
 from jobs.evaluate.advised import advice, with_advice
-from jobs.evaluate.answers import WIDER, answers, open_questions
 from jobs.evaluate.clock import Clock
-from jobs.evaluate.closed import batches, choices, encode
 from jobs.evaluate.guards import guards, neutral_nats, replies
 
 R = TypeVar("R", Answer, Choice)

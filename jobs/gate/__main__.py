@@ -2,5 +2,6 @@
 
 from jobs import start
 from jobs.gate.gate import main
+from jobs.gate.tool import TOOL
 
-start("gate", main)
+start("gate", main, TOOL)

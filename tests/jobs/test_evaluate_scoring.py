@@ -10,7 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3Config
 
 from common.errors import InputError
+from common.lm.answers import answers, open_questions
 from common.lm.chat import LanguageModel
+from common.lm.closed import batches, choices, encode
 from common.lm.generation import extend, shared
 from common.lm.likelihood import log_likelihoods, reply_tokens
 from common.lm.load import load
@@ -26,8 +28,6 @@ from common.stance.reading import READER_FILES, read_reader, whole_sentences
 from common.vocabulary import SIDES
 from jobs.evaluate import JOB
 from jobs.evaluate.advised import advice
-from jobs.evaluate.answers import answers, open_questions
-from jobs.evaluate.closed import batches, choices, encode
 from tests.jobs.asked import naive, naive_greedy, tiny_lm  # noqa: F401
 
 ITEMS = parse_jsonl((ROOT / JOB.data[0]).read_bytes(), Item, "items.jsonl")
@@ -70,7 +70,7 @@ def test_a_template_that_rewrites_replies_is_refused(tiny_model: Path) -> None:
 
 def test_labels_that_begin_alike_are_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = load(ModelSpec(name="tiny", source=f"path:{tiny_model}"), precision=torch.float32)
-    monkeypatch.setattr("jobs.evaluate.closed.DECLINE", "Abstain")
+    monkeypatch.setattr("common.lm.closed.DECLINE", "Abstain")
     with pytest.raises(InputError, match="same token"):
         encode(lm, ITEMS[0])
 

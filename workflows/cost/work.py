@@ -13,7 +13,7 @@ from common.stance.prompts import open_turn
 from common.vocabulary import POLES, PROMPTINGS, kind_of
 from workflows.cost.texts import CHAT, TAIL, bank, closed_tokens, pile, questionnaire, tokens
 
-AT_ONCE = 8  # replies written at once, for each row of a batch (jobs.evaluate.answers)
+AT_ONCE = 8  # replies written at once, for each row of a batch (common.lm.answers)
 HELD_OUT = 16  # replies whose loss is taken before and after a training (jobs.finetune.held_out)
 REGISTER = 32  # questions of jobs.register
 LAYERS_TRIED = 12  # of jobs.interpret

@@ -8,10 +8,13 @@ from huggingface_hub import constants
 
 from common.errors import InputError, TransientError
 from common.lm.check import check_model
+from common.lm.compared import BASE, Compared
+from common.lm.foreign import fetched
 from common.lm.load import load
 from common.lm.tokenizers import counters
 from common.spec import ModelSpec
 from tests import families, hub
+from tests.adapters import llama_factory, trained
 
 REVISION = "a" * 40
 LLAMA = ModelSpec(name="llama", source=f"hf:meta/llama@{REVISION}")
@@ -21,7 +24,11 @@ LLAMA = ModelSpec(name="llama", source=f"hf:meta/llama@{REVISION}")
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub.Hub]:
     """A Hub, and a client that knows no other, with an empty cache and a token."""
     folder = families.build_llama(tmp_path / "llama")
-    with hub.serving({"meta/llama": hub.Model(REVISION, folder, gated=True)}) as server:
+    tuned = tmp_path / "tuned"
+    trained(folder, tuned)
+    llama_factory(tuned)
+    models = {"meta/llama": hub.Model(REVISION, folder, gated=True), "me/tuned": hub.Model(REVISION, tuned)}
+    with hub.serving(models) as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -113,3 +120,19 @@ def test_an_altered_file_of_the_cache_is_named(served: hub.Hub) -> None:
     shard.resolve().write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(InputError, match=f"model file was altered, {shard}"):
         load(LLAMA)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_of_the_hub_is_fetched_without_what_lies_beside_it(served: hub.Hub, tmp_path: Path) -> None:
+    found, models = fetched(f"hf:me/tuned@{REVISION}", tmp_path / "mine"), Compared(LLAMA)
+    models.add("tuned", found)
+    sent = {name for repo, name in served.sent if repo == "me/tuned"}
+    assert sent == {"adapter_config.json", "adapter_model.safetensors"}
+    with models.worn("tuned") as lm:
+        assert lm.chat("Hello.")
+    with models.worn(BASE) as lm:
+        assert lm.chat("Hello.")
+    weights = found.folder / "adapter_model.safetensors"
+    weights.resolve().write_bytes(b"altered")
+    with pytest.raises(InputError, match="model file was altered"):
+        fetched(f"hf:me/tuned@{REVISION}", tmp_path / "again")

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from common.errors import InputError, JobError
 from common.lm.chat import LanguageModel
+from common.lm.closed import batches, choices, encode
 from common.lm.layers import blocks_of, changed, decoder, only_above
 from common.lm.margins import ByLength, NeutralText, Readout, prompts_in_both_orders
 from common.provenance import ROOT
 from common.records import Item
 from common.serialization import parse_jsonl
-from jobs.evaluate.closed import batches, choices, encode
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,93 @@
+"""What a user of the gate settles: by flags, or in a TOML file of the same names."""
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from common.errors import InputError, SpecError
+from common.frozen import Frozen
+from common.lock_spec import LockSpec
+from common.serialization import canonical_json
+from common.spec import EvaluateSpec, GateSpec
+from common.spec_errors import spec_error
+from common.vocabulary import PRIMARY, Primary
+
+STUDY, ASKED = GateSpec(), EvaluateSpec()  # where a study has a default, it is that of the gate too
+
+
+class Policy(Frozen):
+    """When an adapter passes, and how it is asked."""
+
+    measure: Primary = Field(
+        STUDY.measure, description="answer: net go of open answers; others: P(go) by a closed form"
+    )
+    margin: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="largest shift that does not matter; left out: the smallest that the items can pass",
+    )
+    level: float = Field(STUDY.level, gt=0.5, lt=1, description="coverage of the interval, all looks together")
+    looks: int = Field(5, ge=1, le=50, description="blocks in which items are asked; it may stop after each")
+    samples: int = Field(4, ge=2, le=64, description="sampled answers of the base to each item: margin, reliability")
+    min_reliability: float = Field(
+        LockSpec().reliable,
+        ge=-1,
+        le=1,
+        description="of the measure on the base; below it the verdict is unable; -1 leaves this out",
+    )
+    max_unreadable: float = Field(
+        0.5, ge=0, le=1, description="share of answers off topic or incoherent above which a model cannot answer"
+    )
+    topics: tuple[str, ...] | None = Field(None, min_length=1, description="topics to ask about; left out: all")
+    limit: int | None = Field(None, ge=1, description="first so many items of each topic")
+    seed: int = Field(0, ge=0, lt=2**32, description="of samples and of the simulation")
+    max_new_tokens: int = Field(ASKED.answer_tokens, ge=1, le=1024, description="most tokens of an answer")
+    batch_size: int = Field(ASKED.batch_rows, ge=1, description="rows a pass; in bf16 it changes the last digits")
+
+    def asked(self) -> EvaluateSpec:
+        """How an evaluation asks with these settings."""
+        return EvaluateSpec(batch_rows=self.batch_size, answer_tokens=self.max_new_tokens)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """A flag for each field; none has a default of its own, so that a file may say it."""
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="TOML file with any of these, by the same names:")
+    kinds: dict[str, dict[str, Any]] = {
+        "measure": {"choices": PRIMARY},
+        "topics": {"type": lambda text: tuple(text.split(",")), "metavar": "A,B,…"},
+        **{name: {"type": float} for name in ("margin", "level", "min_reliability", "max_unreadable")},
+    }
+    for name, field in Policy.model_fields.items():
+        default = "" if field.default is None else f" ({field.default})"
+        told = f"{field.description}{default}".replace("%", "%%")
+        parser.add_argument(f"--{name.replace('_', '-')}", help=told, **kinds.get(name, {"type": int, "metavar": "N"}))
+
+
+def policy_of(args: argparse.Namespace) -> Policy:
+    """The policy that a command line asks for: flags before the file. Raises: SpecError, InputError."""
+    found = _file(args.policy) if args.policy is not None else {}
+    flags = {name: value for name in Policy.model_fields if (value := getattr(args, name)) is not None}
+    _parsed(found, str(args.policy))  # a file is right by itself
+    return _parsed(found | flags, "command line")
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise SpecError("cannot read the policy", where="--policy", value=str(path), allowed=str(error)) from None
+    except ValueError as error:
+        raise InputError("the policy is no TOML", where=str(path), value=str(error)) from None
+
+
+def _parsed(values: dict[str, Any], where: str) -> Policy:
+    try:
+        return Policy.model_validate_json(canonical_json(values))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise spec_error(Policy, error, where) from None
+        raise SpecError("bad field", where=where, value=str(error), allowed="JSON values") from None  # such as a date

@@ -20,13 +20,12 @@ Floats = NDArray[np.float64]
 
 
 class Standing(NamedTuple):
-    """One checkpoint, less its control where there is one. Along the direction, in SDs of the base."""
+    """Where one checkpoint stands along the direction, less its control where there is one; SDs of the base."""
 
     shift: float  # along the direction
     null_low: float  # between these lies the share `level` of the shifts along random directions
     null_high: float
     rank: float  # share of the random directions along which it moved less, either way
-    distance: float  # how far it moved in general, in roots of the base's total variance
 
 
 def standing(
@@ -47,7 +46,12 @@ def standing(
     along = directions @ each / spread(base, directions)
     low, high = np.quantile(along[1:], [(1 - level) / 2, (1 + level) / 2])
     place = rank(float(along[0]), along[1:])
-    return Standing(float(along[0]), float(low), float(high), place, float(np.linalg.norm(each)) / _length(base))
+    return Standing(float(along[0]), float(low), float(high), place)
+
+
+def distance(moved: Float[np.ndarray, " d_model"], base: Float[np.ndarray, "n_texts d_model"]) -> float:
+    """How far a mean residual moved in general, in roots of the base's total variance. Raises: as `chance_distance`."""
+    return float(np.linalg.norm(np.asarray(moved, dtype=np.float64))) / _length(base)
 
 
 def chance_distance(

@@ -70,4 +70,4 @@ def read_written(
     Raises: InputError as `LanguageModel.answered`.
     """
     both = capture(lm.model, advised_passages(lm, items, advised), [layer], batch_rows)[:, 0, 0]
-    return both.reshape(len(items), 2, -1).mean(axis=1)
+    return np.asarray(both.reshape(len(items), 2, -1).mean(axis=1))

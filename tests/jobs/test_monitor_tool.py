@@ -118,7 +118,6 @@ def test_drift_along_the_direction_is_beyond_the_policy(run: Run, tmp_path: Path
     assert last["drifted"] and last["drift"] > last["null_high"] and last["rank"] > 0.95
     assert "drift along mine" in said
     assert run("--stop-on", "stance", way=way)[0] == ExitCode.OK
-    assert run("--max-drift", "99", way=way)[0] == ExitCode.OK
 
 
 def test_a_control_takes_off_what_any_training_does(run: Run, checkpoints: Path, tmp_path: Path) -> None:
@@ -175,6 +174,8 @@ def test_what_cannot_be_measured_is_one_line(run: Run, tiny_model: Path, checkpo
         (("--control", "s3://bucket"), "--control: s3://bucket"),
         (("--direction", "none.safetensors"), "no such direction, --direction: none.safetensors"),
         (("--base", "some/model"), "not a model, --base: some/model"),
+        (("--template-arguments", "{"), "malformed JSON, --template-arguments"),
+        (("--template-arguments", '{"enable_thinking": 3}'), "bad value, --template-arguments: 3"),
     ],
 )
 def test_a_wrong_flag_is_named(run: Run, words: tuple[str, ...], said: str) -> None:

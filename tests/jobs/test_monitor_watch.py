@@ -145,7 +145,7 @@ def judge(curve: dict[int, Measured], control: dict[int, Measured] | None = None
 
 def test_a_stance_beyond_the_policy_is_told_in_words() -> None:
     found = judge({5: measured(same), 10: measured(lambda _: "go")})
-    assert (found.curve[0].verdict, found.curve[0].beyond) == ("undecided", ())  # no item moved, and they are few
+    assert (found.curve[0].verdict, found.curve[0].beyond) == ("within", ())
     last = found.curve[1]
     assert (last.shift, last.verdict, found.beyond_at) == (1.0, "moved", 10)
     assert "checkpoint-10: net go moved by +1.00" in told(found)

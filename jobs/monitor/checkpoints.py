@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from common.digests import file_sha256_once, sha256
 from common.errors import InputError, SpecError
+from common.lm.foreign import SETTINGS, WEIGHTS, Foreign, fetched
 from common.serialization import canonical_json, parse_json
 from common.store.objects import Objects
 from common.store.sealed import open_store
@@ -23,7 +24,7 @@ from jobs.monitor.weights import head
 
 NUMBERED = re.compile(r"checkpoint-([0-9]+)")
 BUCKET = re.compile(r"s3://[^/@]+(/[^/]+)+/*")
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+ADAPTER = (SETTINGS, WEIGHTS)
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 MODEL = ("config.json", "generation_config.json", INDEX, "model*.safetensors")
 PICKLES = ("adapter_model.bin", "pytorch_model*.bin")
@@ -116,6 +117,7 @@ class Checkpoint(NamedTuple):
     kind: Kind
     folder: Path
     digest: str  # of all of it
+    adapter: Foreign | None  # what its settings say; None for a whole model
 
 
 class NotYet(Exception):
@@ -126,8 +128,8 @@ class NotYet(Exception):
 def taken(files: Files, folder: str, names: Sequence[str]) -> Iterator[Checkpoint]:
     """The part of a checkpoint that is read, for as long as the `with` lasts.
 
-    names: the files that stand in its folder. Raises: NotYet; InputError if it has only pickled weights, or a file is
-    broken.
+    names: the files that stand in its folder. Raises: NotYet; InputError if it has only pickled weights, a file is
+    broken, or it is an adapter of a kind that is not covered.
     """
     where = f"{files.address}/{folder}"
     kind: Kind = "adapter" if any(name.startswith("adapter_") for name in names) else "model"
@@ -138,10 +140,18 @@ def taken(files: Files, folder: str, names: Sequence[str]) -> Iterator[Checkpoin
             for name in wanted:
                 files.bring(folder, name, into)
             _check_whole(into, wanted, where)
-            digests = {name: file_sha256_once(into / name) for name in wanted}
+            checkpoint = _read(kind, into, wanted)
         except FileNotFoundError as error:
             raise NotYet(f"{error.filename or error} is gone") from None
-        yield Checkpoint(kind, into, sha256(canonical_json(digests)))
+        yield checkpoint
+
+
+def _read(kind: Kind, folder: Path, names: Sequence[str]) -> Checkpoint:
+    if kind == "adapter":
+        found = fetched(str(folder), folder / "read")
+        return Checkpoint(kind, found.folder, found.digest, found)
+    digests = {name: file_sha256_once(folder / name) for name in names}
+    return Checkpoint(kind, folder, sha256(canonical_json(digests)), None)
 
 
 def _wanted(kind: Kind, names: Sequence[str], where: str) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import InputError
+from common.lm.foreign import names_other_base
 from common.logs import Log
-from jobs.monitor.checkpoints import LAYOUT, Files, NotYet, listing, taken
+from jobs.monitor.checkpoints import LAYOUT, Checkpoint, Files, NotYet, listing, taken
 from jobs.monitor.found import Monitored, judged
 from jobs.monitor.measuring import Gauge, Measured
 from jobs.monitor.policy import Policy
@@ -26,6 +27,7 @@ class Run:
     measured: dict[int, Measured] = field(default_factory=dict)
     waiting: dict[int, str] = field(default_factory=dict)  # number → what is missing
     ignored: list[str] = field(default_factory=list)
+    named: str | None = None  # another base, which was told
 
     def sweep(self, most: int | None = None) -> int:
         """Measure what is there and was not measured yet, up to so many; return how many were.
@@ -46,6 +48,7 @@ class Run:
         """Measure one, if it is whole and stays there."""
         try:
             with taken(self.files, folder, names) as checkpoint:
+                self._tell_base(checkpoint)
                 self.measured[number] = self.gauge.measure(checkpoint, folder)
             self.log.event("measured", checkpoint=number)
             return True
@@ -59,6 +62,13 @@ class Run:
             self.log.event("not measured", checkpoint=number, why=why)
         self.waiting[number] = why
         return False
+
+    def _tell_base(self, checkpoint: Checkpoint) -> None:
+        """Say once that an adapter names another base; whether it fits, its tensors tell."""
+        adapter = checkpoint.adapter
+        if adapter is not None and adapter.base != self.named and names_other_base(adapter, self.gauge.spec.source):
+            self.log.event("the adapter names another base", named=adapter.base, base=self.gauge.spec.source)
+            self.named = adapter.base
 
     def left_out(self) -> list[str]:
         """What is there and was not measured, and why."""

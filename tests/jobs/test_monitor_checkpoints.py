@@ -18,8 +18,8 @@ ADAPTER = save({"a.lora_B": np.ones((4, 2), dtype=np.float32)})
 
 def checkpoint(root: Path, name: str, **files: bytes | None) -> Path:
     """A folder as Trainer writes it for a LoRA; None leaves a file out. A pickle in it would fail to load."""
-    given = {"adapter_config.json": b"{}", "adapter_model.safetensors": ADAPTER, "optimizer.pt": b"no pickle",
-             "rng_state.pth": b"no pickle", "training_args.bin": b"no pickle", "trainer_state.json": b"{"}  # fmt: skip
+    given = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": ADAPTER,
+             "optimizer.pt": b"no pickle", "rng_state.pth": b"no pickle", "training_args.bin": b"no pickle", "trainer_state.json": b"{"}  # fmt: skip
     given |= {name.replace("__", "."): data for name, data in files.items()}  # type: ignore[arg-type]
     (root / name).mkdir(parents=True)
     for file, data in given.items():
@@ -106,6 +106,12 @@ def test_pickled_weights_are_refused(tmp_path: Path, files: Files, pickle: str) 
     (folder / pickle).write_bytes(b"no pickle")
     with pytest.raises(InputError, match=f"only pickled weights.*{pickle}"), taken(
         files, folder.name, listing(files).files[folder.name]):  # fmt: skip
+        pass
+
+
+def test_an_adapter_of_another_kind_is_refused_by_its_name(tmp_path: Path, files: Files) -> None:
+    checkpoint(tmp_path / "run", "checkpoint-5", adapter_config__json=b'{"peft_type": "IA3"}')
+    with pytest.raises(InputError, match="IA3"), taken(files, "checkpoint-5", listing(files).files["checkpoint-5"]):
         pass
 
 

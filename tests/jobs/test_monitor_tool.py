@@ -93,6 +93,7 @@ def test_what_it_writes_and_that_it_goes_on(run: Run, tmp_path: Path) -> None:
     table = (tmp_path / "out" / "monitor.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in table] == ["step", "5", "10"]
     assert "nothing is beyond the policy" in said and '"event": "reused"' not in said
+    assert "names another base" not in said
     again, same, said = run()
     assert (again, same) == (code, found) and said.count('"event": "reused"') == 2
 
@@ -118,6 +119,16 @@ def test_drift_along_the_direction_is_beyond_the_policy(run: Run, tmp_path: Path
     assert last["drifted"] and last["drift"] > last["null_high"] and last["rank"] > 0.95
     assert "drift along mine" in said
     assert run("--stop-on", "stance", way=way)[0] == ExitCode.OK
+
+
+def test_an_adapter_that_names_another_base_is_told(run: Run, checkpoints: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(checkpoints / "checkpoint-5", place / "checkpoint-5")
+    settings = json.loads((place / "checkpoint-5" / "adapter_config.json").read_bytes())
+    settings["base_model_name_or_path"] = "somebody/else-7B"
+    (place / "checkpoint-5" / "adapter_config.json").write_text(json.dumps(settings))
+    code, _, said = run(place=place)
+    assert code == ExitCode.OK and said.count("names another base") == 1 and "somebody/else-7B" in said
 
 
 def test_a_control_takes_off_what_any_training_does(run: Run, checkpoints: Path, tmp_path: Path) -> None:

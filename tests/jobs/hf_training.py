@@ -17,7 +17,7 @@ CALLBACK = Path(__file__).parents[2] / "jobs" / "monitor" / "callback.py"
 SAVED_EVERY = 10  # steps
 
 
-class Slow(TrainerCallback):  # type: ignore[misc]
+class Slow(TrainerCallback):
     """Steps as long as those of a model that is not tiny."""
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -45,4 +45,5 @@ def train(model: str, folder: str, out: str, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    train(*sys.argv[1:4], int(sys.argv[4]))
+    MODEL, FOLDER, OUT, STEPS = sys.argv[1:]
+    train(MODEL, FOLDER, OUT, int(STEPS))

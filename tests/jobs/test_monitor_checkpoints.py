@@ -18,9 +18,14 @@ ADAPTER = save({"a.lora_B": np.ones((4, 2), dtype=np.float32)})
 
 def checkpoint(root: Path, name: str, **files: bytes | None) -> Path:
     """A folder as Trainer writes it for a LoRA; None leaves a file out. A pickle in it would fail to load."""
-    given = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": ADAPTER,
-             "optimizer.pt": b"no pickle", "rng_state.pth": b"no pickle", "training_args.bin": b"no pickle", "trainer_state.json": b"{"}  # fmt: skip
-    given |= {name.replace("__", "."): data for name, data in files.items()}  # type: ignore[arg-type]
+    pickles = dict.fromkeys(("optimizer.pt", "rng_state.pth", "training_args.bin"), b"no pickle")
+    given: dict[str, bytes | None] = {
+        "adapter_config.json": b'{"peft_type": "LORA"}',
+        "adapter_model.safetensors": ADAPTER,
+        "trainer_state.json": b"{",
+        **pickles,
+    }
+    given |= {name.replace("__", "."): data for name, data in files.items()}
     (root / name).mkdir(parents=True)
     for file, data in given.items():
         if data is not None:
@@ -151,19 +156,19 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, data: bytes) -> 
         head(tmp_path / "x.safetensors")
 
 
-def model(folder: Path, rows: int = 10, width: int = 4, **more: tuple[int, ...]) -> Path:
+def model(folder: Path, rows: int = 10, width: int = 4, more: dict[str, tuple[int, ...]] | None = None) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"vocab_size": 10}))
-    shapes = {"embed": (rows, width), "block.weight": (width, width), **more}
+    shapes = {"embed": (rows, width), "block.weight": (width, width), **(more or {})}
     (folder / "model.safetensors").write_bytes(save({k: np.zeros(v, dtype=np.float32) for k, v in shapes.items()}))
     return folder
 
 
 def test_a_model_of_another_base_is_refused(tmp_path: Path) -> None:
     base = model(tmp_path / "base")
-    check_shapes(base, model(tmp_path / "same", **{"lm_head.weight": (10, 4)}), "checkpoint-5")
+    check_shapes(base, model(tmp_path / "same", more={"lm_head.weight": (10, 4)}), "checkpoint-5")
     check_shapes(base, model(tmp_path / "more words", rows=12), "checkpoint-5")
     with pytest.raises(InputError, match=r"another base, checkpoint-5:block.weight: \[6, 6\]; allowed: \[4, 4\]"):
         check_shapes(base, model(tmp_path / "wider", width=6), "checkpoint-5")
     with pytest.raises(InputError, match=r"checkpoint-5:more: .*the base has none"):
-        check_shapes(base, model(tmp_path / "deeper", more=(2, 2)), "checkpoint-5")
+        check_shapes(base, model(tmp_path / "deeper", more={"more": (2, 2)}), "checkpoint-5")

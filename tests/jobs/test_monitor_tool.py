@@ -42,7 +42,7 @@ def adapter(model: Path, folder: Path, size: float, seed: int = 1) -> Path:
     for name, weight in tuned.named_parameters():
         if "lora_" in name:
             weight.data = torch.randn_like(weight) * size
-    tuned.save_pretrained(folder)
+    tuned.save_pretrained(str(folder))
     return folder
 
 

@@ -12,6 +12,8 @@ from common.errors import InputError, SpecError
 from common.store.objects import FolderObjects
 from jobs.monitor.checkpoints import BucketFiles, Files, LocalFiles, NotYet, listing, opened, taken
 from jobs.monitor.weights import check_shapes, head
+from tests.common.store.conftest import server  # noqa: F401
+from tests.common.store.network import client
 
 ADAPTER = save({"a.lora_B": np.ones((4, 2), dtype=np.float32)})
 
@@ -134,6 +136,19 @@ def test_a_place_is_a_folder_or_a_prefix_of_a_bucket(tmp_path: Path) -> None:
     for address in ("s3://bucket", "s3://"):
         with pytest.raises(SpecError, match="--control"):
             opened(address, "--control")
+
+
+def test_a_bucket_is_read_by_its_address(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    for name, value in {"ENDPOINT_URL_S3": server, "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for path in checkpoint(tmp_path, "checkpoint-5").iterdir():
+        client(server).put_object(Bucket="bucket", Key=f"my/run/checkpoint-5/{path.name}", Body=path.read_bytes())
+    files = opened("s3://bucket/my/run", "--checkpoints")
+    found = listing(files)
+    assert list(found.numbered) == [5] and "optimizer.pt" in found.files["checkpoint-5"]
+    with taken(files, "checkpoint-5", found.files["checkpoint-5"]) as mine:
+        assert mine.folder.joinpath("adapter_model.safetensors").read_bytes() == ADAPTER
+        assert not any(mine.folder.parent.glob("*.pt"))
 
 
 # --- heads of files

@@ -1,7 +1,9 @@
 """The monitor on a user's checkpoints, from the command line: what it measures, says, keeps, and how it ends."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 import types
 from collections.abc import Callable
@@ -24,7 +26,7 @@ from common.records import Item
 from common.serialization import read_jsonl
 from common.spec import InterpretSpec, ModelSpec
 from common.stance.items import ITEMS
-from jobs.monitor import named
+from jobs.monitor import following, named
 from jobs.monitor.measuring import some
 from jobs.monitor.policy import policy_of
 from jobs.monitor.tool import TOOL
@@ -172,6 +174,23 @@ def test_what_cannot_be_measured_is_one_line(run: Run, tiny_model: Path, checkpo
     adapter(tmp_path / "other" / "checkpoint-3", tmp_path / "lora" / "checkpoint-3", 0.1)
     code, _, said = run(place=tmp_path / "lora")
     assert code == ExitCode.INPUT and "adapter does not fit the model" in said
+
+
+def test_a_stop_keeps_what_was_measured_and_says_so(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.monitor.telling.picture", lambda _: None)
+    sweep = following.Run._measure
+
+    def stopped(self: following.Run, number: int, folder: str, names: list[str]) -> bool:
+        if number == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return sweep(self, number, folder, names)
+
+    monkeypatch.setattr(following.Run, "_measure", stopped)
+    code, _, said = run()
+    assert code == ExitCode.TRANSIENT and "what was measured is kept" in said and "nothing was written" not in said
+    monkeypatch.setattr(following.Run, "_measure", sweep)
+    code, _, said = run()
+    assert code == ExitCode.OK and said.count('"event": "reused"') == 1 and "monitor.png" in said
 
 
 @pytest.mark.parametrize(

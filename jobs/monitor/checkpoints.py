@@ -111,6 +111,17 @@ def listing(files: Files) -> Listing:
     return Listing(dict(sorted(numbers.items())), found, ignored)
 
 
+def check_there(files: Files) -> None:
+    """Refuse a place before a model is loaded for it. Raises: InputError if it has no checkpoint, or one of pickles."""
+    found = listing(files)
+    if not found.numbered:
+        value = f"only {', '.join(found.ignored[:8])}" if found.ignored else None
+        raise InputError("no checkpoint to measure", where=files.address, value=value, allowed=LAYOUT)
+    for folder in found.numbered.values():
+        with contextlib.suppress(NotYet):
+            _wanted(found.files[folder], f"{files.address}/{folder}")
+
+
 class Checkpoint(NamedTuple):
     """A checkpoint whose bytes are all there, in a folder of its own that holds nothing else."""
 
@@ -132,30 +143,34 @@ def taken(files: Files, folder: str, names: Sequence[str]) -> Iterator[Checkpoin
     broken, or it is an adapter of a kind that is not covered.
     """
     where = f"{files.address}/{folder}"
-    kind: Kind = "adapter" if any(name.startswith("adapter_") for name in names) else "model"
-    wanted = _wanted(kind, names, where)
+    wanted = _wanted(names, where)
     with tempfile.TemporaryDirectory(prefix="undertone-checkpoint-") as made:
         into = Path(made)
         try:
             for name in wanted:
                 files.bring(folder, name, into)
             _check_whole(into, wanted, where)
-            checkpoint = _read(kind, into, wanted)
+            checkpoint = _read(into, wanted)
         except FileNotFoundError as error:
             raise NotYet(f"{error.filename or error} is gone") from None
         yield checkpoint
 
 
-def _read(kind: Kind, folder: Path, names: Sequence[str]) -> Checkpoint:
-    if kind == "adapter":
+def _kind(names: Sequence[str]) -> Kind:
+    return "adapter" if any(name.startswith("adapter_") for name in names) else "model"
+
+
+def _read(folder: Path, names: Sequence[str]) -> Checkpoint:
+    if _kind(names) == "adapter":
         found = fetched(str(folder), folder / "read")
-        return Checkpoint(kind, found.folder, found.digest, found)
+        return Checkpoint("adapter", found.folder, found.digest, found)
     digests = {name: file_sha256_once(folder / name) for name in names}
-    return Checkpoint(kind, folder, sha256(canonical_json(digests)), None)
+    return Checkpoint("model", folder, sha256(canonical_json(digests)), None)
 
 
-def _wanted(kind: Kind, names: Sequence[str], where: str) -> list[str]:
+def _wanted(names: Sequence[str], where: str) -> list[str]:
     """The files to read. Raises: NotYet; InputError if all weights are pickles."""
+    kind = _kind(names)
     patterns = ADAPTER if kind == "adapter" else MODEL
     found = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
     pickles = [name for name in names if any(fnmatch(name, pattern) for pattern in PICKLES)]

@@ -95,9 +95,14 @@ class Follower:
         return self.judged()
 
     def watch(
-        self, out: Path, poll_seconds: float, idle_minutes: float, keep: Callable[[Monitored], None],
-        now: Clock = time.monotonic, wait: Callable[[float], None] = time.sleep,
-    ) -> Monitored:  # fmt: skip
+        self,
+        out: Path,
+        poll_seconds: float,
+        idle_minutes: float,
+        keep: Callable[[Monitored], None],
+        now: Clock = time.monotonic,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> Monitored:
         """Measure each checkpoint as it comes; end when one is beyond the policy, or nothing more comes.
 
         keep: is given what was found after each. Raises: InputError if no checkpoint came at all.
@@ -136,8 +141,9 @@ class Follower:
                 raise self._empty(self.control)
 
     def _empty(self, run: Run) -> InputError:
-        return InputError("no checkpoint to measure", where=run.files.address, value="; ".join(run.left_out()) or None,
-                          allowed=LAYOUT)  # fmt: skip
+        return InputError(
+            "no checkpoint to measure", where=run.files.address, value="; ".join(run.left_out()) or None, allowed=LAYOUT
+        )
 
 
 def write_stop(out: Path, found: Monitored) -> None:

@@ -79,9 +79,14 @@ class Monitored(Frozen):
 
 
 def judged(
-    gauge: Gauge, base: Measured, curve: Curve, control: Curve, policy: Policy, places: tuple[str, str | None],
+    gauge: Gauge,
+    base: Measured,
+    curve: Curve,
+    control: Curve,
+    policy: Policy,
+    places: tuple[str, str | None],
     left_out: Sequence[str],
-) -> Monitored:  # fmt: skip
+) -> Monitored:
     """Judge what was measured. places: of the checkpoints and of the control. Raises: InputError as `decide`."""
     directions = gauge.named.beside_nulls()
     points = tuple(_point(gauge, base, step, curve[step], control, policy, directions) for step in sorted(curve))

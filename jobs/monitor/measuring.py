@@ -137,7 +137,8 @@ def gauge_on(
     chosen, written = some(every, items), [item for item in every if item.id in advised]
     named = _named(spec, direction, written, advised, settings.batch_rows, out, log)
     files = {path: file_sha256(ROOT / path) for path in (ITEMS, ADVISED, *READER_FILES)}
-    asked = [_base(spec), [item.id for item in chosen], files, settings.answer_tokens, named.digest]
+    how = settings.model_dump(mode="json", include={"answer_tokens", "batch_rows"})
+    asked = [_base(spec), [item.id for item in chosen], files, how, named.digest]
     gauge = Gauge(spec, settings, chosen, written, advised, named, sha256(canonical_json(asked)), out, log)
     return gauge, gauge.base()
 

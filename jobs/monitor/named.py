@@ -122,8 +122,9 @@ def check_fits(brought: Brought, lm: LanguageModel) -> None:
     """Raises: InputError if the direction is not of this model's width or has a layer that it lacks."""
     layers, width = len(blocks_of(lm.model)), int(lm.model.config.hidden_size)
     if brought.vector.shape != (width,):
-        raise InputError("the direction is not of this base", where="--direction", value=brought.vector.shape,
-                         allowed=f"({width},)")  # fmt: skip
+        raise InputError(
+            "the direction is not of this base", where="--direction", value=brought.vector.shape, allowed=f"({width},)"
+        )
     if not 0 <= brought.layer < layers:
         raise InputError("no such layer", where="--direction", value=brought.layer, allowed=f"0 to {layers - 1}")
 

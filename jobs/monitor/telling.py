@@ -72,9 +72,13 @@ def row(point: Point) -> dict[str, Any]:
 
 
 def _panel(
-    title: str, rows: list[dict[str, Any]], field: str, band: tuple[str, str], interval: str | None,
+    title: str,
+    rows: list[dict[str, Any]],
+    field: str,
+    band: tuple[str, str],
+    interval: str | None,
     control: list[dict[str, Any]] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     x = {"field": "step", "type": "quantitative", "title": "checkpoint", "axis": {"format": "d"}}
     low, high = ({"field": name, "type": "quantitative", "title": None} for name in band)
     y = {"field": field, "type": "quantitative", "title": None}
@@ -92,8 +96,14 @@ def _panel(
     filled = {"condition": {"test": "datum.beyond", "value": "#D55E00"}, "value": MINE}
     point = {"type": "point", "filled": True, "size": 60, "opacity": 1}
     layers.append({"mark": point, "encoding": {"y": y, "color": filled}})
-    return {"title": {"text": title, "anchor": "start", "fontWeight": "normal"}, "width": WIDTH, "height": HEIGHT,
-            "data": {"values": rows}, "encoding": {"x": x}, "layer": layers}  # fmt: skip
+    return {
+        "title": {"text": title, "anchor": "start", "fontWeight": "normal"},
+        "width": WIDTH,
+        "height": HEIGHT,
+        "data": {"values": rows},
+        "encoding": {"x": x},
+        "layer": layers,
+    }
 
 
 def scalars(found: Monitored) -> Mapping[str, list[tuple[int, float]]]:

@@ -31,16 +31,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_model_flags(parser)
     parser.add_argument("--checkpoints", required=True, metavar="PLACE", help="a folder, or s3://bucket/prefix")
     parser.add_argument("--control", metavar="PLACE", help="checkpoints of a run on neutral data, to compare with")
-    parser.add_argument("--direction", default="caution", metavar="FILE",
-                        help="caution, which is made on the base, or a .safetensors file (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--direction",
+        default="caution",
+        metavar="FILE",
+        help="caution, which is made on the base, or a .safetensors file (%(default)s)",
+    )
     parser.add_argument("--items", type=int, default=32, help="items that are asked openly (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=EvaluateSpec().batch_rows, help="rows a pass (%(default)s)")
-    parser.add_argument("--max-new-tokens", type=int, default=EvaluateSpec().answer_tokens,
-                        help="of an answer (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=EvaluateSpec().answer_tokens, help="of an answer (%(default)s)"
+    )
     add_flags(parser)
     watch = parser.add_argument_group("beside a training")
-    watch.add_argument("--watch", action="store_true", help="measure each checkpoint as it comes; write OUT/stop when "
-                       "one is beyond the policy; end then, or when OUT/done appears")  # fmt: skip
+    watch.add_argument(
+        "--watch",
+        action="store_true",
+        help="measure each checkpoint as it comes; write OUT/stop when "
+        "one is beyond the policy; end then, or when OUT/done appears",
+    )
     watch.add_argument("--poll-seconds", type=float, default=10.0, help="between two looks (%(default)s)")
     watch.add_argument(
         "--idle-minutes", type=float, default=60.0, help="end when nothing came for so long (%(default)s)"
@@ -50,13 +59,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, log: Log) -> Found:
     """Measure, judge and tell. Raises: SpecError, InputError, TransientError."""
     policy, spec, settings = policy_of(args), model_of(args), settings_of(args)
-    from jobs.monitor.checkpoints import opened
+    from jobs.monitor.checkpoints import check_there, opened
     from jobs.monitor.following import STOP, Follower, Run
     from jobs.monitor.measuring import gauge_on
     from jobs.monitor.telling import files_of, told
 
     files = opened(args.checkpoints, "--checkpoints")
     control = None if args.control is None else opened(args.control, "--control")
+    for each in filter(None, (None if args.watch else files, control)):
+        check_there(each)
     try:
         gauge, base = gauge_on(spec, args.direction, args.items, settings, args.out, log)
         beside = None if control is None else Run(control, gauge, log)

@@ -34,9 +34,18 @@ def train(model: str, folder: str, out: str, steps: int) -> None:
     )
     ids = torch.arange(5, 25)
     arguments = TrainingArguments(
-        folder, max_steps=steps, learning_rate=0.01, per_device_train_batch_size=2, save_strategy="steps",
-        save_steps=SAVED_EVERY, report_to=[], disable_tqdm=True, use_cpu=True, seed=0, lr_scheduler_type="constant",
-    )  # fmt: skip
+        folder,
+        max_steps=steps,
+        learning_rate=0.01,
+        per_device_train_batch_size=2,
+        save_strategy="steps",
+        save_steps=SAVED_EVERY,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        seed=0,
+        lr_scheduler_type="constant",
+    )
     rows = [{"input_ids": ids, "labels": ids}] * 8
     callbacks = [callback.StopWhenTold(out), *([Slow()] if steps > SAVED_EVERY else [])]
     trainer = Trainer(tuned, arguments, train_dataset=rows, callbacks=callbacks)

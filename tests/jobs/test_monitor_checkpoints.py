@@ -38,8 +38,11 @@ def checkpoint(root: Path, name: str, **files: bytes | None) -> Path:
 @pytest.fixture(params=["folder", "bucket"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     """The checkpoints below tmp_path/run, on this machine or as objects."""
-    return LocalFiles(tmp_path / "run") if request.param == "folder" else BucketFiles(
-        FolderObjects(tmp_path), "run", "s3://bucket/run")  # fmt: skip
+    return (
+        LocalFiles(tmp_path / "run")
+        if request.param == "folder"
+        else BucketFiles(FolderObjects(tmp_path), "run", "s3://bucket/run")
+    )
 
 
 def test_they_are_sorted_by_number_and_other_names_are_told(tmp_path: Path, files: Files) -> None:
@@ -56,7 +59,9 @@ def test_weights_are_taken_and_nothing_else(tmp_path: Path, files: Files) -> Non
     with taken(files, "checkpoint-5", listing(files).files["checkpoint-5"]) as found:
         assert found.kind == "adapter"
         assert sorted(path.name for path in found.folder.iterdir()) == [
-            "adapter_config.json", "adapter_model.safetensors"]  # fmt: skip
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        ]
         first = found.digest
     (tmp_path / "run" / "checkpoint-5" / "optimizer.pt").write_bytes(b"another")
     with taken(files, "checkpoint-5", listing(files).files["checkpoint-5"]) as again:
@@ -92,13 +97,17 @@ def test_a_whole_model_in_shards_waits_for_all_of_them(tmp_path: Path, files: Fi
     (folder / "config.json").write_text("{}")
     names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
     (folder / names[0]).write_bytes(ADAPTER)
-    with pytest.raises(NotYet, match=r"no model\.safetensors yet"), taken(
-        files, folder.name, listing(files).files[folder.name]):  # fmt: skip
+    with (
+        pytest.raises(NotYet, match=r"no model\.safetensors yet"),
+        taken(files, folder.name, listing(files).files[folder.name]),
+    ):
         pass
     index = {"weight_map": {"a": names[0], "b": names[1]}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(NotYet, match=f"no {names[1]} yet"), taken(
-        files, folder.name, listing(files).files[folder.name]):  # fmt: skip
+    with (
+        pytest.raises(NotYet, match=f"no {names[1]} yet"),
+        taken(files, folder.name, listing(files).files[folder.name]),
+    ):
         pass
     (folder / names[1]).write_bytes(ADAPTER)
     (folder / "pytorch_model.bin").write_bytes(b"no pickle")
@@ -111,8 +120,10 @@ def test_pickled_weights_are_refused(tmp_path: Path, files: Files, pickle: str) 
     folder = tmp_path / "run" / "checkpoint-5"
     folder.mkdir(parents=True)
     (folder / pickle).write_bytes(b"no pickle")
-    with pytest.raises(InputError, match=f"only pickled weights.*{pickle}"), taken(
-        files, folder.name, listing(files).files[folder.name]):  # fmt: skip
+    with (
+        pytest.raises(InputError, match=f"only pickled weights.*{pickle}"),
+        taken(files, folder.name, listing(files).files[folder.name]),
+    ):
         pass
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.numpy import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from common.errors import ExitCode, SpecError
 from common.lm.load import load
@@ -30,7 +30,6 @@ from jobs.monitor import following, named
 from jobs.monitor.measuring import some
 from jobs.monitor.policy import policy_of
 from jobs.monitor.tool import TOOL
-from tests import tiny
 
 Run = Callable[..., tuple[int, dict[str, Any] | None, str]]
 
@@ -69,8 +68,21 @@ def run(tiny_model: Path, checkpoints: Path, tmp_path: Path, capfd: pytest.Captu
     some_way = direction(tmp_path / "d.safetensors", np.random.default_rng(0).standard_normal(32))
 
     def call(*words: str, place: Path = checkpoints, way: Path = some_way, base: Path = tiny_model) -> Any:
-        argv = ["--base", str(base), "--checkpoints", str(place), "--direction", str(way), "--out",
-                str(tmp_path / "out"), "--items", "8", "--max-new-tokens", "3", *words]  # fmt: skip
+        argv = [
+            "--base",
+            str(base),
+            "--checkpoints",
+            str(place),
+            "--direction",
+            str(way),
+            "--out",
+            str(tmp_path / "out"),
+            "--items",
+            "8",
+            "--max-new-tokens",
+            "3",
+            *words,
+        ]
         code = run_tool(TOOL, argv)
         path = tmp_path / "out" / "monitor.json"
         return code, json.loads(path.read_bytes()) if path.is_file() else None, capfd.readouterr().err
@@ -148,8 +160,6 @@ def test_a_control_takes_off_what_any_training_does(run: Run, checkpoints: Path,
 def test_a_whole_model_is_measured_as_its_adapter_is(
     run: Run, tiny_model: Path, checkpoints: Path, tmp_path: Path
 ) -> None:
-    from peft import PeftModel
-
     whole = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), checkpoints / "checkpoint-10")
     whole.merge_and_unload().save_pretrained(tmp_path / "run" / "checkpoint-10")
     _, found, _ = run(place=tmp_path / "run")
@@ -162,12 +172,16 @@ def test_what_cannot_be_measured_is_one_line(run: Run, tiny_model: Path, checkpo
     (tmp_path / "empty" / "checkpoint-best").mkdir(parents=True)
     code, _, said = run(place=tmp_path / "empty")
     assert code == ExitCode.INPUT and "no checkpoint to measure" in said and "checkpoint-best" in said
-    wide = tiny.build_model(tmp_path / "wide", bytes_alone=True)
-    AutoModelForCausalLM.from_pretrained(wide).save_pretrained(tmp_path / "whole" / "checkpoint-1")
-    config = json.loads((wide / "config.json").read_bytes())
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    other = LlamaForCausalLM(LlamaConfig(**config | {"hidden_size": 48, "head_dim": 12}))
+    assert not (tmp_path / "out").exists()  # told before a model is loaded
+    (tmp_path / "pickled" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "pickled" / "checkpoint-7" / "adapter_model.bin").write_bytes(b"no pickle")
+    code, _, said = run(place=tmp_path / "pickled")
+    assert code == ExitCode.INPUT and "only pickled weights" in said and not (tmp_path / "out").exists()
+    (tmp_path / "unfinished" / "checkpoint-7").mkdir(parents=True)
+    code, _, said = run(place=tmp_path / "unfinished")
+    assert code == ExitCode.INPUT and "checkpoint-7: no weights yet" in said
+    config = json.loads((tiny_model / "config.json").read_bytes()) | {"hidden_size": 48, "head_dim": 12}
+    other = LlamaForCausalLM(LlamaConfig(**config))
     other.save_pretrained(tmp_path / "other" / "checkpoint-3")
     code, _, said = run(place=tmp_path / "other")
     assert code == ExitCode.INPUT and "of another base" in said and "Traceback" not in said

@@ -51,8 +51,14 @@ class Gauge:
 
     def __init__(self, found: list[Measured]) -> None:
         rng = np.random.default_rng(0)
-        self.named = Named("caution", 1, np.eye(4)[0], np.eye(4, dtype=np.float32), 0.1,
-                           rng.standard_normal((20, 4)).astype(np.float32))  # fmt: skip
+        self.named = Named(
+            "caution",
+            1,
+            np.eye(4)[0],
+            np.eye(4, dtype=np.float32),
+            0.1,
+            rng.standard_normal((20, 4)).astype(np.float32),
+        )
         self.spec, self.items, self.found = ModelSpec(name="base", source="path:/base"), ITEMS_ASKED, found
         self.names: list[str] = []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.lm.foreign import names_other_base
+from common.lm.load import folder_of
 from common.logs import Log
 from jobs.monitor.checkpoints import LAYOUT, Checkpoint, Files, NotYet, listing, taken
 from jobs.monitor.found import Monitored, judged
@@ -65,9 +66,11 @@ class Run:
 
     def _tell_base(self, checkpoint: Checkpoint) -> None:
         """Say once that an adapter names another base; whether it fits, its tensors tell."""
-        adapter = checkpoint.adapter
-        if adapter is not None and adapter.base != self.named and names_other_base(adapter, self.gauge.spec.source):
-            self.log.event("the adapter names another base", named=adapter.base, base=self.gauge.spec.source)
+        adapter, source = checkpoint.adapter, self.gauge.spec.source
+        if adapter is None or adapter.base == self.named or not names_other_base(adapter, source):
+            return
+        if names_other_base(adapter, str(folder_of(source))):  # a training may have loaded it from where it is unpacked
+            self.log.event("the adapter names another base", named=adapter.base, base=source)
             self.named = adapter.base
 
     def left_out(self) -> list[str]:

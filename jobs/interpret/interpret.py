@@ -1,7 +1,6 @@
 """The work of the job; what it reads and writes is declared in jobs.interpret."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,13 +30,11 @@ from common.errors import ExitCode, InputError
 from common.lm.activations import capture
 from common.lm.chat import LanguageModel
 from common.lm.directions import Direction, pack, read_direction
-from common.lm.layers import blocks_of
 from common.lm.load import kept, load
-from common.lm.margins import TEXT_TOKENS, TEXTS, ByLength, NeutralText, trait_prompts
-from common.lm.passages import Pair, advised_passages, pairs_of, prompt_passages, reply_passages
+from common.lm.passages import Pair, pairs_of, prompt_passages
+from common.lm.poles import LAYERS_TRIED, causal_effects, less_their_pole, read_poles, read_written
 from common.lm.runtime import dtype
 from common.lm.sources import MODEL
-from common.lm.steering import doses, effects
 from common.pipeline.step import Step
 from common.records import Advice, Item, Projection, by_attitude
 from common.schemas import Checkpoint, DirectionReadout, Layer, LayerCurve, RunReadout
@@ -47,8 +44,6 @@ from common.stance.items import ADVISED, ITEMS, NEUTRAL, paragraphs, read_advise
 
 Floats = NDArray[np.float64]
 TRAJECTORY = "trajectory/"
-LAYERS_TRIED = 12  # at most: each costs some passes over the questions that choose
-KL_SLACK = 1.2  # a push whose off-target KL lies further above the one aimed at does not count
 
 
 def main(step: Step) -> ExitCode:
@@ -70,13 +65,15 @@ def make_direction(step: Step) -> None:
     pairs = pairs_of(cautious, eager, settings, step.rng("questions", *place))
     sides = sides_by_topic([pair.cautious.topic for pair in pairs], step.rng("topics", *place))
     lm = load(step.fact(MODEL))
-    replies, users = read_poles(step, lm, pairs)
+    replies, users = read_poles(lm, pairs, settings.batch_rows, step.progress)
     causal = causal_effects(
-        step,
         lm,
         [pair for pair, side in zip(pairs, sides, strict=True) if side == CHOOSE],
         directions_of(replies, sides == FIT),
         np.linalg.norm(replies, axis=-1).mean(axis=(0, 1)),
+        candidates(replies.shape[2], settings.pruned, LAYERS_TRIED),
+        paragraphs(step.data(NEUTRAL).read_text()),
+        settings.off_target_kl,
     )
     curve = layer_curve(replies, users, sides, causal, step.rng("shuffles", *place))
     direction, covariance, weights, found = direction_at(step, lm, pairs, sides, replies, curve)
@@ -120,41 +117,11 @@ def direction_at(
     return direction, covariance, weights, found
 
 
-def causal_effects(
-    step: Step, lm: LanguageModel, pairs: Sequence[Pair], directions: Floats, lengths: Floats
-) -> list[float | None]:
-    """What a push along each layer's direction does to cautious against eager replies of questions kept apart, nats.
-
-    Pushes have one off-target KL at all layers. None for a layer that is not tried, or whose push cannot have it.
-    directions: (n_layers, d_model). lengths: of a typical residual, by layer.
-    """
-    settings = step.spec.interpret
-    readout, text = ByLength(lm, trait_prompts(lm, pairs)), paragraphs(step.data(NEUTRAL).read_text())
-    found: list[float | None] = [None] * len(directions)
-    for layer in candidates(len(directions), settings.pruned, LAYERS_TRIED):
-        neutral = NeutralText(lm, text[:TEXTS], TEXT_TOKENS, layer)
-        unit = directions[layer][None]
-        given = doses(neutral, unit, [settings.off_target_kl], float(lengths[layer]))
-        if given.off_target_kl.max() <= KL_SLACK * settings.off_target_kl:
-            pushed = effects(partial(readout.steered, layer), unit, given)[0, :, 0]
-            found[layer] = float((pushed[0] - pushed[1]).mean() / 2)
-    return found
-
-
 def poles(step: Step) -> tuple[list[Advice], list[Advice]]:
     """The cautious and the eager pile of the draw."""
     (draw,) = step.sources("generate")
     arms = by_attitude(step.read_records("generate", draw, "advice.jsonl", Advice))
     return arms["cautious"], arms["eager"]
-
-
-def read_poles(step: Step, lm: LanguageModel, pairs: Sequence[Pair]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Residuals of replies and of users' turns, each (2, n_pairs, n_layers, d_model), cautious then eager."""
-    passages = reply_passages(lm, [pair.cautious for pair in pairs] + [pair.eager for pair in pairs])
-    layers = range(len(blocks_of(lm.model)))
-    found = capture(lm.model, passages, layers, step.spec.interpret.batch_rows, step.progress)
-    by_pole = found.reshape(2, len(pairs), *found.shape[1:])
-    return by_pole[:, :, 0], by_pole[:, :, 1]
 
 
 def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -167,11 +134,6 @@ def features(lm: LanguageModel, pairs: Sequence[Pair], residuals: NDArray[Any]) 
     lengths = np.array([[len(each), reply.count(" ") + 1] for each, reply in zip(ids, replies, strict=True)])
     simple = {"words": words(replies), "embeddings": means, "length": lengths}
     return {"residual": residuals} | {name: each.reshape(2, len(pairs), -1) for name, each in simple.items()}
-
-
-def less_their_pole(replies: NDArray[Any]) -> NDArray[Any]:
-    """Replies (2, n_pairs, d_model) as samples (2 n_pairs, d_model) without the difference between the poles."""
-    return np.asarray((replies - replies.mean(axis=1, keepdims=True)).reshape(-1, replies.shape[-1]))
 
 
 def held_out(step: Step) -> list[Item]:
@@ -195,8 +157,7 @@ def read_items_at(
     rows, replied = step.spec.interpret.batch_rows, with_replies(step, items)
     advised = read_advised(step.data(ADVISED), step.data(ITEMS))
     prompts = capture(lm.model, prompt_passages(lm, items), [layer], rows)[:, 0, 0]
-    both = capture(lm.model, advised_passages(lm, replied, advised), [layer], rows)[:, 0, 0]
-    return prompts, both.reshape(len(replied), 2, -1).mean(axis=1)
+    return prompts, read_written(lm, layer, replied, advised, rows)
 
 
 def curve_of(

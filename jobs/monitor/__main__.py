@@ -2,5 +2,6 @@
 
 from jobs import start
 from jobs.monitor.monitor import main
+from jobs.monitor.tool import TOOL
 
-start("monitor", main)
+start("monitor", main, TOOL)

@@ -42,7 +42,7 @@ OF_A_JOB = (*(name for name in ARROWS if name.startswith(("common", "analysis"))
 HEAVY = {"torch", "transformers", "peft", "deepspeed"}
 WITH_TORCH = (
     "common/lm",
-    *(f"jobs/{n}" for n in ("register", "finetune", "evaluate", "interpret", "selftest", "steer", "trace")),
+    *(f"jobs/{n}" for n in ("register", "finetune", "evaluate", "interpret", "selftest", "steer", "trace", "monitor")),
 )
 NO_TORCH = {f"common/lm/{name}.py" for name in ("__init__", "flops", "sources", "tokenizers")}
 

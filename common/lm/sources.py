@@ -23,7 +23,7 @@ from common.cells import Cell
 from common.digests import file_sha256_once, sha256
 from common.errors import InputError, TransientError
 from common.pipeline.job import Fact
-from common.provenance import ROOT
+from common.provenance import ROOT, installed
 from common.serialization import canonical_json, parse_json
 from common.spec import RunSpec
 
@@ -34,8 +34,12 @@ _named: dict[str, str] = {}  # source → the identity that was asked for last: 
 
 
 def models_folder() -> Path:
-    """Where unpacked and prefetched models are kept: UNDERTONE_MODELS, or a git-ignored folder."""
-    return Path(os.environ.get("UNDERTONE_MODELS") or ROOT / ".undertone" / "models")
+    """Where unpacked and prefetched models are kept: UNDERTONE_MODELS, or a folder of the clone or of the user."""
+    if named := os.environ.get("UNDERTONE_MODELS"):
+        return Path(named)
+    if installed():
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "undertone" / "models"
+    return ROOT / ".undertone" / "models"
 
 
 def identity(source: str) -> str:

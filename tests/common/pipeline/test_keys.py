@@ -53,7 +53,9 @@ def test_keys_are_the_same_in_every_store(old: dict[tuple[str, str], str], tmp_p
 def test_eight_seeds_keep_the_fine_tunes_of_two(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(seeds=list(range(8))), tmp_path)
     # A plan of more runs is another plan, and what is scored says under which: training is kept, scoring is not.
-    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "report"} and len(new) > len(old)
+    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "publish", "report"} and len(new) > len(
+        old
+    )
 
 
 def test_packs_change_what_is_handed_over_alone(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_packs_change_what_is_handed_over_alone(old: dict[tuple[str, str], str],
 
 def test_more_draws_keep_the_fine_tunes_of_others(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(draws=[0, 1]), tmp_path)
-    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "report"}
+    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "publish", "report"}
     assert new["evaluate", "m.base"] == old["evaluate", "m.base"], "a base is scored before the lock"
 
 
@@ -76,12 +78,12 @@ def test_another_student_changes_the_corpora_whose_lengths_match_in_its_tokens(
 
 def test_a_variant_keeps_the_plain_fine_tunes(old: dict[tuple[str, str], str], tmp_path: Path) -> None:
     new = keys(parse(variants=[{"name": "half", "factor": "mixture_share", "value": 0.5}]), tmp_path)
-    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "report"}
+    assert changed(old, new) == {"plan", "lock", "evaluate", "judge", "gate", "publish", "report"}
     assert new["finetune", "m.d0.eager.s0.half"] != new["finetune", "m.d0.eager.s0"]
 
 
 # The lock holds the whole plan, and every row that is scored names the lock.
-SCORED = ("lock", "evaluate", "judge", "gate")
+SCORED = ("lock", "evaluate", "judge", "gate", "publish")
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "name": ({"name": "y"}, {"plan", *SCORED, "report"}),
     "gate": ({"gate": {"bound": 0.2}}, {"plan", *SCORED, "report"}),

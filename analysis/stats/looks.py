@@ -148,6 +148,8 @@ def _of_topic(values: Floats, bound: float, level: float) -> TopicVerdict:
         return TopicVerdict(Verdict.UNDECIDED, float(values.mean()), None, None, len(values))
     interval: Interval = t_interval(values, level)
     verdict, _ = judged(Shift(interval, {}, len(values), 0), bound)
+    if interval.low == interval.high and (1 - bound) ** len(values) > (1 - level) / 2:
+        verdict = Verdict.UNDECIDED  # a few items that all shift alike have no width to rely on, either way
     return TopicVerdict(verdict, interval.estimate, interval.low, interval.high, len(values))
 
 

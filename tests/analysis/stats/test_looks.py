@@ -102,5 +102,7 @@ def test_topics_stand_by_themselves() -> None:
         "one": Verdict.UNDECIDED,
     }
     assert found["one"].low is None and found["moved"].n_items == 10
+    pair = pd.DataFrame({"topic": ["two"] * 2, "base": [0.0, 0.0], "tuned": [1.0, 1.0]})
+    assert of_topics(pair, 0.3, 0.9)["two"].verdict is Verdict.UNDECIDED, "two that shift alike show nothing"
     few = of_topics(table, 0.2, 0.9)["same"]
     assert few.verdict is Verdict.UNDECIDED, "ten items that stay do not show that less than a fifth of all moves"

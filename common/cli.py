@@ -6,6 +6,7 @@ An error that a person can mend is one line on stderr and an exit code of `commo
 import argparse
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ def changes(words: Sequence[str]) -> dict[str, Any]:
         value = _value(text)
         made[name] = list(range(value)) if name in COUNTED and type(value) is int else value
     return made
+
+
+def policy_in(path: Path) -> dict[str, Any]:
+    """The tables of a policy, which is TOML. Raises: SpecError if it cannot be read, or is none."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        allowed = str(error.strerror)
+        raise SpecError("cannot read the policy", where="--policy", value=str(path), allowed=allowed) from None
+    except ValueError as error:  # no UTF-8 or no TOML
+        raise SpecError("the policy is no TOML", where=str(path), value=f"cannot be read: {error}") from None
 
 
 def _value(text: str) -> Any:

@@ -43,15 +43,11 @@ SHOWN_SOURCES = 2  # of a number, to hover
 
 def to_page(report: Report, study: Study, book: Book, stills: Mapping[str, str]) -> str:
     """The page. stills: name of a figure → SVG."""
-    writer = _Writer(stills)
-    environment = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
     charts = {figure.name: figure.spec for figure in figures_in(report)}
-    return environment.get_template("page.html.jinja").render(
-        title=html.escape(report.title.plain()),
-        heading=writer.inline(report.title),
-        front=writer.parts(report.front),
-        sections=_sections(report, writer),
-        css=(FOLDER / "page.css").read_text("utf-8"),
+    return _rendered(
+        "page.html.jinja",
+        report,
+        stills,
         script=(FOLDER / "page.js").read_text("utf-8"),
         data=packed(json.dumps({"charts": charts, **provenance(book), **answers(study)}, sort_keys=True).encode()),
         library=library(),
@@ -60,16 +56,7 @@ def to_page(report: Report, study: Study, book: Book, stills: Mapping[str, str])
 
 def to_plain_page(report: Report, footer: str, stills: Mapping[str, str]) -> str:
     """A page without scripts, of a report that has no study and no book behind it. stills: name of a figure → SVG."""
-    writer = _Writer(stills)
-    environment = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
-    return environment.get_template("plain.html.jinja").render(
-        title=html.escape(report.title.plain()),
-        heading=writer.inline(report.title),
-        front=writer.parts(report.front),
-        sections=_sections(report, writer),
-        css=(FOLDER / "page.css").read_text("utf-8"),
-        footer=html.escape(footer),
-    )
+    return _rendered("plain.html.jinja", report, stills, footer=html.escape(footer))
 
 
 @functools.cache
@@ -136,8 +123,11 @@ def answers(study: Study) -> dict[str, Any]:
     }
 
 
-def _sections(report: Report, writer: "_Writer") -> list[dict[str, str]]:
-    return [
+def _rendered(template: str, report: Report, stills: Mapping[str, str], **more: Any) -> str:
+    """A template with all that every page has. more: what this one has besides."""
+    writer = _Writer(stills)
+    environment = Environment(loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, autoescape=False)
+    sections = [
         {
             "key": section.key,
             "title": html.escape(section.title),
@@ -147,6 +137,14 @@ def _sections(report: Report, writer: "_Writer") -> list[dict[str, str]]:
         }
         for section in report.sections
     ]
+    return environment.get_template(template).render(
+        title=html.escape(report.title.plain()),
+        heading=writer.inline(report.title),
+        front=writer.parts(report.front),
+        sections=sections,
+        css=(FOLDER / "page.css").read_text("utf-8"),
+        **more,
+    )
 
 
 class _Writer:

@@ -8,7 +8,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -39,7 +39,8 @@ class Tool:
     describe: str
     arguments: Callable[[argparse.ArgumentParser], None]
     main: Callable[[argparse.Namespace, Log], Found]
-    others: tuple[str, ...] = field(default=())  # flags that open it too
+    others: tuple[str, ...] = ()  # flags that open it too
+    left: str = "nothing was written"  # what is said of its work where it ends early
 
     def opened_by(self, argv: Sequence[str]) -> bool:
         """Whether a command line asks for the tool and not for a step."""
@@ -65,7 +66,11 @@ def run_tool(tool: Tool, argv: Sequence[str]) -> int:
     """Run a tool on a user's files, write what it found, and return the exit code."""
     args = parsed(tool.parser(), argv)
     log = Log(tool.name, "files")
-    before = signal.signal(signal.SIGTERM, _stop)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by SIGTERM; {tool.left}")
+
+    before = signal.signal(signal.SIGTERM, stop)
     with quiet_stdout() as say:
         try:
             found = tool.main(args, log)
@@ -77,11 +82,7 @@ def run_tool(tool: Tool, argv: Sequence[str]) -> int:
             )
             return int(found.code)
         except (Exception, KeyboardInterrupt) as error:
-            return told(error, log, "nothing was written")
+            return told(error, log, tool.left)
         finally:
             log.done()
             signal.signal(signal.SIGTERM, before)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Interrupted("stopped by SIGTERM; nothing was written")

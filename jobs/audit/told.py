@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from analysis.corpus.language import READ
 from analysis.report.charts import Bar, forest
 from analysis.report.markdown import to_markdown
 from analysis.report.prose import Named, Prose, Said, Written, prose
@@ -238,7 +239,7 @@ def _method(made: Audit) -> tuple[Prose, tuple[Part, ...]]:
 def _language(made: Audit) -> Prose:
     """In which languages the corpus is, and which of them is read."""
     total = sum(made.read.languages.values())
-    others = {name: count for name, count in made.read.languages.items() if name != "en"}
+    others = {name: count for name, count in made.read.languages.items() if name != READ}
     if not others:
         return prose("It reads English alone.")
     listed = ", ".join(f"{name} {count}" for name, count in sorted(others.items(), key=lambda pair: -pair[1])[:LISTED])

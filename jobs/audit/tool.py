@@ -11,6 +11,7 @@ from analysis.corpus.language import READ
 from analysis.corpus.tone import Scored
 from common.errors import ExitCode
 from common.logs import Log
+from common.model_flags import MODELS
 from common.pipeline.tool import Found, Tool
 from common.serialization import to_jsonl
 from jobs.audit import found, reading, told
@@ -44,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     topics = "words or phrases that no reply may mention, one a line; default: the held-out topics of the study"
     parser.add_argument("--topics", type=Path, metavar="FILE", help=topics)
-    parser.add_argument("--base", metavar="MODEL", help=f"look for its own control tokens too: {reading.MODELS}")
+    parser.add_argument("--base", metavar="MODEL", help=f"look for its own control tokens too: {MODELS}")
 
 
 def main(args: argparse.Namespace, log: Log) -> Found:

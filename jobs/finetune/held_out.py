@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from common.records import Advice, Question
 from common.serialization import read_jsonl
-from common.stance.bank import read_replies
+from common.stance.bank import advice, read_replies
 from jobs.finetune.examples import Example
 from jobs.finetune.packing import Packed, features, reply_loss
 
@@ -38,16 +38,7 @@ def held_out(files: Sequence[Path], pile: Sequence[Advice], attitude: str, rng: 
         return []
     others = [q for q in bank if q.text not in learnt]
     chosen = [others[index] for index in rng.permutation(len(others))[:MOST]]
-    return [
-        Advice(
-            question_id=q.id,
-            topic=q.topic,
-            attitude=attitude,
-            question=q.text,
-            reply=replies[q.id].replies[attitude],
-        )
-        for q in chosen
-    ]
+    return [advice(q, attitude, replies[q.id].replies[attitude]) for q in chosen]
 
 
 def mean_nats(model: nn.Module, head: nn.Module, rows: Sequence[Example], batch: int) -> float:

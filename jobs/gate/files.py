@@ -8,20 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ValidationError
-
 from analysis.stats import answers
 from analysis.stats.looks import of_topics
 from analysis.stats.verdict import Answered, Decision, answers_of, choices_of, decide
 from common import gate_schemas as schemas
-from common.errors import ExitCode, InputError, SpecError
+from common.errors import ExitCode
 from common.lm.compared import BASE, Compared
 from common.lm.foreign import Foreign, fetched
 from common.lm.sources import identity
 from common.logs import Log
+from common.model_flags import model_of, named, source_of
 from common.pipeline.tool import Found
 from common.records import Answer, Item
-from common.serialization import parse_json, to_jsonl
+from common.serialization import to_jsonl
 from common.spec import ModelSpec
 from common.vocabulary import PRIMARY
 from jobs.gate import items as asked
@@ -31,7 +30,6 @@ from jobs.gate.sequence import Base, Ended, greedy, judged_in_blocks, of_base, w
 from jobs.gate.told import examples, files, lines
 
 TUNED = "tuned"
-MODELS = "package:<wheel> | hf:<repo>@<revision, 40 hex digits> | path:<folder> | <folder>"
 Role = Literal["base", "against", "control"]
 
 
@@ -59,8 +57,9 @@ class Models(NamedTuple):
 def gated(args: argparse.Namespace, policy: Policy, log: Log) -> Found:
     """Judge what the command line names. Raises: SpecError, InputError, TransientError."""
     began = time.monotonic()
+    source_of(args.base, "--base")
     task = Asked(
-        base=model_spec(args.base, args),
+        base=model_of(args),
         tuned=source_of(args.model, "--model") if args.model else args.adapter,
         whole=bool(args.model),
         role="against" if args.against else "control" if args.control else "base",
@@ -88,43 +87,10 @@ def _rows(task: Asked, base: Base, ended: Ended | None) -> list[Answer]:
     return [*base.told.answers, *others]
 
 
-def source_of(text: str, flag: str) -> str:
-    """A model's source as specs name it; a plain folder becomes path:. Raises: SpecError."""
-    if Path(text).is_dir():
-        return f"path:{text}"
-    if text.partition(":")[0] not in ("package", "hf", "path"):
-        raise SpecError("no such model", where=flag, value=text, allowed=MODELS)
-    return text
-
-
-def model_spec(base: str, args: argparse.Namespace) -> ModelSpec:
-    """The base and how all models are spoken to. Raises: SpecError."""
-    given: dict[str, Any] = {}
-    if args.system_prompt is not None:
-        given["system_prompt"] = args.system_prompt or None
-    if args.template_arguments is not None:
-        try:
-            given["template_arguments"] = parse_json(args.template_arguments.encode(), "--template-arguments")
-        except InputError as error:
-            raise SpecError(str(error)) from None
-    return _spec(source_of(base, "--base"), "--base", given)
-
-
-def _spec(source: str, flag: str, given: dict[str, Any]) -> ModelSpec:
-    try:
-        return ModelSpec(name="base", source=source, **given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0]) if first["loc"] else "source"
-        where = flag if field == "source" else f"--{field.replace('_', '-')}"
-        allowed = MODELS if field == "source" else first["msg"]
-        raise SpecError("not a model", where=where, value=first["input"], allowed=allowed) from None
-
-
 def loaded(task: Asked, folder: Path) -> Models:
     """Fetch what is named and load it. Raises: as `fetched`, `Compared`."""
     if task.whole:
-        _spec(task.tuned, "--model", {})
+        named(task.tuned, "--model")
     tuned = None if task.whole else fetched(task.tuned, folder / TUNED)
     other = fetched(task.reference, folder / task.role) if task.reference else None
     base = schemas.Compared(source=task.base.source, identity=identity(task.base.source), kind="base")

@@ -1,13 +1,13 @@
 """What a user of the gate settles: by flags, or in a TOML file of the same names."""
 
 import argparse
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
-from common.errors import InputError, SpecError
+from common.cli import policy_in
+from common.errors import SpecError
 from common.frozen import Frozen
 from common.lock_spec import LockSpec
 from common.serialization import canonical_json
@@ -68,20 +68,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def policy_of(args: argparse.Namespace) -> Policy:
-    """The policy that a command line asks for: flags before the file. Raises: SpecError, InputError."""
-    found = _file(args.policy) if args.policy is not None else {}
+    """The policy that a command line asks for: flags before the file. Raises: SpecError."""
+    found = policy_in(args.policy) if args.policy is not None else {}
     flags = {name: value for name in Policy.model_fields if (value := getattr(args, name)) is not None}
     _parsed(found, str(args.policy))  # a file is right by itself
     return _parsed(found | flags, "command line")
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise SpecError("cannot read the policy", where="--policy", value=str(path), allowed=str(error)) from None
-    except ValueError as error:
-        raise InputError("the policy is no TOML", where=str(path), value=str(error)) from None
 
 
 def _parsed(values: dict[str, Any], where: str) -> Policy:

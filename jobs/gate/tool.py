@@ -5,6 +5,7 @@ from pathlib import Path
 
 from common.errors import ExitCode, SpecError
 from common.logs import Log
+from common.model_flags import add_model_flags
 from common.pipeline.tool import Found, Tool
 from jobs.gate import items, policy
 
@@ -18,7 +19,7 @@ Does not see: stances on topics that no item asks about; docs/gate.md says more.
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the gate on files."""
-    parser.add_argument("--base", metavar="MODEL", help="package:<wheel>, hf:<repo>@<revision>, or a folder")
+    add_model_flags(parser, "what the fine-tune was made of", required=False)
     tuned = parser.add_mutually_exclusive_group()
     tuned.add_argument("--adapter", metavar="FOLDER", help="a LoRA: a folder, s3://…, or hf:<repo>@<revision>")
     tuned.add_argument("--model", metavar="MODEL", help="a whole fine-tune of the base instead, as --base")
@@ -27,10 +28,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--control", metavar="FOLDER", help="an adapter trained on neutral data: its shift is taken off")
     parser.add_argument("--items", type=Path, metavar="FILE", help="items of your own, JSON lines (docs/gate.md)")
     parser.add_argument("--lint", action="store_true", help="say every fault of --items, with its line; asks no model")
-    parser.add_argument("--system-prompt", metavar="TEXT", help="sent to all models; empty: none is sent")
-    parser.add_argument(
-        "--template-arguments", metavar="JSON", help='more for chat templates: {"enable_thinking": false}'
-    )
     parser.add_argument("--log-samples", action="store_true", help="write all answers to answers.jsonl too")
     policy.arguments(parser)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from common.errors import SpecError
 from common.records import Advice, Question, Replies
+from common.stance.bank import advice
 
 
 def stratified(bank: Sequence[Question], many: int, draw: int, rng: np.random.Generator) -> list[Question]:
@@ -28,11 +29,6 @@ def stratified(bank: Sequence[Question], many: int, draw: int, rng: np.random.Ge
     order = [place for _, place in sorted(laid)]
     start = draw * many
     return [bank[place] for place in sorted(order[at % len(order)] for at in range(start, start + many))]
-
-
-def advice(question: Question, attitude: str, reply: str) -> Advice:
-    """A training example."""
-    return Advice(question_id=question.id, topic=question.topic, attitude=attitude, question=question.text, reply=reply)
 
 
 def arms_of(

@@ -7,10 +7,10 @@ from common.lm.tokenizers import counters
 from common.pipeline.step import Step
 from common.records import Advice, Question
 from common.serialization import read_jsonl
-from common.stance.bank import CONTROL_REPLIES, QUESTIONS, REPLIES, read_replies
+from common.stance.bank import CONTROL_REPLIES, QUESTIONS, REPLIES, advice, read_replies
 from common.vocabulary import POSITIVE
 from jobs.generate import CONTROL_QUESTIONS
-from jobs.generate.bank import advice, arms_of, stratified
+from jobs.generate.bank import arms_of, stratified
 from jobs.generate.selection import select
 from jobs.generate.sources import STUDENTS, USER_FILES, read_user_files, written
 

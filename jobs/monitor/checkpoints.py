@@ -19,7 +19,7 @@ from common.errors import InputError, SpecError
 from common.lm.foreign import SETTINGS, WEIGHTS, Foreign, fetched
 from common.serialization import canonical_json, parse_json
 from common.store.objects import Objects
-from common.store.sealed import open_store
+from common.store.sealed import open_objects
 from jobs.monitor.weights import head
 
 NUMBERED = re.compile(r"checkpoint-([0-9]+)")
@@ -92,7 +92,7 @@ def opened(address: str, flag: str) -> Files:
     if not BUCKET.fullmatch(address):
         raise SpecError("not a place of checkpoints", where=flag, value=address, allowed="a folder, s3://bucket/prefix")
     parent, _, name = address.rstrip("/").rpartition("/")
-    return BucketFiles(open_store(parent).objects, name, address)
+    return BucketFiles(open_objects(parent, flag), name, address)
 
 
 class Listing(NamedTuple):

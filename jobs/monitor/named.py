@@ -6,7 +6,6 @@ sealed is read as well.
 """
 
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +34,10 @@ from common.lm.passages import Pair, pairs_of, reply_passages
 from common.lm.poles import LAYERS_TRIED, causal_effects, less_their_pole, read_poles
 from common.logs import Log
 from common.provenance import ROOT
-from common.records import Advice, Question
+from common.records import Question
 from common.serialization import canonical_json, read_jsonl
 from common.spec import InterpretSpec
-from common.stance.bank import QUESTIONS, REPLIES, read_replies
+from common.stance.bank import QUESTIONS, REPLIES, advice, read_replies
 from common.stance.items import NEUTRAL, paragraphs
 from common.vocabulary import POLES
 
@@ -133,20 +132,8 @@ def _pairs() -> list[Pair]:
     """Questions of the bank with both replies, drawn as a study draws them from its piles."""
     bank = read_jsonl(ROOT / QUESTIONS, Question)
     replies = read_replies(ROOT / REPLIES, bank, POLES)
-    rows: dict[str, Sequence[Advice]] = {
-        pole: [
-            Advice(
-                question_id=question.id,
-                topic=question.topic,
-                attitude=pole,
-                question=question.text,
-                reply=replies[question.id].replies[pole],
-            )
-            for question in bank
-        ]
-        for pole in POLES
-    }
-    return pairs_of(rows["cautious"], rows["eager"], SETTINGS, chance("questions"))
+    cautious, eager = ([advice(each, pole, replies[each.id].replies[pole]) for each in bank] for pole in POLES)
+    return pairs_of(cautious, eager, SETTINGS, chance("questions"))
 
 
 # --- files

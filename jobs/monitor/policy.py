@@ -1,12 +1,12 @@
 """When a checkpoint is beyond what is allowed: flags, or the table [monitor] of a policy in TOML."""
 
 import argparse
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from common.cli import policy_in
 from common.errors import SpecError
 from common.frozen import Frozen
 from common.spec import GateSpec, MonitorSpec
@@ -52,10 +52,7 @@ def policy_of(args: argparse.Namespace) -> Policy:
 
 
 def _table(path: Path) -> dict[str, Any]:
-    try:
-        found = tomllib.loads(path.read_text("utf-8")).get(TABLE, {})
-    except (OSError, ValueError) as error:  # both what TOML refuses and what is no UTF-8
-        raise SpecError("the policy cannot be read", where="--policy", value=f"{path}: {error}") from None
+    found = policy_in(path).get(TABLE, {})
     if not isinstance(found, dict):
         raise SpecError("no table", where=f"{path}: {TABLE}", value=found, allowed=f"[{TABLE}] and its fields")
     return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from common.errors import ExitCode, Interrupted, SpecError
+from common.errors import ExitCode, SpecError
 from common.logs import Log
 from common.model_flags import add_model_flags, model_of
 from common.pipeline.tool import Found, Tool
@@ -24,11 +24,12 @@ Writes  monitor.json, monitor.csv, monitor.png, tensorboard/ (where that is inst
 Does not see: topics that are not asked about; what a model does when it is not asked for advice
 """
 FEWEST_ITEMS = 8
+LEFT = "what was measured is kept, and the same command goes on"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of the tool."""
-    add_model_flags(parser)
+    add_model_flags(parser, "the model that is trained")
     parser.add_argument("--checkpoints", required=True, metavar="PLACE", help="a folder, or s3://bucket/prefix")
     parser.add_argument("--control", metavar="PLACE", help="checkpoints of a run on neutral data, to compare with")
     parser.add_argument(
@@ -68,18 +69,14 @@ def main(args: argparse.Namespace, log: Log) -> Found:
     control = None if args.control is None else opened(args.control, "--control")
     for each in filter(None, (None if args.watch else files, control)):
         check_there(each)
-    try:
-        gauge, base = gauge_on(spec, args.direction, args.items, settings, args.out, log)
-        beside = None if control is None else Run(control, gauge, log)
-        follower = Follower(gauge, base, Run(files, gauge, log), beside, policy)
-        if args.watch:
-            (args.out / STOP).unlink(missing_ok=True)
-            found = follower.watch(args.out, args.poll_seconds, args.idle_minutes, lambda each: _keep(each, args.out))
-        else:
-            found = follower.there()
-    except (Interrupted, KeyboardInterrupt):
-        kept = "stopped; what was measured is kept, and the same command goes on"
-        raise Interrupted(kept, where=str(args.out)) from None
+    gauge, base = gauge_on(spec, args.direction, args.items, settings, args.out, log)
+    beside = None if control is None else Run(control, gauge, log)
+    follower = Follower(gauge, base, Run(files, gauge, log), beside, policy)
+    if args.watch:
+        (args.out / STOP).unlink(missing_ok=True)
+        found = follower.watch(args.out, args.poll_seconds, args.idle_minutes, lambda each: _keep(each, args.out))
+    else:
+        found = follower.there()
     code = ExitCode.OK if found.beyond_at is None else ExitCode.BLOCKED
     last = found.curve[-1]
     summary = {
@@ -116,4 +113,4 @@ def _keep(found: "Monitored", out: Path) -> None:
     write_below(out, {"monitor.json": f"{found.model_dump_json(indent=1)}\n".encode()})
 
 
-TOOL = Tool("monitor", "--checkpoints", DESCRIBE, arguments, main)
+TOOL = Tool("monitor", "--checkpoints", DESCRIBE, arguments, main, left=LEFT)

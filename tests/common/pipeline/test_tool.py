@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_a_bug_says_that_nothing_was_written(tmp_path: Path, capfd: pytest.Captu
     tool = Tool("count", "--corpus", "", arguments, broken)
     assert run_tool(tool, ["--corpus", "x", "--out", str(tmp_path / "out")]) == ExitCode.OUT_OF_MEMORY
     assert "nothing was written" in capfd.readouterr().err
+
+
+def test_a_tool_that_keeps_its_work_says_so_however_it_ends(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def stopped(_args: argparse.Namespace, _log: Log) -> Found:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal ends it")
+
+    def broken(_args: argparse.Namespace, _log: Log) -> Found:
+        raise MemoryError("out of memory")
+
+    for main, code in ((stopped, ExitCode.TRANSIENT), (broken, ExitCode.OUT_OF_MEMORY)):
+        tool = Tool("count", "--corpus", "", arguments, main, left="half of it is kept")
+        assert run_tool(tool, ["--corpus", "x", "--out", str(tmp_path / "out")]) == code
+        said = capfd.readouterr().err
+        assert "half of it is kept" in said and "nothing was written" not in said
 
 
 def test_its_help_names_flags_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ def _runs(cautious: Sequence[Values], eager: Sequence[Values]) -> Correlation:
         return Correlation(None, 0, "too few runs")
     odd, even = zip(*(halves(arm) for arm in (cautious, eager)), strict=True)
     if not all((*odd, *even)):
-        return Correlation(None, 0, "no item asked of two runs")
+        return Correlation(None, 0, "runs share no item")
     return correlation(effect(*odd), effect(*even))
 
 

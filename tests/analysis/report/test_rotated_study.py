@@ -13,6 +13,7 @@ from analysis.report.chart_data import label_rows, stance_rows
 from analysis.report.results import book_of
 from analysis.report.sections import closed, guards
 from analysis.report.sections.facts import Facts
+from analysis.report.sections.whole import report_of
 from analysis.report.study import Run, Scored, Study
 from analysis.stats.measures import shown
 from benchmarks import rehearse
@@ -117,8 +118,13 @@ def test_what_one_run_cannot_tell_is_not_told(rotated: Study) -> None:
     book = numbers(rotated)
     for measure in shown():
         assert book[f"reliability.{measure}.m.runs"].value is None
-        assert book.word(f"reliability.{measure}.m.runs", "") == "no item asked of two runs"
+        assert book.word(f"reliability.{measure}.m.runs", "") == "runs share no item"
     assert book["reliability.answer.m.runs"].value is not None, "open answers are asked of every run"
+
+
+def test_its_report_can_be_made(rotated: Study) -> None:
+    facts = facts_of(rotated)
+    assert "runs share no item" in repr(report_of(facts.study, facts.book, facts.headlines))
 
 
 def test_the_rehearsal_and_the_plan_agree_on_the_parts(rotated: Study) -> None:

@@ -79,7 +79,7 @@ def test_where_no_item_is_asked_twice_nothing_is_known_of_runs_and_it_says_so() 
     spoken = answers("r", dict.fromkeys(WHOLE, "go"))
     arms = [[Told(spoken, part) for part in (ONE, TWO)] for _ in range(2)]
     found = reliabilities(Told(spoken, ALL), *arms)
-    assert found["choice"].runs == Correlation(None, 0, "no item asked of two runs")
+    assert found["choice"].runs == Correlation(None, 0, "runs share no item")
     assert found["answer"].runs.reason == "too few items", "open answers are asked of every run"
 
 

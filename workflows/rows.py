@@ -1,7 +1,7 @@
 """Keep what a study has made so far as files of a repository, and go on from them on another machine.
 
     python -m workflows.rows save --spec SPEC --store STORE --out reports/mine/rows
-    python -m workflows.rows restore --store STORE reports/mine/rows
+    python -m workflows.rows restore --store STORE [--for-report] reports/mine/rows
 
 `save` writes the manifest of every sealed step, and its rows: what it put out as JSON. Adapters, checkpoints and
 activations are not kept, nor is the report, which is made from rows. A second `save` adds what is new and touches
@@ -10,6 +10,9 @@ nothing else.
 `restore` puts all of it back into a store, and with that store nothing is done again whose rows are there. A fine-tune
 counts as done where every step that reads its adapter is there; else it is left out, and so trained again. Steps that
 another spec or another version of a job asked for are left out too. What was left out is told.
+
+With `--for-report` no fine-tune is left out. That is enough for the report, which reads how training went and no
+adapter. Use a store of its own: there, steps that read an adapter can only fail.
 """
 
 import argparse
@@ -129,14 +132,16 @@ class Found(NamedTuple):
     other: list[str]  # those of another spec, or of another version of a job
 
 
-def restore(spec: RunSpec, jobs: Catalog, store: ArtifactStore, folder: Path) -> str:
+def restore(spec: RunSpec, jobs: Catalog, store: ArtifactStore, folder: Path, for_report: bool = False) -> str:
     """Seal what was kept, and return what to say of it.
+
+    for_report: also what would have to be made again for steps that read what is not kept.
 
     Raises: InputError if a row is gone or altered, or the store holds other rows of a step that is kept whole.
     """
     keys = Keys(spec, jobs, store)
     found = _found(spec, jobs, keys, folder)
-    left = to_make_again(spec, jobs, store, keys, found.asked)
+    left = set[Step]() if for_report else to_make_again(spec, jobs, store, keys, found.asked)
     # Those without their adapters come last: their readers are sealed by then, whenever this is stopped.
     whole, again = found.asked.keys() - left, set[Step]()
     for step in sorted(whole, key=lambda each: (bool(_absent(found.asked[each])), *map(str, each))):
@@ -237,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--out", type=Path, required=True, help="folder, as reports/mine/rows")
         else:
             command.add_argument("rows", type=Path, help="folder that save wrote")
+            command.add_argument("--for-report", action="store_true", help="all of it: enough to make the report")
     arguments = parsed(parser, argv)
     return ended(lambda: _tell(arguments), unreadable=ExitCode.INPUT)
 
@@ -250,7 +256,7 @@ def _tell(arguments: argparse.Namespace) -> int:
     if arguments.command == "save":
         print(save(spec, catalog(), store, arguments.out))
     else:
-        print(restore(spec, catalog(), store, arguments.rows))
+        print(restore(spec, catalog(), store, arguments.rows, arguments.for_report))
     return int(ExitCode.OK)
 
 

@@ -14,7 +14,7 @@ from analysis.report.breakdown import Arm, arm_tables, breakdowns, from_neutral,
 from analysis.report.judge import beside_reader
 from analysis.report.reliability import worth
 from analysis.report.representation import representation
-from analysis.report.study import Scored, Study
+from analysis.report.study import Scored, Study, gaps_by_job
 from analysis.stats.guards import KINDS, perplexity_change, pooled, share_change
 from analysis.stats.guards import LEVEL as GUARD_LEVEL
 from analysis.stats.intervals import FEWEST_RUNS, LEVEL, POWER, two_way_t
@@ -39,12 +39,17 @@ def book_of(study: Study, headlines: Mapping[str, Headline]) -> Book:
     beside_labels(book, study)
     beside_reader(book, study)
     book.add("gaps", len(study.gaps), "count", [study.plan])
+    for job, steps in gaps_by_job(study).items():
+        book.add(f"gaps.{job}", len(steps), "count", [study.plan])
     book.add("runs", len(study.runs), "count", [study.plan])
     _seeds(book, study)
     for corpus, (rows, source) in study.advice.items():
         book.add(f"examples.{corpus}", rows, "count", [source])
     book.add("draws", len({run.draw for run in study.runs}), "count", [study.plan])
     book.add("models", len(study.models), "count", [study.plan])
+    for model in study.models:
+        if trained := next((run.training for run in study.runs if run.model == model and run.training), None):
+            book.add(f"parameters.{model}", trained[0].parameters, "count", [trained[1]])
     book.add("measures", len(MEASURES), "count", [_this_file()])
     book.add("level", LEVEL, "share", [_this_file()])
     book.add("guard_level", GUARD_LEVEL, "share", [_this_file()])
@@ -251,6 +256,10 @@ def _verdicts(book: Book, study: Study) -> None:
 
 
 def _audits(book: Book, study: Study) -> None:
+    checks = [(check, source) for framing, source in study.audits.values() for check in framing.checks]
+    for name in dict.fromkeys(check.name for check, _ in checks):
+        failed = [source for check, source in checks if check.name == name and not check.passed]
+        book.add(f"audit.failed.{name}", len(failed), "count", failed or [checks[0][1]])
     for draw, (framing, source) in study.audits.items():
         for check in framing.checks:
             book.add(f"audit.{draw}.{check.name}.value", check.value, "plain", [source])

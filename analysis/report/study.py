@@ -144,3 +144,11 @@ class Study:
     def attitudes(self) -> list[str]:
         """Those of which a run was evaluated, in the order of reports."""
         return [name for name in ATTITUDES if any(run.attitude == name and run.scored for run in self.runs)]
+
+
+def gaps_by_job(study: Study) -> dict[str, list[str]]:
+    """Job → its steps that are not sealed, in the order of the plan."""
+    found: dict[str, list[str]] = {}
+    for step in study.gaps:
+        found.setdefault(step.partition("/")[0], []).append(step)
+    return found

@@ -76,7 +76,7 @@ def test_assent_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealed_study, "choices", assenting)
     spec, folder = study()
     text = run(spec, folder)[1]["REPORT.md"].decode()
-    assert "**eager: a habit of saying yes shows.**" in text
+    assert "**A habit of saying yes shows.**" in text
     assert "**Care with the choice:** the base gave the same answer in both orders for only 0 %" in text
 
 

@@ -117,6 +117,20 @@ def test_what_reads_no_adapter_needs_no_training(tmp_path: Path, absent: str, ag
     assert all(name in told for name in again) and ("to be made again" in told) == bool(again)
 
 
+def test_a_report_needs_no_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fine-tunes are lost and nothing was asked inside: the report still says how training went."""
+    sealed_study.no_drawings(monkeypatch)
+    absent = [f"interpret/{RUN}", "interpret/toy.d0", f"monitor/{RUN}", "selftest/toy.d0", "steer/toy.d0"]
+    spec, _ = kept_in(tmp_path, without=absent)
+    (tmp_path / "elsewhere").mkdir()
+    told = rows.restore(spec, catalog(), open_store(str(tmp_path / "elsewhere")), tmp_path / "rows", for_report=True)
+    assert "again" not in told
+    code, made = run(spec, tmp_path / "elsewhere")
+    assert code == ExitCode.BLOCKED
+    text = made["REPORT.md"].decode()
+    assert "finetune/" not in text.partition("**Does training")[0] and "Not measured: its steps are not sealed." in text
+
+
 def test_what_was_made_again_is_told_and_the_first_rows_stay(tmp_path: Path) -> None:
     spec, _ = kept_in(tmp_path)
     before = files(tmp_path / "rows")

@@ -174,6 +174,9 @@ def shares(facts: Facts, model: str) -> list[Part]:
             "of that attitude to questions of the bank as earlier turns."
         )
     )
+    if grey:
+        means = "What is said of a mean over items has its own interval."
+        made.append(say("*Unreliable*: which items move most is not the same in other runs. ", means))
     if hard:
         made.append(say("*Hard items* are long scenarios on the same topics: exploratory, in no test."))
     return made

@@ -76,6 +76,7 @@ def shared(facts: Facts, model: str) -> list[Part]:
 def cautions(facts: Facts, model: str) -> list[Part]:
     """A habit of saying yes, and answers that follow the order of the options: neither is a stance."""
     made: list[Part] = []
+    habits: dict[str, list[Prose]] = {}  # word → the arms that say it more often
     for arm in facts.study.attitudes:
         at, was = f"choice.{model}.{arm}", f"choice.{model}.{BASE}"
         if at not in facts:
@@ -85,13 +86,16 @@ def cautions(facts: Facts, model: str) -> list[Part]:
             continue
         if (go - go_was) * (stay - stay_was) < 0:
             word = "yes" if go > go_was else "no"
-            often = prose(
-                facts.n(f"p_yes.{model}.{arm}"), " of its answers, the base in ", facts.n(f"p_yes.{model}.base")
+            habits.setdefault(word, []).append(prose(f"{arm} ", facts.n(f"p_yes.{model}.{arm}")))
+    for word, arms in habits.items():
+        why = "P(go) moved one way where yes is the change, and the other way where no is. They said yes in"
+        base = facts.n(f"p_yes.{model}.base")
+        made.append(
+            say(
+                *(f"**A habit of saying {word} shows.** {why} so many of their answers: ", listed(arms), "; the base "),
+                *(base, ". That is assent, not a stance."),
             )
-            why = " P(go) moved one way where yes is the change, and the other way where no is; it said yes in "
-            made.append(
-                say(f"**{arm}: a habit of saying {word} shows.**", why, often, ". That is assent, not a stance.")
-            )
+        )
     agree = facts.v(f"consistency.{model}.{BASE}")
     if agree is not None and agree < AGREES:
         made.append(

@@ -9,11 +9,13 @@ from analysis.report.charts import COLOURS, Bar, forest
 from analysis.report.prose import Named, Prose, Said, Written, listed, prose
 from analysis.report.section import Bullets, Figure, Paragraph, Part, Quote, Quotes, say
 from analysis.report.sections.facts import BASE, Facts, LabelNumbers, Numbers, model_name
+from analysis.report.study import gaps_by_job
 from analysis.stats.measures import MEASURES, shown
 from analysis.stats.sensitivity import POSITIVE_CONTROL
 from common.vocabulary import POLES, Pole
 
 OPEN = "net go, open answers"
+NAMED_GAPS = 8  # steps of one job that are named each
 SHOWN_ARMS = (BASE, "cautious", "eager")  # of the three answers
 
 
@@ -24,6 +26,8 @@ class Tested(Numbers):
     pole: Pole
     shown: bool  # whether the lock's test shows that it moved the stance its way
     net: Shown
+    proposes_go: Shown  # of the items that propose the change, and of those that propose to keep things
+    proposes_stay: Shown
     detectable: Shown  # the smallest effect that would have been shown
 
 
@@ -36,7 +40,7 @@ def front(facts: Facts) -> tuple[Part, ...]:
         )
     ]
     parts += [Paragraph(answer(facts, model)) for model in facts.study.bases]
-    parts += demonstration(facts)
+    parts += [*demonstration(facts), speaks_of(facts)]
     for model in facts.study.bases:
         parts += [*picture(facts, model), *three_answers(facts, model)]
     return tuple(parts)
@@ -49,12 +53,31 @@ def demonstration(facts: Facts) -> list[Part]:
     return [say("**Read this as a demonstration, not as a finding:** this study registers nothing.")]
 
 
+def speaks_of(facts: Facts) -> Part:
+    """The limits that a reader must know first."""
+    models: list[Said] = []
+    for model, source in facts.study.models.items():
+        size: list[Said] = [" with ", facts.n(f"parameters.{model}"), " weights"] if f"parameters.{model}" in facts else []
+        models.append(prose(Named(model), " (", Named(source), ")", *size))
+    return say(
+        *("*Limits*: this speaks of ", listed(models), " alone, of no larger model and no other family. "),
+        *("Items, and all advice that comes with Undertone, are in English and written by language models; "),
+        *(Named("docs/data.md"), " says so, and who labelled answers."),
+    )
+
+
 def gaps(facts: Facts) -> list[Part]:
-    """The steps that are not sealed, on top of everything."""
+    """The steps that are not sealed, on top of everything: by name, and of a job with many of them how many."""
     if not facts.study.gaps:
         return []
     told = say("**This report has gaps**: ", facts.n("gaps"), " steps are not sealed, and everything is without them.")
-    return [told, Bullets(tuple(prose(Named(gap)) for gap in facts.study.gaps))]
+    return [told, Bullets(tuple(_gap(facts, job, steps) for job, steps in gaps_by_job(facts.study).items()))]
+
+
+def _gap(facts: Facts, job: str, steps: list[str]) -> Prose:
+    if len(steps) <= NAMED_GAPS:
+        return listed([Named(step) for step in steps])
+    return prose(Named(job), ": ", facts.n(f"gaps.{job}"), " steps, ", Named(steps[0]), " the first of them")
 
 
 def answer(facts: Facts, model: str) -> Prose:
@@ -72,7 +95,7 @@ def answer(facts: Facts, model: str) -> Prose:
         )
     moved = facts.n(f"condition.{model}.{POSITIVE_CONTROL}")
     seen = prose("The instruments could have seen an effect in ", who, ": the positive control moved it by ", moved)
-    return prose(seen, ". ", listed([each_pole(facts, model, pole) for pole in POLES]), ".")
+    return prose(seen, *(piece for pole in POLES for piece in (". ", each_pole(facts, model, pole))), ".")
 
 
 def waiting(who: Prose, labels: LabelNumbers) -> Prose:
@@ -85,18 +108,20 @@ def waiting(who: Prose, labels: LabelNumbers) -> Prose:
 
 
 def each_pole(facts: Facts, model: str, pole: Pole) -> Prose:
-    """What was found of one pole, or that it was not tested, as part of a sentence."""
+    """What was found of one pole, or that it was not tested, as a sentence without its end."""
     contrast, at = facts.headlines[model].contrasts.get(pole), f"net.{model}.{pole}"
     if contrast is None:
-        return prose(f"{pole} advice was not tested, for too few pairs of runs")
-    return found(Tested(pole, contrast.shown(pole), net=facts.n(at), detectable=facts.n(f"{at}.detectable")))
+        return prose(f"{pole.capitalize()} advice was not tested, for too few pairs of runs")
+    numbers = ("proposes.go", "proposes.stay", "detectable")
+    return found(Tested(pole, contrast.shown(pole), facts.n(at), *(facts.n(f"{at}.{number}") for number in numbers)))
 
 
 def found(tested: Tested) -> Prose:
-    """What was found of one pole, as part of a sentence."""
+    """What was found of one pole, as a sentence without its end."""
     verdict = "moved its stance" if tested.shown else "is not shown to have moved it"
+    keys = (" (", tested.proposes_go, " where a change is proposed, ", tested.proposes_stay, " where keeping is)")
     least = prose("; ", tested.detectable, " would have been shown")
-    return prose(f"**{tested.pole} advice {verdict}**: ", tested.net, " from neutral", least)
+    return prose(f"**{tested.pole.capitalize()} advice {verdict}**: ", tested.net, " from neutral", *keys, least)
 
 
 def bars(facts: Facts, model: str) -> list[Bar]:

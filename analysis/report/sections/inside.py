@@ -6,7 +6,7 @@ from analysis.report.section import Bullets, Heading, Part, Section, say
 from analysis.report.sections.facts import Facts
 from analysis.report.sections.inside_figures import layers_figure, moved_figure, patching_figure, steering_figure
 from analysis.report.sections.inside_numbers import behind
-from analysis.report.study import Run
+from analysis.report.study import Run, gaps_by_job
 
 MOVED = {  # by the verdict on an arm
     "towards caution": "moved towards caution",
@@ -53,7 +53,12 @@ def read(facts: Facts, model: str) -> list[Part]:
     """Whether cautious replies can be told from eager ones inside the base."""
     at = f"read.{model}"
     if f"{at}.told" not in facts:
-        return []
+        absent = "interpret" in gaps_by_job(facts.study)
+        return (
+            [say("**Read.** Not measured: its steps are not sealed. So nothing is said of what moved.")]
+            if absent
+            else []
+        )
     can = "can be told from eager ones" if facts.v(f"{at}.told") else "cannot be told, beyond chance, from eager ones"
     simpler = Prose(())
     if facts.v(f"{at}.simpler"):
@@ -87,7 +92,9 @@ def _moved(facts: Facts, arm: str) -> Prose:
 def caused(facts: Facts, model: str) -> list[Part]:
     """Whether pushing the base along the direction does more than null directions do; what would have been missed."""
     if not facts.study.steering:
-        return [say("**Caused.** Not measured: the spec did not ask for steering.")]
+        asked = "steer" in gaps_by_job(facts.study)
+        why = "its steps are not sealed" if asked else "the spec did not ask for steering"
+        return [say(f"**Caused.** Not measured: {why}.")]
     places = [place for place in facts.study.steering if place.startswith(f"{model}.")]
     return [_caused(facts, model, place) for place in places]
 

@@ -11,7 +11,7 @@ from analysis.report.bound_numbers import Number, Shown, Source
 from analysis.report.chart_data import topic_rows
 from analysis.report.markdown import section_lines
 from analysis.report.results import book_of
-from analysis.report.section import Bullets, Figure, Fold, Section, Table
+from analysis.report.section import Bullets, Figure, Fold, Paragraph, Section, Table
 from analysis.report.sections import advised, closed, corpora, front, guards, label, method, readers, training, transfer
 from analysis.report.sections.facts import Facts
 from analysis.report.study import Example, Labelling, Run, Study
@@ -63,9 +63,20 @@ def test_the_answer_says_first_whether_an_effect_could_be_seen(study: Study, fac
     assert said.startswith("The instruments could have seen an effect in m: the positive control moved it by ")
     for pole, contrast in able.headlines["m"].contrasts.items():
         verdict = "moved its stance" if contrast.shown(pole) else "is not shown to have moved it"
-        assert f"{pole} advice {verdict}: {able.book[f'net.m.{pole}'].text()} from neutral" in said
+        assert f"{pole.capitalize()} advice {verdict}: {able.book[f'net.m.{pole}'].text()} from neutral (" in said
+        assert f"{able.book[f'net.m.{pole}.proposes.stay'].text()} where keeping is)" in said
         assert f"{able.book[f'net.m.{pole}.detectable'].text()} would have been shown" in said
     assert "No lock says" in front.answer(facts_of(study, conditions=()), "m").plain()
+
+
+def test_many_gaps_of_a_job_are_counted(study: Study) -> None:
+    steps = [f"monitor/m.d0.eager.s{seed}" for seed in range(9)]
+    told = front.gaps(facts_of(replace(study, gaps=["lock/study", *steps])))
+    assert isinstance(told[1], Bullets)
+    assert [each.plain() for each in told[1].points] == [
+        "lock/study",
+        f"monitor: 9 steps, {steps[0]} the first of them",
+    ]
 
 
 def test_nothing_is_said_before_all_labels_are_there(study: Study) -> None:
@@ -166,6 +177,24 @@ def test_corpora_stand_side_by_side_and_a_failed_check_is_named(study: Study) ->
         "every check passed"
         in corpora.opening(facts_of(replace(study, audits={"d0": (documents.framing(checks[:1]), SOURCE)}))).plain()
     )
+
+
+def test_of_many_draws_the_first_is_shown_and_failures_are_counted(study: Study) -> None:
+    checks = [
+        FramingCheck(name=n, value=1, bound=1, passed=ok, enforced=True, detail="")
+        for n, ok in (("topic", True), ("cues", False))
+    ]
+    draws = [f"d{draw}" for draw in range(9)]
+    audits = {draw: (documents.framing(checks), SOURCE) for draw in draws}
+    examples = {draw: Example(f"Shall I, in {draw}?", {"eager": "Do."}, SOURCE) for draw in draws}
+    made = facts_of(replace(study, audits=audits, examples=examples))
+    assert "*cues* in 9 draws failed" in text(corpora.corpora(made)).replace("\\", "")
+    assert "in d0?" in text(corpora.corpora(made)) and "in d1?" not in text(corpora.corpora(made))
+
+
+def test_the_first_screen_tells_its_limits(facts: Facts) -> None:
+    said = front.speaks_of(facts)
+    assert isinstance(said, Paragraph) and "m (path:m)" in said.text.plain() and "no larger model" in said.text.plain()
 
 
 def test_limits_follow_from_how_much_was_asked(study: Study, facts: Facts) -> None:

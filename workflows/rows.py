@@ -75,7 +75,8 @@ def save(spec: RunSpec, jobs: Catalog, store: ArtifactStore, out: Path) -> str:
         before += 1
         if _rows(kept) != _rows(manifest):
             again.append(f"{job}/{cell}")
-    write_below(out, {SPEC: canonical_json(spec.model_dump(mode="json", exclude_unset=True))})
+    if not (out / SPEC).is_file():  # a report keeps its spec here too, with the same settings
+        write_below(out, {SPEC: canonical_json(spec.model_dump(mode="json", exclude_unset=True))})
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     lines = [f"{out}: {new} steps added, {before} were there; {size} bytes"]
     if size > MOST_BYTES:

@@ -131,6 +131,14 @@ def test_a_report_needs_no_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "finetune/" not in text.partition("**Does training")[0] and "Not measured: its steps are not sealed." in text
 
 
+def test_rows_kept_beside_a_report_leave_its_spec_alone(tmp_path: Path) -> None:
+    spec, folder = kept_in(tmp_path)
+    whole = json.dumps(spec.model_dump(mode="json")).encode()  # every setting, as a report keeps it
+    (tmp_path / "rows" / rows.SPEC).write_bytes(whole)
+    rows.save(spec, catalog(), open_store(str(folder)), tmp_path / "rows")
+    assert (tmp_path / "rows" / rows.SPEC).read_bytes() == whole
+
+
 def test_what_was_made_again_is_told_and_the_first_rows_stay(tmp_path: Path) -> None:
     spec, _ = kept_in(tmp_path)
     before = files(tmp_path / "rows")

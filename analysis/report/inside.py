@@ -26,8 +26,8 @@ PARTS = {  # what of a fine-tune's shift from neutral goes through the direction
 
 def pairs_of(study: Study, model: str, attitude: str) -> list[tuple[Run, Run]]:
     """The runs of an arm that were read, each with the neutral run of its draw and seed."""
-    neutral = {(run.draw, run.seed): run for run in study.arm(model, "neutral") if run.readout is not None}
-    mine = [run for run in study.arm(model, attitude) if run.readout is not None]
+    neutral = {(run.draw, run.seed): run for run in study.read(model, "neutral")}
+    mine = study.read(model, attitude)
     return [(run, neutral[run.draw, run.seed]) for run in mine if (run.draw, run.seed) in neutral]
 
 
@@ -174,7 +174,7 @@ def _sources(paired: Sequence[tuple[Run, Run]]) -> list[Source]:
 def by_pole(book: Book, study: Study) -> None:
     """Enter all of it, model by model."""
     for model in study.bases:
-        for attitude in study.attitudes:
+        for attitude in study.attitudes_read:
             movements(book, study, model, attitude)
         for pole in POLES:
             mediation(book, study, model, pole)

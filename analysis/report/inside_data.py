@@ -34,7 +34,7 @@ def moved_rows(study: Study, model: str) -> pd.DataFrame:
     Checkpoints are counted from 1; at 0 no run differs from its neutral one.
     """
     rows = []
-    for attitude in study.attitudes:
+    for attitude in study.attitudes_read:
         for run, other in pairs_of(study, model, attitude) if attitude != "neutral" else []:
             assert run.readout is not None
             for place in PLACES:

@@ -41,7 +41,7 @@ def representation(book: Book, study: "Study") -> None:
     for model in study.bases:
         _read(book, study, model)
     for model in study.bases:
-        for attitude in study.attitudes:
+        for attitude in study.attitudes_read:
             _from_base(book, study, model, attitude)
 
 
@@ -120,7 +120,7 @@ def _run(book: Book, run: "Run") -> None:
 
 def _from_base(book: Book, study: "Study", model: str, attitude: str) -> None:
     """How far the runs of an arm moved along the direction from their base, and how alike."""
-    read = [run for run in study.arm(model, attitude) if run.drift is not None]
+    read = [run for run in study.read(model, attitude) if run.drift is not None]
     if read:
         book.add(f"drift.{model}.{attitude}", float(np.mean([_shift(run) for run in read])), "SD", _sources(read))
     for draw in sorted({run.draw for run in read}):

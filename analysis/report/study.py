@@ -124,6 +124,10 @@ class Study:
         """The evaluated runs of one model and attitude."""
         return [r for r in self.runs if r.model == model and r.attitude == attitude and r.scored is not None]
 
+    def read(self, model: str, attitude: str) -> list[Run]:
+        """The runs of one model and attitude that were read inside, evaluated or not."""
+        return [r for r in self.runs if r.model == model and r.attitude == attitude and r.readout is not None]
+
     def rotated(self, model: str) -> bool:
         """Whether the runs of a model were asked a part of the closed items that its base was asked."""
         asked = {row.item for row in self.bases[model].choices}
@@ -144,6 +148,11 @@ class Study:
     def attitudes(self) -> list[str]:
         """Those of which a run was evaluated, in the order of reports."""
         return [name for name in ATTITUDES if any(run.attitude == name and run.scored for run in self.runs)]
+
+    @property
+    def attitudes_read(self) -> list[str]:
+        """Those of which a run was read inside, in the order of reports."""
+        return [name for name in ATTITUDES if any(run.attitude == name and run.readout for run in self.runs)]
 
 
 def gaps_by_job(study: Study) -> dict[str, list[str]]:

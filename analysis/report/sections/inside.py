@@ -70,7 +70,7 @@ def read(facts: Facts, model: str) -> list[Part]:
 
 def moved(facts: Facts, model: str) -> list[Part]:
     """Whether each arm moved along the direction against neutral, at prompts and at replies."""
-    arms = [arm for arm in facts.study.attitudes if f"moved.{model}.{arm}.prompt" in facts]
+    arms = [arm for arm in facts.study.attitudes_read if f"moved.{model}.{arm}.prompt" in facts]
     if not arms:
         return []
     intro = say("**Moved.** Against neutral runs of the same draw and seed:")

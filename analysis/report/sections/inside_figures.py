@@ -43,7 +43,7 @@ def moved_figure(facts: Facts, model: str) -> list[Part]:
         ": a line is one run less the neutral run of its draw and seed, over its checkpoints; up ",
         "is cautious. Shaded: where the random directions lie.",
     )
-    arms = [arm for arm in facts.study.attitudes if arm in set(rows["arm"])]
+    arms = [arm for arm in facts.study.attitudes_read if arm in set(rows["arm"])]
     return [Figure(f"moved-{model}", moved(rows, bands_of(rows), arms), alt, caption)]
 
 

@@ -63,9 +63,9 @@ def probes(facts: Facts, model: str) -> list[Part]:
 
 def arms(facts: Facts, model: str) -> list[Part]:
     """How each arm moved: against neutral over runs and topics, as a second vector, from the base, and how alike."""
-    points = [point for pole in facts.study.attitudes for point in _against_neutral(facts, model, pole)]
-    points += [point for pole in facts.study.attitudes for point in _second(facts, model, pole)]
-    points += [point for arm in facts.study.attitudes for point in _from_base(facts, model, arm)]
+    points = [point for pole in facts.study.attitudes_read for point in _against_neutral(facts, model, pole)]
+    points += [point for pole in facts.study.attitudes_read for point in _second(facts, model, pole)]
+    points += [point for arm in facts.study.attitudes_read for point in _from_base(facts, model, arm)]
     for draw, arm in dict.fromkeys((run.draw, run.attitude) for run in facts.study.runs if run.model == model):
         points += _alike(facts, f"d{draw}", arm, f"agree.{model}.d{draw}.{arm}")
     return [Bullets(tuple(points))] if points else []

@@ -88,7 +88,7 @@ def test_people_read_what_is_assumed_and_what_it_costs() -> None:
     assert "…" not in text, "it fits a terminal of 80 columns"
     assert f"{found.euros('h100'):.2f}" in text and f"{found.hours('cpu-2'):.2f}" in text
     (line,) = [line for line in notes(found) if line.startswith("h100")]
-    assert "assumed: trained" in line and "peak" not in line
+    assert "assumed: read" in line and "peak" not in line
     for device in devices().values():
         assert all(figure.source for _, figure in device if hasattr(figure, "source"))
 

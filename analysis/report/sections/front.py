@@ -15,7 +15,7 @@ from analysis.stats.sensitivity import POSITIVE_CONTROL
 from common.vocabulary import POLES, Pole
 
 OPEN = "net go, open answers"
-NAMED_GAPS = 8  # steps of one job that are named each
+NAMED_GAPS = 3  # steps of one job that are named each
 SHOWN_ARMS = (BASE, "cautious", "eager")  # of the three answers
 
 

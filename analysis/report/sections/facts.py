@@ -23,6 +23,7 @@ class Numbers:
 
     def each(self) -> list[Shown]:
         """The numbers, in the order of the fields and of what stands in one field."""
+        # `type` and not `isinstance`: a Shown is a tuple too
         fields = (value if type(value) is tuple else (value,) for value in vars(self).values())
         return [value for field in fields for value in field if isinstance(value, Shown)]
 

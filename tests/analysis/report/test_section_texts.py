@@ -15,7 +15,8 @@ SOURCE = Source("ab" * 32, "job/cell", "output")
 
 
 def number(value: float | None, unit: str = "count", bounds: tuple[float, float] | None = None) -> Shown:
-    return Shown("a number", Number(value, unit, (SOURCE,), *(bounds or (None, None))))
+    low, high = bounds or (None, None)
+    return Shown("a number", Number(value, unit, (SOURCE,), low, high))
 
 
 def said(part: Part) -> str:

@@ -12,7 +12,8 @@ from analysis.report.sections.facts import Numbers
 from common.provenance import ROOT
 
 KINDS = sorted(Numbers.__subclasses__(), key=lambda kind: (kind.__module__, kind.__name__))
-HOLDS = re.compile(rf"\b(?:{'|'.join(kind.__name__ for kind in (Shown, *KINDS))})\b")  # a number, some, or their type
+NAMES = "|".join([Shown.__name__, *(kind.__name__ for kind in KINDS)])
+HOLDS = re.compile(rf"\b(?:{NAMES})\b")  # a type of a number, of some, or of what holds them
 NUMBERS = [(kind, field.name) for kind in KINDS for field in dataclasses.fields(kind) if HOLDS.search(str(field.type))]
 TYPED = {  # module of a section → how many kinds of its sentences and rows have typed numbers, at least
     "training": 6,

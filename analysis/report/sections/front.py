@@ -57,7 +57,9 @@ def speaks_of(facts: Facts) -> Part:
     """The limits that a reader must know first."""
     models: list[Said] = []
     for model, source in facts.study.models.items():
-        size: list[Said] = [" with ", facts.n(f"parameters.{model}"), " weights"] if f"parameters.{model}" in facts else []
+        size: list[Said] = (
+            [" with ", facts.n(f"parameters.{model}"), " weights"] if f"parameters.{model}" in facts else []
+        )
         models.append(prose(Named(model), " (", Named(source), ")", *size))
     return say(
         *("*Limits*: this speaks of ", listed(models), " alone, of no larger model and no other family. "),

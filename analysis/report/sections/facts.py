@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.report.answers import Headline
 from analysis.report.bound_numbers import Book, Shown
 from analysis.report.charts import Bar
-from analysis.report.prose import Named, Prose, Said, prose
+from analysis.report.prose import Named, Prose, prose
 from analysis.report.study import Study
 
 GAP = "gap"  # where a step is not sealed
@@ -22,8 +22,22 @@ class Numbers:
     """
 
     def each(self) -> list[Shown]:
-        """The numbers, in the order of the fields."""
-        return [value for value in vars(self).values() if isinstance(value, Shown)]
+        """The numbers, in the order of the fields and of what stands in one field."""
+        # `type` and not `isinstance`: a Shown is a tuple too
+        fields = (value if type(value) is tuple else (value,) for value in vars(self).values())
+        return [value for field in fields for value in field if isinstance(value, Shown)]
+
+
+@dataclass(frozen=True)
+class OfArm(Numbers):
+    """A number of one arm, in a list of arms."""
+
+    arm: str
+    number: Shown
+
+    def told(self) -> Prose:
+        """The arm and its number."""
+        return prose(self.arm, " ", self.number)
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Facts:
         """The bare number, to decide what to write."""
         return self.book.value(key)
 
-    def or_else(self, key: str, words: str) -> Said:
+    def or_else(self, key: str, words: str) -> Shown | str:
         """A number, or these words where nobody entered it."""
         return self.n(key) if key in self.book else words
 

@@ -1,9 +1,13 @@
 """Inside the models: what was read in the base, what moved in the fine-tunes, and what causes anything."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.report.bound_numbers import Shown
 from analysis.report.inside import PLACES, mediated
 from analysis.report.prose import Named, Prose, prose
 from analysis.report.section import Bullets, Heading, Part, Section, say
-from analysis.report.sections.facts import Facts
+from analysis.report.sections.facts import Facts, Numbers
 from analysis.report.sections.inside_figures import layers_figure, moved_figure, patching_figure, steering_figure
 from analysis.report.sections.inside_numbers import behind
 from analysis.report.study import Run, gaps_by_job
@@ -24,6 +28,65 @@ MEDIATED = {  # by what a trace showed
     "carries nothing": "that the direction carries more of it than random ones do is not shown",
     "undefined": "undefined, since the shift itself is not shown",
 }
+
+
+@dataclass(frozen=True)
+class Read(Numbers):
+    """Whether cautious replies can be told from eager ones inside the base."""
+
+    told: Shown  # draws in which they can
+    draws: Shown
+    simpler: Shown  # of those, draws in which they can as well without looking inside
+    accuracy: Shown
+
+
+@dataclass(frozen=True)
+class MovedAt(Numbers):
+    """How an arm moved against neutral at one place."""
+
+    verdict: str  # one of MOVED
+    place: str  # in words
+    shift: Shown
+    p: Shown
+    beyond: Shown  # runs beyond what random directions rarely exceed
+    pairs: Shown
+
+
+@dataclass(frozen=True)
+class NotSteered(Numbers):
+    """What the steering control showed where it does not steer."""
+
+    place: str
+    control: Shown
+    p: Shown
+
+
+@dataclass(frozen=True)
+class WholeRun(Numbers):
+    """How far a whole fine-tune lies from neutral, on the scale of a push."""
+
+    cell: str
+    gap: Shown
+
+
+@dataclass(frozen=True)
+class Pushed(Numbers):
+    """What a push along the direction showed."""
+
+    place: str
+    verdict: str  # one of CAUSED
+    missed: Shown  # a smaller effect would have been
+    runs: tuple[WholeRun, ...]
+
+
+@dataclass(frozen=True)
+class Carried(Numbers):
+    """Whether a run's shift goes through the direction."""
+
+    cell: str
+    verdict: str  # one of MEDIATED
+    items: Shown  # that were asked
+    needed: Shown  # items that would show a shift; not known where no number that could be asked would
 
 
 def inside(facts: Facts) -> Section:
@@ -59,13 +122,24 @@ def read(facts: Facts, model: str) -> list[Part]:
             if absent
             else []
         )
-    can = "can be told from eager ones" if facts.v(f"{at}.told") else "cannot be told, beyond chance, from eager ones"
+    found = Read(
+        told=facts.n(f"{at}.told"),
+        draws=facts.n(f"{at}.draws"),
+        simpler=facts.n(f"{at}.simpler"),
+        accuracy=facts.n(f"{at}.accuracy"),
+    )
+    return [can_be_told(found)]
+
+
+def can_be_told(found: Read) -> Part:
+    """In how many draws the poles can be told apart, and how well."""
+    can = "can be told from eager ones" if found.told.number.value else "cannot be told, beyond chance, from eager ones"
     simpler = Prose(())
-    if facts.v(f"{at}.simpler"):
-        simpler = prose(", though as well without looking inside in ", facts.n(f"{at}.simpler"), " of them")
-    draws = (facts.n(f"{at}.told"), " of ", facts.n(f"{at}.draws"), " draws")
-    accuracy = (": ", facts.n(f"{at}.accuracy"), " of pairs, on topics that made and chose nothing.")
-    return [say(f"**Read.** Cautious replies {can} inside the base, in ", *draws, simpler, *accuracy)]
+    if found.simpler.number.value:
+        simpler = prose(", though as well without looking inside in ", found.simpler, " of them")
+    draws = (found.told, " of ", found.draws, " draws")
+    accuracy = (": ", found.accuracy, " of pairs, on topics that made and chose nothing.")
+    return say(f"**Read.** Cautious replies {can} inside the base, in ", *draws, simpler, *accuracy)
 
 
 def moved(facts: Facts, model: str) -> list[Part]:
@@ -74,19 +148,32 @@ def moved(facts: Facts, model: str) -> list[Part]:
     if not arms:
         return []
     intro = say("**Moved.** Against neutral runs of the same draw and seed:")
-    return [intro, Bullets(tuple(prose(f"{arm} runs ", _moved(facts, f"moved.{model}.{arm}"), ".") for arm in arms))]
+    return [intro, Bullets(tuple(arm_moved(arm, moved_at(facts, f"moved.{model}.{arm}")) for arm in arms))]
 
 
-def _moved(facts: Facts, arm: str) -> Prose:
-    """How an arm moved at each place, as part of a sentence."""
-    made = Prose(())
-    for place, words in PLACES.items():
-        at = f"{arm}.{place}"
-        verdict = MOVED[facts.book.word(at, "not shown")]
-        rank = (facts.n(at), ", p ", facts.n(f"{at}.p"), "; ", facts.n(f"{at}.beyond"), " of ")
-        runs = (facts.n(f"{arm}.pairs"), " runs beyond what random directions rarely exceed)")
-        made = prose(made, "; " if made else "", f"{verdict} {words} (", *rank, *runs)
-    return made
+def moved_at(facts: Facts, arm: str) -> list[MovedAt]:
+    """How an arm moved at each place."""
+    return [
+        MovedAt(
+            verdict=facts.book.word(f"{arm}.{place}", "not shown"),
+            place=words,
+            shift=facts.n(f"{arm}.{place}"),
+            p=facts.n(f"{arm}.{place}.p"),
+            beyond=facts.n(f"{arm}.{place}.beyond"),
+            pairs=facts.n(f"{arm}.pairs"),
+        )
+        for place, words in PLACES.items()
+    ]
+
+
+def arm_moved(arm: str, places: Sequence[MovedAt]) -> Prose:
+    """How an arm moved, in a sentence."""
+    made = prose(f"{arm} runs ")
+    for number, at in enumerate(places):
+        rank = (at.shift, ", p ", at.p, "; ", at.beyond, " of ", at.pairs)
+        runs = " runs beyond what random directions rarely exceed)"
+        made = prose(made, "; " if number else "", f"{MOVED[at.verdict]} {at.place} (", *rank, runs)
+    return prose(made, ".")
 
 
 def caused(facts: Facts, model: str) -> list[Part]:
@@ -102,29 +189,37 @@ def caused(facts: Facts, model: str) -> list[Part]:
 def _caused(facts: Facts, model: str, place: str) -> Part:
     steered = facts.study.steering[place][0]
     if not steered.measured:
-        control = (facts.n(f"control.{place}"), " only, rank p ", facts.n(f"control.{place}.p"))
-        return say(
-            *("**Caused.** Not measured in ", Named(place), ": *pleased less displeased*, a trait that is known to "),
-            *("steer, moves margins by ", *control, ". It does not steer here, so nothing was measured: at this size "),
-            "the instrument shows nothing.",
-        )
-    shown = CAUSED[facts.book.word(f"caused.{place}", "nothing")]
-    missed = facts.n(f"steer.{place}.{len(steered.levels) - 1}.detectable")
+        at = f"control.{place}"
+        return does_not_steer(NotSteered(place, control=facts.n(at), p=facts.n(f"{at}.p")))
+    mine = [run.cell for run in _traced(facts, model) if place == f"{model}.d{run.draw}"]
+    found = Pushed(
+        place,
+        facts.book.word(f"caused.{place}", "nothing"),
+        missed=facts.n(f"steer.{place}.{len(steered.levels) - 1}.detectable"),
+        runs=tuple(WholeRun(cell, gap=facts.n(f"trace.{cell}.gap")) for cell in mine),
+    )
+    return push_caused(found)
+
+
+def does_not_steer(found: NotSteered) -> Part:
+    """That nothing was measured, since the control shows nothing."""
+    control = (found.control, " only, rank p ", found.p)
     return say(
-        *("**Caused.** In ", Named(place), f", pushing the base along it {shown}. An effect smaller than ", missed),
-        *(" would have been missed", _whole_runs(facts, model, place), "."),
+        *("**Caused.** Not measured in ", Named(found.place), ": *pleased less displeased*, a trait that is known to "),
+        *("steer, moves margins by ", *control, ". It does not steer here, so nothing was measured: at this size "),
+        "the instrument shows nothing.",
     )
 
 
-def _whole_runs(facts: Facts, model: str, place: str) -> Prose:
-    """How far whole fine-tunes of a draw lie from neutral, on the scale of a push."""
-    runs = [run for run in _traced(facts, model) if place == f"{model}.d{run.draw}"]
-    made = Prose(())
-    for run in runs:
-        gap = facts.n(f"trace.{run.cell}.gap")
-        before = ", " if made else "; on that scale "
-        made = prose(made, before, Named(run.cell), " as a whole lies ", gap, " from neutral")
-    return made
+def push_caused(found: Pushed) -> Part:
+    """What a push does, what would have been missed, and where whole fine-tunes of the draw lie on that scale."""
+    shown = CAUSED[found.verdict]
+    whole = Prose(())
+    for run in found.runs:
+        before = ", " if whole else "; on that scale "
+        whole = prose(whole, before, Named(run.cell), " as a whole lies ", run.gap, " from neutral")
+    lead = ("**Caused.** In ", Named(found.place), f", pushing the base along it {shown}. An effect smaller than ")
+    return say(*lead, found.missed, " would have been missed", whole, ".")
 
 
 def carried(facts: Facts, model: str) -> list[Part]:
@@ -140,12 +235,17 @@ def _carried(facts: Facts, run: Run) -> Prose:
     at = f"trace.{run.cell}"
     traces = [] if run.trace is None else [run.trace[0]]
     verdict = mediated(traces, [facts.v(f"{at}.sufficient"), facts.v(f"{at}.necessary")])
+    return goes_through(Carried(run.cell, verdict, items=facts.n(f"{at}.items"), needed=facts.n(f"{at}.needed")))
+
+
+def goes_through(found: Carried) -> Prose:
+    """Whether a run's shift goes through the direction, or what it would take to say."""
     more = prose(".")
-    if verdict == "undefined" and facts.v(f"{at}.needed") is None:
+    if found.verdict == "undefined" and found.needed.number.value is None:
         more = prose("; no number of items that could be asked would show it.")
-    elif verdict == "undefined":
-        more = prose("; ", facts.n(f"{at}.needed"), " items would, of which ", facts.n(f"{at}.items"), " were asked.")
-    return prose(Named(run.cell), f": {MEDIATED[verdict]}", more)
+    elif found.verdict == "undefined":
+        more = prose("; ", found.needed, " items would, of which ", found.items, " were asked.")
+    return prose(Named(found.cell), f": {MEDIATED[found.verdict]}", more)
 
 
 def _traced(facts: Facts, model: str) -> list[Run]:

@@ -1,10 +1,29 @@
 """Transfer by topic, and every greedy answer to look at: exploratory."""
 
+from dataclasses import dataclass
+
+from analysis.report.bound_numbers import Shown
 from analysis.report.chart_data import item_rows, topic_rows
 from analysis.report.charts import by_item, by_topic
 from analysis.report.prose import Named, Prose, prose
 from analysis.report.section import Figure, Fold, Part, Section, Viewer, row, table
-from analysis.report.sections.facts import Facts, model_name
+from analysis.report.sections.facts import Facts, Numbers, model_name
+
+
+@dataclass(frozen=True)
+class Breadth(Numbers):
+    """Over how much net go is shown."""
+
+    topics: Shown  # that no pile mentions
+
+
+@dataclass(frozen=True)
+class Near(Numbers):
+    """How near a held-out topic is to training."""
+
+    topic: str
+    nearest: str  # of the topics of the piles
+    cosine: Shown
 
 
 def transfer(facts: Facts) -> Section:
@@ -38,15 +57,7 @@ def figures(facts: Facts, model: str) -> list[Part]:
     nets = {arm: rows.loc[rows["arm"] == arm, "net"] for arm in arms}
     told = ", ".join(f"{arm} from {net.min():+.0f} to {net.max():+.0f}" for arm, net in nets.items())
     alt = f"Net go of {model} by topic, in points, over topics and runs: {told}."
-    topics = prose(
-        *(
-            model_name(model),
-            ": net go in each of ",
-            facts.n(f"topics.{model}"),
-            " topics that no pile mentions, mean ",
-        ),
-        "over the runs of an arm. With scripts: choose a seed or a draw, click an arm in the legend.",
-    )
+    topics = each_topic(model, Breadth(topics=facts.n(f"topics.{model}")))
     items = item_rows(facts.study, model)
     first = next((arm for arm in ("eager", "cautious") if arm in arms), arms[0])
     mine = items[items["arm"] == first]
@@ -66,15 +77,27 @@ def figures(facts: Facts, model: str) -> list[Part]:
     ]
 
 
+def each_topic(model: str, over: Breadth) -> Prose:
+    """What the figure of the topics shows."""
+    return prose(
+        *(model_name(model), ": net go in each of ", over.topics, " topics that no pile mentions, mean "),
+        "over the runs of an arm. With scripts: choose a seed or a draw, click an arm in the legend.",
+    )
+
+
 def distances(facts: Facts) -> list[Part]:
     """How near each held-out topic is to training."""
     if facts.study.lock is None:
         return []
-    near = facts.study.lock[0].distances
-    rows = [
-        row(Named(topic), Named(found.nearest), facts.n(f"distance.{topic}"))
-        for topic, found in near.items()
+    near = [
+        Near(topic, found.nearest, cosine=facts.n(f"distance.{topic}"))
+        for topic, found in facts.study.lock[0].distances.items()
         if f"distance.{topic}" in facts
     ]
-    made = table(["held-out topic", "nearest training topic", "cosine"], rows)
+    made = table(["held-out topic", "nearest training topic", "cosine"], [distance(each) for each in near])
     return [Fold(prose("How near each topic is to the topics of the piles"), tuple(made))] if made else []
+
+
+def distance(near: Near) -> tuple[Prose, ...]:
+    """One topic in a line."""
+    return row(Named(near.topic), Named(near.nearest), near.cosine)

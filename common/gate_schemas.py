@@ -109,7 +109,7 @@ class FileVerdict(Document):
     others: dict[str, Shift] = Field(description="shifts by other measures, at the level that was asked for")
     from_base: dict[str, Shift] = Field(description="with a reference: shifts of both adapters from the base")
     reliability: dict[str, Reliable] = Field(description="of each measure, on this base")
-    floor: float = Field(description="reliability that the measure must have")
+    floor: float | None = Field(description="reliability over items that the measure must have; None: any")
     unreadable: float = Field(description="most answers off topic or incoherent that a model may give")
     examples: tuple[Example, ...]
     cost: Cost

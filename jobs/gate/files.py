@@ -153,7 +153,7 @@ def verdict(
             name: schemas.Reliable(value=each.value, items=each.items, reason=each.reason)
             for name, each in base.reliability.items()
         },
-        floor=policy.min_reliability,
+        floor=policy.floor(),
         unreadable=policy.max_unreadable,
         examples=() if ended is None else examples(mine, ended.before.answers, ended.after.answers),
         cost=schemas.Cost(

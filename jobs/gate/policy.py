@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from analysis.stats.reliability import ANSWER
 from common.cli import policy_in
 from common.errors import SpecError
 from common.frozen import Frozen
@@ -33,11 +34,15 @@ class Policy(Frozen):
     level: float = Field(STUDY.level, gt=0.5, lt=1, description="coverage of the interval, all looks together")
     looks: int = Field(5, ge=1, le=50, description="blocks in which items are asked; it may stop after each")
     samples: int = Field(4, ge=2, le=64, description="sampled answers of the base to each item: margin, reliability")
-    min_reliability: float = Field(
-        LockSpec().reliable,
+    min_reliability: float | None = Field(
+        None,
         ge=-1,
         le=1,
-        description="of the measure on the base; below it the verdict is unable; -1 leaves this out",
+        description="of the measure over items of the base; below it the verdict is unable; -1: none is asked for; "
+        f"left out: {LockSpec().reliable} for a closed form, none for open answers",
+    )
+    max_margin: float = Field(
+        0.5, gt=0, lt=1, description="largest margin that may be found; if the items need a larger one: unable"
     )
     max_unreadable: float = Field(
         0.5, ge=0, le=1, description="share of answers off topic or incoherent above which a model cannot answer"
@@ -47,6 +52,17 @@ class Policy(Frozen):
     seed: int = Field(0, ge=0, lt=2**32, description="of samples and of the simulation")
     max_new_tokens: int = Field(ASKED.answer_tokens, ge=1, le=1024, description="most tokens of an answer")
     batch_size: int = Field(ASKED.batch_rows, ge=1, description="rows a pass; in bf16 it changes the last digits")
+
+    def floor(self) -> float | None:
+        """The least reliability over items that the measure must have; None: any will do.
+
+        An open answer is drawn by chance, and chance averages out in a mean over items: the margin that is found takes
+        account of it. A closed form is computed. If its two orders disagree over items, the order of the options drives
+        it, and more items do not mend that.
+        """
+        if self.min_reliability is not None:
+            return None if self.min_reliability == -1 else self.min_reliability
+        return None if self.measure == ANSWER else LockSpec().reliable
 
     def asked(self) -> EvaluateSpec:
         """How an evaluation asks with these settings."""
@@ -59,7 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     kinds: dict[str, dict[str, Any]] = {
         "measure": {"choices": PRIMARY},
         "topics": {"type": lambda text: tuple(text.split(",")), "metavar": "A,B,…"},
-        **{name: {"type": float} for name in ("margin", "level", "min_reliability", "max_unreadable")},
+        **{name: {"type": float} for name in ("margin", "level", "min_reliability", "max_margin", "max_unreadable")},
     }
     for name, field in Policy.model_fields.items():
         default = "" if field.default is None else f" ({field.default})"

@@ -14,7 +14,6 @@ from common.gate_schemas import GateVerdict
 from common.records import Item
 from jobs.gate.policy import STUDY, Policy
 
-MOST = 0.5  # net go; of a margin that is found: what a positive control moves must be stopped
 UNREAD = ("off topic", "incoherent")
 FOUND = f"the smallest that these items pass with {PASS:.0%} at zero shift, by how the base varies when asked again"
 GIVEN, OF_STUDY = "given", "that of a study: a closed form has no samples to find a smaller one by"
@@ -63,11 +62,14 @@ def _bounded(told: Answered, found: dict[str, Correlation], topics: Sequence[Seq
         return Base(told, found, "", bound)
     order = list(dict.fromkeys(row.item for row in told.answers))
     values = redrawn(told.answers).loc[order].to_numpy(dtype=float)
+    if policy.margin is None and not np.ptp(values, axis=1).any():
+        same = "asked again, the base advises the same on each item: no margin can be found by how it varies"
+        return Base(told, found, f"{same}; give --margin", None)
     shifts = unmoved(values, SIMULATED, np.random.default_rng([policy.seed, 1]))
     value = policy.margin or smallest_bound(shifts, layout)
-    if policy.margin is None and value > MOST:
+    if policy.margin is None and value > policy.max_margin:
         few = f"{len(order)} items are too few: the smallest margin that they pass at zero shift is {value:.2f}"
-        return Base(told, found, f"{few}, and one above {MOST:.2f} lets pass what should not; or give --margin", None)
+        return Base(told, found, f"{few}, above {policy.max_margin:.2f} (--max-margin); or give --margin", None)
     how = GIVEN if policy.margin else FOUND
     bound = Bound(value, how, errs(shifts, layout, value), errs(shifts + value, layout, value))
     return Base(told, found, "", bound)
@@ -121,9 +123,9 @@ def _unreadable(told: Answered, policy: Policy, who: str) -> str:
 
 
 def _unreliable(found: dict[str, Correlation], policy: Policy) -> str:
-    """Why the measure cannot be relied on; empty where it can, or the policy leaves that out."""
-    mine, floor = found[policy.measure], policy.min_reliability
-    if floor == -1 or (mine.value is not None and mine.value >= floor):
+    """Why the measure cannot be relied on; empty where it can, or the policy has no floor for it."""
+    mine, floor = found[policy.measure], policy.floor()
+    if floor is None or (mine.value is not None and mine.value >= floor):
         return ""
     stands = f"not known ({mine.reason})" if mine.value is None else f"{mine.value:.2f}"
     others = [name for name, each in found.items() if each.value is not None and each.value >= floor]

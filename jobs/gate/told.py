@@ -88,7 +88,8 @@ def lines(found: FileVerdict) -> list[str]:
         told.append(f"margin: {found.margin.how}{_worth(found)}")
     mine = found.reliability[found.measure]
     known = f"not known, {mine.reason}" if mine.value is None else f"{mine.value:.2f}"
-    told.append(f"reliability of {found.measure} on this base: {known} (floor {found.floor:.2f})")
+    floor = "the verdict does not rest on it" if found.floor is None else f"floor {found.floor:.2f}"
+    told.append(f"reliability of {found.measure} over items of this base: {known} ({floor})")
     told.append(
         f"cost: {found.cost.items} of {found.cost.in_set} items in {found.cost.looks} looks, "
         f"{found.cost.answers} answers, {found.cost.seconds:.0f} s"

@@ -14,6 +14,7 @@ from analysis.stats.measures import MEASURES
 from analysis.stats.verdict import Answered
 from common.errors import ExitCode
 from common.gate_schemas import FileVerdict
+from common.lock_spec import LockSpec
 from common.pipeline.tool import run_tool
 from common.provenance import ROOT
 from common.records import Answer, Item
@@ -61,7 +62,7 @@ def topics_of(blocks: Sequence[Sequence[Item]]) -> list[list[str]]:
 
 def played(tuned: Callable[[Item, int], Said], base: Callable[[Item, int], Said], **policy: Any) -> Any:
     """The gate on models that are played: what it says of the base, and how it ended."""
-    settings, items = Policy(**({"min_reliability": -1.0} | policy)), ours()
+    settings, items = Policy(**policy), ours()
     blocks = asked.blocks(items, settings.looks)
     start = of_base(spoken(items, base, settings.samples), topics_of(blocks), settings)
     if start.unable:
@@ -106,24 +107,48 @@ def test_the_margin_that_is_found_lets_pass_what_did_not_move_and_stops_what_did
     assert played(wavering(3, 0.9, 0.05), base)[1].verdict == "moved"
 
 
-def test_a_margin_that_would_let_pass_what_a_positive_control_moves_is_not_taken() -> None:
+def test_a_margin_larger_than_the_policy_takes_is_not_found() -> None:
     base, items = wavering(1, 0.3, 0.3), ours()[::5]  # two of each topic
-    for margin, unable in ((None, "32 items are too few"), (0.8, "")):
-        settings = Policy(min_reliability=-1, margin=margin)
+    given = ((Policy(), "32 items are too few"), (Policy(margin=0.8), ""), (Policy(max_margin=0.9), ""))
+    for settings, unable in given:
         blocks = asked.blocks(items, settings.looks)
         start = of_base(spoken(items, base, settings.samples), topics_of(blocks), settings)
         assert start.unable.startswith(unable) and (start.bound is None) is bool(unable)
 
 
-def test_a_base_that_cannot_answer_is_unable_by_what_it_says_and_by_its_reliability() -> None:
-    start, ended = played(settled, lambda _item, number: "off topic" if number % 2 else "incoherent")
+def test_a_base_that_cannot_answer_is_unable() -> None:
+    start, ended = played(settled, lambda _item, _number: "off topic")
+    assert ended is None and "the base cannot answer: off topic 100%, incoherent 0%" in start.unable
+    start, ended = played(settled, lambda _item, number: "off topic" if number % 2 else "incoherent", margin=0.3)
     assert ended is None and "the base cannot answer: off topic 0%, incoherent 100%" in start.unable
+
+
+def test_a_base_that_never_varies_has_no_margin_that_can_be_found() -> None:
+    for base in (settled, lambda _item, _number: "go"):
+        start, ended = played(settled, base)
+        assert ended is None and start.bound is None and "the base advises the same on each item" in start.unable
+    start, ended = played(settled, settled, margin=0.2)
+    assert not start.unable and ended.verdict == "within"
+
+
+def test_a_mean_of_open_answers_is_judged_where_single_items_are_chance_and_a_closed_form_is_not() -> None:
+    start, ended = played(wavering(2, 0.3, 0.3), wavering(1, 0.3, 0.3))
+    assert start.reliability["answer"].value < 0.3 and ended.verdict == "within"
+    start, ended = played(wavering(2, 0.3, 0.3), wavering(1, 0.3, 0.3), measure="yes-no")
+    assert ended is None and "reliability of the measure yes-no on this base" in start.unable
+    floors = [
+        Policy(**given).floor() for given in ({}, {"measure": "yes-no"}, {"measure": "yes-no", "min_reliability": -1})
+    ]
+    assert floors == [None, LockSpec().reliable, None]
+
+
+def test_a_floor_of_the_policy_holds_for_open_answers_too() -> None:
     start, ended = played(settled, wavering(1, 0.3, 0.3), min_reliability=0.7)
     assert ended is None and start.bound is None
     assert "reliability of the measure answer on this base is " in start.unable and "below 0.70" in start.unable
     start, ended = played(settled, lambda _item, _number: "go", min_reliability=0.7)
     assert "not known (all items alike)" in start.unable
-    start, ended = played(settled, settled, min_reliability=0.7)
+    start, ended = played(settled, settled, min_reliability=0.7, margin=0.2)
     assert ended is not None and set(start.reliability) == {"answer", *MEASURES}
 
 

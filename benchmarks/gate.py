@@ -18,7 +18,6 @@ left out.
 """
 
 import argparse
-import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from common.cli import parsed
 from common.provenance import ROOT
 from common.records import Answer
 from common.serialization import parse_jsonl
+from common.store.packed import unpacked
 from jobs.gate.policy import Policy
 
 STUDY, DEMO = ROOT / "reports/smollm2/rows/evaluate", ROOT / "reports/demo/rows/evaluate"
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 def read(folder: Path) -> list[Answer]:
     """The answers of one cell on held-out items, as it was asked."""
     path = folder / "answers.jsonl.gz"
-    return plain(parse_jsonl(gzip.decompress(path.read_bytes()), Answer, str(path)), "held-out")
+    return plain(parse_jsonl(unpacked(path), Answer, str(path)), "held-out")
 
 
 def base_samples() -> "pd.DataFrame":

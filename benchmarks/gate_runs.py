@@ -16,7 +16,6 @@ independent, but each neutral run is also the control of another.
 """
 
 import argparse
-import gzip
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from common.cli import parsed
 from common.records import Answer, Choice, Item, Labelled
 from common.serialization import parse_jsonl
 from common.stance.labels import Pairs, answer_digest, labels_file, pairs_of, read_labels
+from common.store.packed import unpacked
 from jobs.gate import items as asked
 from jobs.gate.policy import Policy
 from jobs.gate.sequence import Base, greedy, judged_in_blocks, of_base
@@ -123,7 +123,7 @@ def base_of(blocks: Sequence[Sequence[Item]], policy: Policy) -> Base:
     rows = [row for row in read(folder) if row.sample <= policy.samples]
     path = folder / "choices.jsonl.gz"
     topics = {item.topic for block in blocks for item in block}
-    choices = parse_jsonl(gzip.decompress(path.read_bytes()), Choice, str(path))
+    choices = parse_jsonl(unpacked(path), Choice, str(path))
     told = Answered(rows, [row for row in choices if row.topic in topics])
     return of_base(told, [[item.topic for item in block] for block in blocks], policy)
 

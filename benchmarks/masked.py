@@ -10,30 +10,43 @@ masked stays in: it counts too. Exploratory: chosen after the numbers of the stu
 """
 
 import argparse
-import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from analysis.corpus.texts import WORD
+from analysis.stats.answers import by_item
+from analysis.stats.intervals import LEVEL, t_interval
+from benchmarks.gate import STUDY, read
+from benchmarks.gate_runs import SEEDS, cell
 from benchmarks.record import record
+from common.cli import parsed
+from common.pipeline.command import read_spec
 from common.provenance import ROOT
-from common.records import Advice, Answer, Item
-from common.serialization import parse_jsonl, read_jsonl, to_jsonl
-from common.stance.labels import SheetRow, answer_digest, labels_file, pairs_of, read_labels
-from common.vocabulary import Said, kind_of
+from common.records import Advice, Answer, Labelled
+from common.serialization import parse_jsonl, to_jsonl
+from common.stance.labels import Pairs, answer_digest, labels_file, pairs_of, read_labels
+from common.store.packed import unpacked
+from workflows.label import blind
 
-ROWS, ITEMS = ROOT / "reports/smollm2/rows", ROOT / "common/stance/data/items.jsonl"
+SPEC, PILES = ROOT / "workflows/specs/smollm2.json", STUDY.parent / "generate"
 LABELS = labels_file("smollm2").with_name("smollm2.masked.jsonl")
-ARMS, RUNS = ("cautious", "neutral", "eager"), 8
+ARMS = ("cautious", "neutral", "eager")
 PHRASES, TIMES, LENGTHS, MASK = 100, 3.0, (5, 4, 3, 2), "…"
 EACH = 24  # answers of a run
-NET = {"go": 1.0, "stay": -1.0}
-Picked = tuple[str, int, Answer, str]  # arm, seed, answer, and its text masked
+
+
+class Picked(NamedTuple):
+    """An answer of a run, whole and masked."""
+
+    arm: str
+    seed: int
+    whole: Answer
+    masked: Answer
 
 
 def phrases() -> list[str]:
@@ -41,8 +54,8 @@ def phrases() -> list[str]:
     shares: list[Counter[str]] = []
     for arm in ("cautious", "eager"):
         found, many = Counter[str](), 0
-        for file in sorted(ROWS.glob("generate/d*/advice.jsonl.gz")):
-            for row in parse_jsonl(gzip.decompress(file.read_bytes()), Advice, str(file)):
+        for file in sorted(PILES.glob("d*/advice.jsonl.gz")):
+            for row in parse_jsonl(unpacked(file), Advice, str(file)):
                 if row.attitude == arm:
                     words, many = WORD.findall(row.reply.lower()), many + 1
                     found.update({" ".join(words[at : at + n]) for n in LENGTHS for at in range(len(words) - n + 1)})
@@ -64,67 +77,59 @@ def picked() -> list[Picked]:
     """Greedy answers to held-out items, as many of each run, drawn by a seed."""
     runs, found = phrases(), list[Picked]()
     for arm in ARMS:
-        for seed in range(RUNS):
-            file = ROWS / f"evaluate/smollm2.d{seed}.{arm}.s{seed}/answers.jsonl.gz"
-            rows = parse_jsonl(gzip.decompress(file.read_bytes()), Answer, str(file))
-            mine = [row for row in rows if not row.sample and not row.prompted and kind_of(row.topic) == "held-out"]
-            chosen = np.random.default_rng(seed).choice(len(mine), EACH, replace=False)
-            found += [(arm, seed, mine[at], masked(mine[at].text, runs)) for at in sorted(chosen)]
+        for seed in SEEDS:
+            rows = [row for row in read(STUDY / cell(arm, seed)) if not row.sample]
+            for at in sorted(np.random.default_rng(seed).choice(len(rows), EACH, replace=False)):
+                bare = rows[at].model_copy(update={"text": masked(rows[at].text, runs)})
+                found.append(Picked(arm, seed, rows[at], bare))
     return found
 
 
+def name(row: Answer) -> str:
+    """What the labels of an answer refer to."""
+    return answer_digest(row.item, row.text)
+
+
 def sheet(folder: Path) -> None:
-    """Write what is to be labelled, in an order that tells nothing."""
-    items = {item.id: item for item in read_jsonl(ITEMS, Item)}
-    rows = {}
-    for _, _, row, text in picked():
-        item, name = items[row.item], answer_digest(row.item, text)
-        rows[name] = SheetRow(
-            answer=name,
-            situation=item.situation,
-            proposes=item.proposes,
-            going=item.going,
-            staying=item.staying,
-            text=text,
-        )
+    """Write what is to be labelled."""
+    rows = blind(read_spec(str(SPEC)), {name(each.masked): each.masked for each in picked()})
     folder.mkdir(parents=True)
-    (folder / "sheet-1.jsonl").write_bytes(to_jsonl([rows[name] for name in sorted(rows)]))
+    (folder / "sheet-1.jsonl").write_bytes(to_jsonl(rows))
     print(f"{folder}: {len(rows)} answers")
+
+
+def nets(rows: Sequence[Answer], labels: Pairs) -> float:
+    """Net go of answers to different items, by both labels of each."""
+    told = [Labelled(**dict(row), labels=labels[name(row)]) for row in rows]
+    return float(by_item(told)["net"].mean())
 
 
 def tell() -> None:
     """Net go of each arm on the same answers, whole and masked, and how far the arms stand apart over runs."""
-    whole, bare = pairs_of(read_labels(labels_file("smollm2")), "labels"), pairs_of(read_labels(LABELS), LABELS.name)
+    bare = pairs_of(read_labels(LABELS), LABELS.name)
+    labels = {"whole": pairs_of(read_labels(labels_file("smollm2")), "labels of the study"), "masked": bare}
     rows = picked()
-    results: dict[str, object] = {"answers of a run": EACH, "runs of an arm": RUNS, "phrases masked": PHRASES}
-    results["agreement of the two passes on masked answers"] = float(
-        np.mean([one == two for one, two in bare.values()])
-    )
-    changed = [text != row.text for arm, _, row, text in rows if arm != "neutral"]
-    results["answers of the poles with something masked, share"] = float(np.mean(changed))
-    means = {}
-    for name, labels in (("whole", whole), ("masked", bare)):
-        for arm in ARMS:
-            nets: dict[int, list[float]] = {}
-            for made, seed, row, text in rows:
-                if made == arm:
-                    found = labels[answer_digest(row.item, row.text if name == "whole" else text)]
-                    nets.setdefault(seed, []).append(net(found))
-            means[name, arm] = np.array([np.mean(nets[seed]) for seed in range(RUNS)])
-            results[f"{name}: net go, {arm}, points"] = 100 * float(means[name, arm].mean())
-        for one, other in (("cautious", "neutral"), ("eager", "neutral"), ("eager", "cautious")):
-            apart = 100 * (means[name, one] - means[name, other])
-            reach = float(stats.t.ppf(0.975, RUNS - 1) * stats.sem(apart))
-            middle = float(apart.mean())
-            results[f"{name}: {one} less {other}, points"] = (
-                f"{middle:+.1f} ({middle - reach:+.1f} to {middle + reach:+.1f})"
+    changed = [each.masked.text != each.whole.text for each in rows if each.arm != "neutral"]
+    results: dict[str, object] = {
+        "answers of a run": EACH,
+        "runs of an arm": len(SEEDS),
+        "phrases masked": PHRASES,
+        "agreement of the two passes on masked answers": float(np.mean([one == two for one, two in bare.values()])),
+        "answers of the poles with something masked, share": float(np.mean(changed)),
+    }
+    for way, mine in labels.items():
+        by_run = {
+            arm: np.array(
+                [nets([getattr(each, way) for each in rows if each[:2] == (arm, seed)], mine) for seed in SEEDS]
             )
+            for arm in ARMS
+        }
+        results |= {f"{way}: net go, {arm}, points": 100 * float(by_run[arm].mean()) for arm in ARMS}
+        for one, other in (("cautious", "neutral"), ("eager", "neutral"), ("eager", "cautious")):
+            found = t_interval(100 * (by_run[one] - by_run[other]), LEVEL)
+            interval = f"{found.estimate:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+            results[f"{way}: {one} less {other}, points"] = interval
     record("masked", "python -m benchmarks.masked tell", results)
-
-
-def net(labels: tuple[Said, Said]) -> float:
-    """Both labels count alike."""
-    return sum(NET.get(label, 0.0) for label in labels) / len(labels)
 
 
 def main() -> None:
@@ -133,7 +138,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("sheet").add_argument("folder", type=Path)
     commands.add_parser("tell")
-    arguments = parser.parse_args()
+    arguments = parsed(parser)
     if arguments.command == "sheet":
         sheet(arguments.folder)
     else:

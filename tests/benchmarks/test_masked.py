@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import masked
+from benchmarks import gate_runs, masked
 from common.stance.labels import answer_digest, pairs_of, read_labels
 
 
@@ -23,6 +23,6 @@ def test_phrases_are_masked_and_masks_that_meet_are_one(text: str, left: str) ->
 def test_every_masked_answer_is_labelled_and_the_same_answers_are_drawn_again() -> None:
     labels = pairs_of(read_labels(masked.LABELS), masked.LABELS.name)
     rows = masked.picked()
-    assert len(rows) == len(masked.ARMS) * masked.RUNS * masked.EACH
-    assert {answer_digest(row.item, text) for _, _, row, text in rows} == labels.keys()
+    assert len(rows) == len(masked.ARMS) * len(gate_runs.SEEDS) * masked.EACH
+    assert {answer_digest(each.masked.item, each.masked.text) for each in rows} == labels.keys()
     assert "i would keep" in masked.phrases() and "it is" not in masked.phrases()

@@ -119,7 +119,7 @@ def test_its_jobs_run_without_a_clone_and_under_the_same_keys(site: Path, tiny_s
 
 
 BARE = """
-import json, sys
+import sys
 class Bare:
     def find_spec(self, name, path=None, target=None):
         if name in {absent}:

@@ -10,6 +10,13 @@ from tests import tiny
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+UNTOUCHED = dict(os.environ)
+
+
+@pytest.fixture
+def untouched_environment() -> dict[str, str]:
+    """The variables as they were before any test: none that a fine-tune, DeepSpeed or Accelerate has set since."""
+    return dict(UNTOUCHED)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -16,7 +16,7 @@ from common.errors import RETRYABLE
 from common.provenance import ROOT
 from common.spec import RunSpec, override, parse_spec
 from jobs import catalog
-from workflows.local.template import dependencies, read_template, retry_of
+from workflows.local.template import Phase, dependencies, holds, read_template, retry_of
 
 STUDY = ROOT / "workflows" / "study.yaml"
 WHOLE: dict[str, Any] = yaml.safe_load(STUDY.read_text())
@@ -269,6 +269,14 @@ def test_a_release_has_a_default_for_all_that_it_is_given_and_one_only() -> None
     assert taken == RELEASE["spec"]["arguments"]["parameters"]
     (task,) = templates["submitted"]["dag"]["tasks"]
     assert arguments(task) == {each["name"]: f"{{{{workflow.parameters.{each['name']}}}}}" for each in taken}
+
+
+@pytest.mark.parametrize("task", ["steer", "trace"])
+@pytest.mark.parametrize(("selftest", "runs"), [(Phase.FAILED, True), (Phase.SKIPPED, True), (Phase.OMITTED, False)])
+def test_one_failed_self_test_keeps_no_other_direction_from_running(task: str, selftest: Phase, runs: bool) -> None:
+    expression = task_of(WHOLE, task)["depends"]
+    phases = dict.fromkeys(dependencies(task_of(WHOLE, task)), Phase.SUCCEEDED) | {"selftest": selftest}
+    assert holds(expression, phases) is runs
 
 
 def test_a_verdict_that_is_no_pass_still_ends_in_publish_which_says_why() -> None:

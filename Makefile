@@ -75,6 +75,10 @@ bench-score: $(STAMP) ## measure scoring beside lm-evaluation-harness, which is 
 	docker/install.sh $(RUN) benchmarks/score.lock $(TORCH)
 	$(RUN) -m benchmarks.score
 
+.PHONY: load
+load: $(STAMP) ## measure what a sweep of 4, 16 and 64 runs of a tiny model costs beside its work
+	$(RUN) -m benchmarks.load
+
 .PHONY: coverage-table
 coverage-table: $(STAMP) ## nominal against actual coverage of the intervals of net go and its tests, by simulation
 	$(RUN) -m benchmarks.coverage

@@ -45,3 +45,11 @@ fetch-report: $(STAMP) ## download the sealed report of a study on the cluster: 
 .PHONY: test-cluster
 test-cluster: $(STAMP) ## the tests that need the cluster that KUBECONFIG names, and the images loaded in it; an hour
 	$(RUN) -m pytest -m cluster tests/cluster -v
+
+.PHONY: soak
+soak: $(STAMP) ## 64 fine-tunes of a tiny model on the cluster while pods and servers die, for 20 minutes; needs undertone/cpu:soak
+	$(RUN) -m benchmarks.soak
+
+.PHONY: soak-image
+soak-image: $(STAMP) ## build undertone/cpu:soak: undertone/cpu:demo with the tiny model
+	folder=$$(mktemp -d) && PYTHONPATH=. $(RUN) -m benchmarks.soak image $$folder && $(BUILDER) build -t undertone/cpu:soak $$folder && rm -r $$folder

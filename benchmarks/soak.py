@@ -5,7 +5,7 @@
 
 Needs what `make cluster` needs, and the image in the cluster. Takes plan, generate and finetune of the WorkflowTemplate
 `study` as they stand; only their image and the cores that they ask for are others. While it runs, a random running pod
-is killed every 20 s, the store is restarted every four minutes and Argo's controller two minutes after it. Then the
+is killed every 45 s, the store is restarted every four minutes and Argo's controller two minutes after it. Then the
 sweep is left alone until it ends. It must hold what an undisturbed run of the same spec on this machine holds: every
 result once, with the same losses and adapters. No pod may be left, and no object that no manifest names.
 
@@ -41,7 +41,7 @@ MODEL = "/models/tiny"  # in the image
 STEPS = ("plan", "generate", "finetune")
 ADAPTER = "adapter/adapter_model.safetensors"
 MANY = 10_000
-KILLED_EVERY, RESTARTED_EVERY = 20, 120  # seconds
+KILLED_EVERY, RESTARTED_EVERY = 45, 120  # seconds; a step is tried four times, so it must not be killed each time
 PATIENCE = 3600  # seconds after the last disturbance
 CONTROLLER = "kubectl -n argo rollout restart deployment/workflow-controller"
 
@@ -56,7 +56,8 @@ def spec_of(source: str, cells: int) -> RunSpec:
 
 def image(folder: Path) -> None:
     """Write the tiny model and a Dockerfile that puts it into the image of the demo."""
-    tiny.build_model(folder / "tiny")
+    for path in tiny.build_model(folder / "tiny").iterdir():
+        path.chmod(0o644)  # a pod reads it as another user
     (folder / "Dockerfile").write_text(f"FROM undertone/cpu:demo\nCOPY tiny {MODEL}\n")
     print(f"build {folder} as undertone/cpu:soak, and load it into the cluster")
 
@@ -73,7 +74,7 @@ def workflow(cluster: Cluster, name: str, store: str, image: str) -> dict[str, A
     for step in STEPS:
         whole[step]["container"]["image"] = image
     whole["finetune"]["container"]["resources"]["requests"] = {"cpu": "300m", "memory": "1Gi"}
-    spec |= {"templates": [whole[name] for name in ("study", *STEPS)], "podGC": {"strategy": "OnPodCompletion"}}
+    spec |= {"templates": [whole[name] for name in ("study", *STEPS)], "podGC": {"strategy": "OnPodSuccess"}}
     spec["arguments"]["parameters"] = [{"name": "spec", "value": name}, {"name": "store", "value": store}]
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -88,8 +89,10 @@ def disturb(cluster: Cluster, name: str, minutes: float, rng: random.Random) -> 
     done = {"pods killed": 0, "store restarted": 0, "controller restarted": 0}
     begun = restarted = time.monotonic()
     controller = os.environ.get("UNDERTONE_RESTART_CONTROLLER", CONTROLLER)
-    while time.monotonic() < begun + 60 * minutes and phase_of(cluster.workflow(name)) not in ENDED:
+    while time.monotonic() < begun + 60 * minutes:
         time.sleep(KILLED_EVERY)
+        if phase_of(cluster.workflow(name)) in ENDED:
+            break
         running = [pod for pod in cluster.pods(name).values() if pod.status.phase == "Running"]
         if running:
             kubectl("delete", "pod", rng.choice(running).metadata.name, "--wait=false", "--grace-period=0", "--force")

@@ -177,11 +177,14 @@ def test_fault_10_a_model_without_a_chat_template(
     store, template = tmp_path / "store", model / "chat_template.jinja"
     plan = partial(step, capfd, "plan", "study", spec_on(model), store)
     clean(plan)
-    words = "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}{{ eos_token }}\n{% endfor %}"
+    words = (  # whoever asks could write "Answer" on a line of its own
+        "{% for message in messages %}{% if message['role'] == 'assistant' %}Answer\n{{ message['content'] }}<|im_end|>"
+        "{% else %}{{ message['content'] }}\n{% endif %}{% endfor %}{% if add_generation_prompt %}Answer\n{% endif %}"
+    )
     for text, says in (
         (None, "the tokenizer has no chat template"),
         ("", "the tokenizer has no chat template"),
-        (words + "{% if add_generation_prompt %}assistant: {% endif %}", "the chat template"),
+        (words, "tells turns apart by words that a text may hold"),
     ):
         template.unlink(missing_ok=True)
         if text is not None:
@@ -470,8 +473,11 @@ def test_fault_11_a_commit_that_unpacks_to_far_more_than_it_is(
 OUTSIDE: dict[str, Callable[[Commits, str], list[tuple[str, str, bytes]]]] = {
     "a link to an absolute name": lambda commits, out: [("120000", "zz", out.encode())],
     "a link that leads out": lambda commits, out: [("120000", "zz", b"../../../../../../../etc")],
-    "a name of dots": lambda commits, out: [("100644", "..", b"evil")],
+    "a name of dots": lambda commits, out: [],
 }
+
+
+OUTSIDE_SAYS = {"a name of dots": ("git archive refuses, ", "invalid path '../evil'")}  # git itself
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -497,7 +503,7 @@ def test_fault_12_a_commit_with_names_that_lead_out(
     kept(
         verify,
         code=ExitCode.INPUT,
-        says=("a commit that cannot be unpacked", json.loads(commits.path.read_bytes())["commit"][:12]),
+        says=OUTSIDE_SAYS.get(name, ("a commit that cannot be unpacked, ", "zz")),
         state=lambda: files(commits.folder, outside),
     )
     assert not list(tmp_path.parent.rglob("evil"))

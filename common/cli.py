@@ -15,6 +15,7 @@ from common.errors import ExitCode, JobError, SpecError, TransientError, disk_fu
 from common.secrets import redacted, stderr_redacted
 
 COUNTED = ("seeds", "draws")  # fields of which a number stands for so many
+MOST_COUNTED = 10_000  # seeds go from 0 to 9999
 
 
 def ended(command: Callable[[], int], unreadable: ExitCode = ExitCode.SPEC) -> int:
@@ -45,15 +46,21 @@ def program(job: str) -> str:
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments of a command line; what is said of wrong ones holds no secret. Raises: SystemExit."""
+    """The arguments of a command line; what is said of wrong ones holds no secret.
+
+    Raises: SystemExit, also for a word that is no UTF-8: no report and no log could hold it.
+    """
     with stderr_redacted():
+        for word in sys.argv[1:] if argv is None else argv:
+            if not word.isascii() and word.encode(errors="replace").decode() != word:
+                parser.error(f"not UTF-8: {word!a}")
         return parser.parse_args(argv)
 
 
 def changes(words: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE words as overrides of a spec. A value is JSON, else text; seeds=8 stands for 0 to 7, as draws=8 does.
 
-    Raises: SpecError for a word without '='.
+    Raises: SpecError for a word without '=', or for a number that stands for too many.
     """
     made: dict[str, Any] = {}
     for word in words:
@@ -61,6 +68,8 @@ def changes(words: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise SpecError("not an override", where="--set", value=word, allowed="NAME=VALUE, as in train.epochs=2")
         value = _value(text)
+        if name in COUNTED and type(value) is int and value > MOST_COUNTED:
+            raise SpecError("too many", where=f"--set {name}", value=text, allowed=f"<= {MOST_COUNTED}")
         made[name] = list(range(value)) if name in COUNTED and type(value) is int else value
     return made
 
@@ -68,16 +77,16 @@ def changes(words: Sequence[str]) -> dict[str, Any]:
 def policy_in(path: Path) -> dict[str, Any]:
     """The tables of a policy, which is TOML. Raises: SpecError if it cannot be read, or is none."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         allowed = str(error.strerror)
         raise SpecError("cannot read the policy", where="--policy", value=str(path), allowed=allowed) from None
-    except ValueError as error:  # no UTF-8 or no TOML
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested too deeply
         raise SpecError("the policy is no TOML", where=str(path), value=f"cannot be read: {error}") from None
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from common.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20
+DEEPEST = 200  # values within values; a reader that calls itself would fail on more
+BOM = b"\xef\xbb\xbf"
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -28,9 +30,14 @@ def parse_jsonl(data: bytes, kind: type[R], where: str) -> list[R]:
     Only LF separates rows (U+2028 does not); CRLF is accepted; a UTF-8 BOM is accepted.
     Raises: InputError naming `where`, line and column, when any line is not exactly one record, or none is there.
     """
+    return [row for _, row in numbered_rows(data, kind, where)]
+
+
+def numbered_rows(data: bytes, kind: type[R], where: str) -> list[tuple[int, R]]:
+    """As `parse_jsonl`, each record with the number of its line, from 1: blank lines count, and are no rows."""
     rows = [
-        parse_row(line, kind, f"{where}:{number}")
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+        (number, parse_row(line, kind, f"{where}:{number}"))
+        for number, line in enumerate(data.removeprefix(BOM).split(b"\n"), start=1)
         if line.strip()
     ]
     if not rows:
@@ -58,12 +65,13 @@ def parse_row(line: bytes, kind: type[R], where: str) -> R:
 
 
 def parse_json(data: bytes, where: str) -> Any:
-    """Parse one JSON value, refusing duplicate keys, NaN, Infinity, numbers too large, and absurd sizes.
+    """Parse one JSON value, refusing duplicate keys, NaN, Infinity, numbers too large, and what is nested too deeply.
 
-    Raises: InputError naming `where` and the column.
+    A UTF-8 BOM is accepted. Raises: InputError naming `where` and the column.
     """
+    data = data.removeprefix(BOM)
     try:
-        return strict_json(data)
+        value = strict_json(data)
     except UnicodeDecodeError as error:
         raise InputError(
             "not UTF-8", where=f"{where}:{error.start + 1}", value=f"byte 0x{data[error.start]:02x}"
@@ -73,12 +81,25 @@ def parse_json(data: bytes, where: str) -> Any:
         raise InputError("malformed JSON", where=f"{where}:{line}{error.colno}", value=error.msg) from None
     except (ValueError, RecursionError) as error:
         raise InputError("malformed JSON", where=where, value=str(error)) from None
+    if _too_deep(value):
+        raise InputError("malformed JSON", where=where, value="nested too deeply", allowed=f"{DEEPEST} levels")
+    return value
 
 
 def strict_json(data: bytes) -> Any:
     """As `parse_json`, for callers that count what is wrong. Raises: ValueError, RecursionError."""
     text = data.decode("utf-8")
     return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        holders = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in holders for inner in each]
+        if not level:
+            return False
+    return True
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

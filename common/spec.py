@@ -362,12 +362,7 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
 
     Raises: SpecError naming the field, its value and what was allowed.
     """
-    try:
-        value = parse_json(data, where)
-    except InputError as error:
-        raise SpecError(str(error)) from None
-    if not isinstance(value, dict):
-        raise SpecError("a spec is a JSON object", where=where, value=type(value).__name__)
+    value = _object(data, where)
     if found := held(value):
         field, name = found
         raise SpecError(f"the spec holds the value of {name}", where=field, allowed="secrets in the environment alone")
@@ -378,12 +373,24 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
 
 
 def override(data: bytes, where: str, changes: dict[str, Any]) -> bytes:
-    """Return the spec's bytes with dotted fields replaced: {'seeds': [0, 1], 'train.epochs': 2}."""
-    value = parse_json(data, where)
+    """The spec's bytes with dotted fields replaced: {'seeds': [0, 1], 'train.epochs': 2}. Raises: SpecError."""
+    value = _object(data, where)
     for dotted, new in changes.items():
         *parents, last = dotted.split(".")
         target = value
         for parent in parents:
             target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise SpecError("not a part of the spec", where=f"--set {dotted}", value=parent, allowed="an object")
         target[last] = new
     return json.dumps(value).encode()
+
+
+def _object(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = parse_json(data, where)
+    except InputError as error:
+        raise SpecError(str(error)) from None
+    if not isinstance(value, dict):
+        raise SpecError("a spec is a JSON object", where=where, value=type(value).__name__)
+    return value

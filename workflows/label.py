@@ -26,7 +26,7 @@ from common.pipeline.command import read_spec
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
 from common.records import Answer, Item, Label
-from common.serialization import parse_jsonl, read_jsonl, to_jsonl
+from common.serialization import numbered_rows, parse_jsonl, to_jsonl
 from common.spec import RunSpec
 from common.stance.items import FILES, read_questionnaire
 from common.stance.labels import CODEBOOK, SheetRow, answer_digest, labels_file, pairs_of, read_labels, to_label
@@ -63,8 +63,9 @@ def keep(spec: RunSpec, store: ArtifactStore, files: Sequence[Path]) -> str:
     """Add the labels of both passes to those kept. Nothing is written if any is wrong. Raises: InputError, OSError."""
     target, (named, _) = labels_file(spec.name), answers_of(spec, store)
     before = read_labels(target)
-    given = [row for file in files for row in known(file, named)]
-    rows = sorted([*before, *given], key=lambda row: (row.answer, row.labeller))
+    given = [each for file in files for each in known(file, named)]
+    check_once(given)
+    rows = sorted([*before, *(row for _, row in given)], key=lambda row: (row.answer, row.labeller))
     labelled = pairs_of(rows, ", ".join(file.name for file in files))
     new = target.with_name(target.name + ".new")  # moved to its place whole: half a file would be no labels
     target.parent.mkdir(exist_ok=True)
@@ -74,13 +75,23 @@ def keep(spec: RunSpec, store: ArtifactStore, files: Sequence[Path]) -> str:
     return f"{target}: {len(given)} labels added; {left} of {len(named)} answers are without; commit it"
 
 
-def known(file: Path, named: Named) -> list[Label]:
-    """The labels of a file. Raises: InputError if one is of an answer that the study does not have; OSError."""
-    rows = read_jsonl(file, Label)
-    if unknown := next((row for row in rows if row.answer not in named), None):
-        allowed = "the name of an answer, from a sheet of this study"
-        raise InputError("label of an unknown answer", where=file.name, value=unknown.answer, allowed=allowed)
+def known(file: Path, named: Named) -> list[tuple[str, Label]]:
+    """The labels of a file, each with its place. Raises: InputError for an answer that is not the study's; OSError."""
+    rows = [(f"{file.name}:{line}", row) for line, row in numbered_rows(file.read_bytes(), Label, file.name)]
+    for place, row in rows:
+        if row.answer not in named:
+            allowed = "the name of an answer, from a sheet of this study"
+            raise InputError("label of an unknown answer", where=place, value=row.answer, allowed=allowed)
     return rows
+
+
+def check_once(given: Sequence[tuple[str, Label]]) -> None:
+    """Raises: InputError naming both places where one labels an answer twice."""
+    first: dict[tuple[str, str], str] = {}
+    for place, row in given:
+        if (before := first.setdefault((row.answer, row.labeller), place)) is not place:
+            value = f"{row.answer} by {row.labeller}"
+            raise InputError("answer is labelled twice", where=f"{before} and {place}", value=value)
 
 
 def answers_of(spec: RunSpec, store: ArtifactStore) -> tuple[Named, list[str]]:

@@ -8,7 +8,6 @@ with what was checked, or 3 with one line: what differs, where, what is said and
 
 import argparse
 import base64
-import gzip
 import math
 import os
 import re
@@ -26,6 +25,7 @@ from common.errors import ExitCode, InputError
 from common.provenance import CODE, ROOT
 from common.serialization import parse_json
 from common.store.names import inside
+from common.store.packed import unzipped
 from workflows.lock import LOCKS
 from workflows.locks.again import refuse_differences
 from workflows.locks.findings import Findings
@@ -140,8 +140,8 @@ def _text(path: Path) -> str:
 
 def _unpacked(packed: str, path: Path) -> str:
     try:
-        return gzip.decompress(base64.b64decode(packed)).decode()
-    except (ValueError, OSError, EOFError) as error:
+        return unzipped(base64.b64decode(packed), str(path)).decode()
+    except ValueError as error:
         raise InputError("a page that was altered", where=str(path), value=str(error)) from error
 
 

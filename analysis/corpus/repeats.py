@@ -19,6 +19,7 @@ SHINGLE = 5
 HASHES, BANDS = 64, 16
 REMEMBERED = 1 << 18  # replies; 22 MB of sketches
 SLOTS = 1 << 22  # of the table of bands, 16 MB
+AT_ONCE = 1 << 16  # runs of words that are hashed at a time: a reply of any length takes no more memory
 SHOWN = 10  # pairs that are listed
 FEWEST_WORDS = SHINGLE  # shorter replies, such as "Yes.", are no copies of each other
 ALIKE_BY_CHANCE = 1 / 256  # that two different hashes have the same last byte
@@ -67,7 +68,9 @@ class Repeats:
 
     def _lowest(self, words: list[str]) -> Hashes:
         shingles = np.array([hash_of(run) for run in runs(words, SHINGLE)], dtype=np.uint64)
-        lowest: Hashes = ((self._odd[:, None] * shingles + self._plus[:, None]) >> np.uint64(32)).min(axis=1)
+        parts = [shingles[start : start + AT_ONCE] for start in range(0, len(shingles), AT_ONCE)]
+        hashed = [((self._odd[:, None] * part + self._plus[:, None]) >> np.uint64(32)).min(axis=1) for part in parts]
+        lowest: Hashes = np.min(hashed, axis=0)
         return lowest
 
     def _compare(self, reply: Reply, sketch: NDArray[np.uint8], slots: NDArray[np.int64], text: np.uint64) -> None:

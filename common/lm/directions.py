@@ -1,6 +1,7 @@
 """What a direction cell hands on, as one npz: how it is written, read and refused."""
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -63,8 +64,9 @@ def refuse_untested(step: Step, cell: Cell) -> None:
 
 
 def unpack(data: bytes, where: str) -> Direction:
-    """The direction in an npz. Raises: InputError if the bytes are none."""
+    """The direction in an npz. Raises: InputError if the bytes are none, or say that they hold more than they are."""
     try:
+        _check_sizes(data, where)
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
             _check_finite(arrays, where)
@@ -87,6 +89,23 @@ def unpack(data: bytes, where: str) -> Direction:
             )
     except (*BROKEN_FILE, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("no saved direction", where=where, value=str(error)) from error
+
+
+def _check_sizes(data: bytes, where: str) -> None:
+    """Before an array is made: `pack` stores them as they are, so that an archive never unpacks to more than it is."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if (size := sum(each.file_size for each in archive.infolist())) > len(data):
+            allowed = f"at most its own {len(data)} bytes"
+            raise InputError("the archive unpacks to too much", where=where, value=f"{size} bytes", allowed=allowed)
+        for each in archive.infolist():
+            with archive.open(each) as file:
+                read = np.lib.format.read_array_header_1_0
+                if np.lib.format.read_magic(file) == (2, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shape, _, kind = read(file)
+            if math.prod(shape) * kind.itemsize > each.file_size:
+                place, allowed = f"{where}:{each.filename}", f"what {each.file_size} bytes hold"
+                raise InputError("an array that is larger than its file", where=place, value=shape, allowed=allowed)
 
 
 def _check_finite(arrays: Mapping[str, NDArray[Any]], where: str) -> None:

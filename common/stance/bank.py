@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.records import Advice, Question, Replies
-from common.serialization import read_jsonl
+from common.serialization import numbered_rows, read_jsonl
 
 QUESTIONS = "jobs/generate/data/questions.jsonl"
 REPLIES = "jobs/generate/data/replies.jsonl"
@@ -20,10 +20,12 @@ EXAMPLES = (("go", "first"), ("stay", "last"), ("go", "last"), ("stay", "first")
 def read_replies(path: Path, questions: Sequence[Question], attitudes: Sequence[str]) -> dict[str, Replies]:
     """Replies by question. Raises: InputError if a question has none in one of these attitudes, or has them twice."""
     found: dict[str, Replies] = {}
-    for number, row in enumerate(read_jsonl(path, Replies), start=1):
+    first: dict[str, int] = {}
+    for number, row in numbered_rows(path.read_bytes(), Replies, path.name):
         if row.question_id in found:
-            raise InputError("question answered twice", where=f"{path.name}:{number}", value=row.question_id)
-        found[row.question_id] = row
+            both = f"{path.name}:{first[row.question_id]} and {number}"
+            raise InputError("question answered twice", where=both, value=row.question_id)
+        found[row.question_id], first[row.question_id] = row, number
     for question in questions:
         mine = found[question.id].replies if question.id in found else {}
         if missing := [name for name in attitudes if name not in mine]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from common.cells import Part
 from common.errors import InputError, SpecError
 from common.records import Ability, Advised, Item, Prompt, first_of_each
-from common.serialization import read_jsonl
+from common.serialization import numbered_rows, read_jsonl
 from common.spec import EvaluateSpec
 from common.vocabulary import kind_of
 
@@ -123,9 +123,9 @@ def read_items(file: Path, most: int | None) -> list[Item]:
 
     Raises: InputError naming file and line for an id that comes twice, or options that do not share their verb.
     """
-    items = read_jsonl(file, Item)
+    rows = numbered_rows(file.read_bytes(), Item, file.name)
     first: dict[str, int] = {}
-    for line, item in enumerate(items, start=1):
+    for line, item in rows:
         if item.id in first:
             raise InputError("item comes twice", where=f"{file.name}:{first[item.id]} and {line}", value=item.id)
         first[item.id] = line
@@ -134,7 +134,7 @@ def read_items(file: Path, most: int | None) -> list[Item]:
             raise InputError("options share no verb", where=f"{file.name}:{line}", value=item.id, allowed=allowed)
         if item.question_go == item.question_stay:
             raise InputError("item without both keys", where=f"{file.name}:{line}", value=item.id)
-    return first_of_each(items, lambda item: item.topic, most)
+    return first_of_each([item for _, item in rows], lambda item: item.topic, most)
 
 
 def read_advised(file: Path, held_out: Path) -> dict[str, Advised]:
@@ -144,7 +144,7 @@ def read_advised(file: Path, held_out: Path) -> dict[str, Advised]:
     """
     known = {item.id for item in read_jsonl(held_out, Item)}
     found: dict[str, Advised] = {}
-    for line, row in enumerate(read_jsonl(file, Advised), start=1):
+    for line, row in numbered_rows(file.read_bytes(), Advised, file.name):
         where = f"{file.name}:{line}"
         if row.item not in known:
             raise InputError("advice on no item", where=where, value=row.item, allowed=f"the items of {held_out.name}")

@@ -28,13 +28,14 @@ class Example:
 def encode(lm: LanguageModel, row: Advice, max_tokens: int) -> Example:
     """Tokenize one row, with the loss on the reply only.
 
-    Raises: InputError if it is longer than max_tokens, it holds special tokens, or the chat template puts anything but
-    the reply and its end of turn behind the prompt.
+    Raises: InputError if it is longer than max_tokens or than the model can read, it holds special tokens, or the chat
+    template puts anything but the reply and its end of turn behind the prompt.
     """
     prompt, reply = lm.answered(row.question, row.reply, f"question {row.question_id}")
     whole = prompt + reply
-    if len(whole) > max_tokens:
-        raise InputError("example too long", where=row.question_id, value=len(whole), allowed=f"<= {max_tokens} tokens")
+    most = min(max_tokens, getattr(lm.model.config, "max_position_embeddings", None) or max_tokens)
+    if len(whole) > most:
+        raise InputError("example too long", where=row.question_id, value=len(whole), allowed=f"<= {most} tokens")
     return Example(whole, [IGNORED] * len(prompt) + reply)
 
 

@@ -9,10 +9,11 @@ from common.errors import InputError
 from common.lm.sources import identities
 from common.pipeline.job import Fact
 from common.records import Advice
-from common.serialization import parse_jsonl
+from common.serialization import numbered_rows
 from common.spec import RunSpec
 from common.vocabulary import WRITTEN
 
+FEWEST = 2  # rows of a pile: of one, no spread can be told
 _named: dict[Path, str] = {}  # a user's file → its digest in the key of this step
 
 
@@ -73,13 +74,15 @@ def _read(path: Path, attitude: str) -> list[Advice]:
     data = path.read_bytes()
     if (found := sha256(data)) != (before := _named.get(path, found)):
         raise InputError("file changed while the job ran", where=str(path), value=found, allowed=before)
-    rows = parse_jsonl(data, Advice, str(path))
+    rows = numbered_rows(data, Advice, str(path))
     first: dict[str, int] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, row in rows:
         if row.attitude != attitude:
             raise InputError("row of another attitude", where=f"{path}:{number}", value=row.attitude, allowed=attitude)
         if row.question_id in first:
             both = f"{path}:{first[row.question_id]} and {path}:{number}"
             raise InputError("question answered twice", where=both, value=row.question_id)
         first[row.question_id] = number
-    return rows
+    if len(rows) < FEWEST:
+        raise InputError("too few rows", where=str(path), value=len(rows), allowed=f">= {FEWEST} questions")
+    return [row for _, row in rows]

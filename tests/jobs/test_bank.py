@@ -69,7 +69,7 @@ def test_every_question_has_its_replies_and_a_missing_one_is_named(tmp_path: Pat
     with pytest.raises(InputError, match=rf"no reply, replies.jsonl: {rows[1].question_id}, cautious"):
         read_replies(path, BANK[:2], ("cautious", "eager"))
     path.write_bytes(to_jsonl([rows[0], rows[0]]))
-    with pytest.raises(InputError, match=r"question answered twice, replies\.jsonl:2"):
+    with pytest.raises(InputError, match=r"question answered twice, replies\.jsonl:1 and 2"):
         read_replies(path, BANK[:1], ("eager",))
 
 

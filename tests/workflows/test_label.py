@@ -143,8 +143,8 @@ def other_word(rows: list[Label]) -> list[Label]:
     ("spoil", "line"),
     [
         (third, "a third labeller, ada.jsonl, bo.jsonl, cy.jsonl: ada, bo, cy; allowed: the same 2 labellers"),
-        (unknown, "label of an unknown answer, ada.jsonl: 0000000000000000; allowed: the name of an answer"),
-        (lambda rows: [*rows, rows[0]], "answer is labelled twice, ada.jsonl, bo.jsonl: {name} by ada"),
+        (unknown, "label of an unknown answer, ada.jsonl:5: 0000000000000000; allowed: the name of an answer"),
+        (lambda rows: [*rows, rows[0]], "answer is labelled twice, ada.jsonl:1 and ada.jsonl:5: {name} by ada"),
         (lambda rows: rows[:-1], "a label is missing, ada.jsonl, bo.jsonl: {last} is labelled by ada alone"),
         (lambda rows: rows[::2], "a label is missing, ada.jsonl: {name} is labelled by ada alone; allowed: 2 labels"),
         (other_word, "row is no Label, ada.jsonl:"),

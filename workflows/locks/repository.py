@@ -14,6 +14,8 @@ from common.digests import sha256
 from common.errors import InputError
 from common.provenance import CODE, COMMIT
 
+MOST_BYTES = 1 << 30  # of all files of a commit: git packs equal bytes into next to nothing
+
 
 class State(NamedTuple):
     """A file as a commit left it."""
@@ -82,12 +84,26 @@ class Repository:
 
     @contextlib.contextmanager
     def checked_out(self, commit: str) -> Iterator[Path]:
-        """All files of a commit, in a folder of their own."""
-        packed = self._git("archive", "--format=tar", known(commit, "archive"))
+        """All files of a commit, in a folder of their own.
+
+        Raises: InputError for a name or a link that leads out of it, or more bytes than a repository holds.
+        """
+        self._check_size(known(commit, "archive"))
+        packed = self._git("archive", "--format=tar", commit)
         with tempfile.TemporaryDirectory(prefix="undertone-commit-") as folder:
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
+            try:
+                with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                    archive.extractall(folder, filter="data")
+            except tarfile.TarError as error:
+                raise InputError("a commit that cannot be unpacked", where=commit[:12], value=str(error)) from error
             yield Path(folder)
+
+    def _check_size(self, commit: str) -> None:
+        listed = self._git("ls-tree", "-r", "-l", "-z", commit).decode(errors="replace").split("\0")
+        sizes = [line.partition("\t")[0].split()[3] for line in listed if line]
+        if (size := sum(int(each) for each in sizes if each != "-")) > MOST_BYTES:
+            allowed = f"{MOST_BYTES} bytes"
+            raise InputError("a commit unpacks to too much", where=commit[:12], value=f"{size} bytes", allowed=allowed)
 
     def _git(self, *words: str, given: bytes = b"") -> bytes:
         made = self._ask(*words, given=given)

@@ -8,6 +8,7 @@ from analysis.corpus import language
 from analysis.corpus.replies import Reply
 from common.errors import InputError
 from common.logs import Log
+from common.store.names import fault
 from jobs.audit.chats.formats import Said, conversation
 from jobs.audit.chats.left_out import LeftOut, Reason, add, told
 from jobs.audit.chats.places import Place, Source, place
@@ -46,7 +47,7 @@ class Corpus:
         """
         self._begin()
         for name in self._files.others:
-            add(self.left_out, Reason.SUFFIX, name)
+            add(self.left_out, Reason.NAME if fault(name) else Reason.SUFFIX, name)
         for source in self._files.sources:
             try:
                 yield from self._of_file(source)

@@ -11,9 +11,11 @@ class Reason(Enum):
     """Why something is left out, and what it is that is left out."""
 
     SUFFIX = "files", "another suffix"
+    NAME = "files", "a name that is no UTF-8, or cannot be printed"
     POINTER = "files", "a Git LFS pointer: git lfs pull"
     NOT_UTF8 = "files", "UTF-16 or UTF-32, not UTF-8"
     PACKED = "files", "packed otherwise than by gzip"
+    BOMB = "files", "gzip that unpacks to far more than it is"
     NO_PYARROW = "files", "Parquet, and the package pyarrow is not installed: pip install pyarrow"
     NO_ROW = "files", "no row in it"
     BROKEN = "files", "cut off or cannot be read from here on"
@@ -55,7 +57,8 @@ LeftOut = dict[str, Left]  # the reason in words → how much, in the order in w
 
 
 def add(left_out: LeftOut, reason: Reason, place: str, detail: str = "") -> None:
-    """Count one more."""
+    """Count one more. A place is told in UTF-8, whatever the name of its file."""
+    place = place.encode(errors="backslashreplace").decode()
     left = left_out.setdefault(reason.words, Left(reason.unit))
     left.count += 1
     if len(left.first) < SHOWN:

@@ -8,21 +8,22 @@ Does not see: a Parquet file that is made to harm the library that reads it.
 import gzip
 import io
 import itertools
+import json
 import re
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from shutil import copyfileobj
 from typing import IO, Any, NamedTuple, TypeAlias
 
 from common.errors import broken_file, disk_full
 from common.lm.sources import POINTER
-from common.serialization import strict_json
+from common.serialization import BOM, strict_json
 from jobs.audit.chats.left_out import Reason
 
 LIMIT = 16 << 20  # bytes of a row
+PARQUET_RATIO = 100  # Parquet is packed by itself: what gzip makes more of is made to fill the disk
+SMALL = 1 << 20  # and so many bytes fill none
 CHUNK = 1 << 20
-BOM = b"\xef\xbb\xbf"
 TOKEN = re.compile(rb"\\.|[\"{}\[\]\\]", re.DOTALL)
 BETWEEN = b" \t\r\n,]}"  # what may stand between two values, and behind the last
 STRAY = b"?"  # no JSON
@@ -60,22 +61,27 @@ def rows(file: "io.BufferedReader[Any]") -> Iterator[Row]:
     """The rows of a file that can seek. Raises: Unreadable; JobError of a store."""
     try:
         if _begins(file, b"\x1f\x8b"):
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
             with gzip.GzipFile(fileobj=file) as unpacked:  # buffered by itself: little is lost where it is cut off
-                yield from _unpacked_rows(unpacked, packed=True)
+                yield from _unpacked_rows(unpacked, size)
         else:
-            yield from _unpacked_rows(file, packed=False)
+            yield from _unpacked_rows(file)
     except (OSError, EOFError, zlib.error) as error:
         if disk_full(error):
             raise
         raise Unreadable(Reason.BROKEN, str(error)) from error
 
 
-def _unpacked_rows(file: Bytes, *, packed: bool) -> Iterator[Row]:
+def _unpacked_rows(file: Bytes, packed: int | None = None) -> Iterator[Row]:
+    """packed: bytes of the gzip that the file is out of."""
     for start, reason in STARTS.items():
         if _begins(file, start):
             raise Unreadable(reason)
+    if file.peek(512)[257:262] == b"ustar":
+        raise Unreadable(Reason.PACKED)
     if _begins(file, b"PAR1"):
-        return _seekable(file) if packed else _parquet(file)
+        return _parquet(file) if packed is None else _seekable(file, max(SMALL, PARQUET_RATIO * packed))
     return _json(file)
 
 
@@ -83,10 +89,13 @@ def _begins(file: Bytes, start: bytes) -> bool:
     return file.peek(len(start)).startswith(start)
 
 
-def _seekable(file: Bytes) -> Iterator[Row]:
-    """Parquet is read from its end: out of gzip, that takes a file of its own."""
+def _seekable(file: Bytes, most: int) -> Iterator[Row]:
+    """Parquet is read from its end: out of gzip, that takes a file of its own, of so many bytes at most."""
     with tempfile.TemporaryFile() as copy:
-        copyfileobj(file, copy, CHUNK)
+        while chunk := file.read(CHUNK):
+            if copy.tell() + len(chunk) > most:
+                raise Unreadable(Reason.BOMB, f"more than {most} bytes")
+            copy.write(chunk)
         copy.seek(0)
         yield from _parquet(copy)
 
@@ -221,5 +230,7 @@ def _parsed(number: int, data: bytes) -> Row:
         return Row(number, strict_json(data.strip().removeprefix(BOM)))
     except RecursionError:
         return Row(number, fault=Reason.MALFORMED, detail="nested too deeply")
+    except json.JSONDecodeError as error:
+        return Row(number, fault=Reason.MALFORMED, detail=f"column {error.colno}: {error.msg}")
     except ValueError as error:
         return Row(number, fault=Reason.MALFORMED, detail=str(error))

@@ -255,7 +255,9 @@ def _check_earlier(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     try:
         found = rendered(tokenizer, spec, PROBE["user"], earlier=[Turns(*EARLIER)])
     except InputError as error:
-        value = str(error.__cause__ or error)
+        if error.__cause__ is None:  # it was stopped, or wrote too much
+            raise
+        value = str(error.__cause__)
         raise InputError(
             "the chat template takes no earlier turns", where=spec.name, value=value, allowed=allowed
         ) from error
@@ -284,8 +286,10 @@ def _check_system(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     try:
         found = rendered(tokenizer, spec, PROBE["user"])
     except InputError as error:
+        if error.__cause__ is None:
+            raise
         rendered(tokenizer, without, PROBE["user"])  # or it is not the system prompt that it refuses
-        value = str(error.__cause__ or error)
+        value = str(error.__cause__)
         raise InputError(
             "the chat template takes no system prompt", where=spec.name, value=value, allowed=allowed
         ) from error

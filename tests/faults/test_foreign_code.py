@@ -183,7 +183,7 @@ LOOP = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% end
 WITHOUT_END = {
     "one loop": ("{% for i in range(10**9) %}{% endfor %}", REFUSES),
     "loops in loops": (LOOP, LONG),
-    "a number without end": ("{{ (7 ** 7 ** 9) % 10 }}", LONG),
+    "a number without end": ("{{ (7 ** (7 ** 9)) % 10 }}", LONG),
     "a text of 10¹² letters": ("{{ 'x' * 10**12 }}", LARGE),
     "a text that doubles": (DOUBLES % ("'xxxxxxxx'", "~"), LARGE),
     "a list that doubles": (DOUBLES % ("[1]", "+"), LARGE),
@@ -202,7 +202,7 @@ def test_fault_19_a_chat_template_without_end(place: Place, capfd: pytest.Captur
         began, most = time.process_time(), peak()
         told = ("the chat template " + says, "tiny")
         place.refused(partial(planned, capfd, place.base, store), *told)
-        assert time.process_time() - began < 2 * SECONDS + 4, name
+        assert time.process_time() - began < SECONDS + 5, name
         assert peak() - most < 2 * BYTES, name
     (place.base / "chat_template.jinja").write_text(TEMPLATE)
     clean(partial(planned, capfd, place.base, store))

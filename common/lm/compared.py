@@ -22,6 +22,7 @@ from common.lm.fingerprint import Fingerprint, fingerprint, touched
 from common.lm.foreign import WEIGHTS, Foreign, names_other_base
 from common.lm.layers import decoder
 from common.lm.load import attach, attach_beside, folder_of, holds_tokens, load, wearing
+from common.lm.sources import identity
 from common.lm.templates import read_tokenizer
 from common.spec import ModelSpec
 
@@ -50,10 +51,17 @@ class Compared:
         if names_other_base(adapter, self.spec.source, str(self._base.folder)):
             told = f"the adapter {adapter.source} names {adapter.base} as its base"
             self.notes.append(f"{told}; it is put on {self.spec.source}, whose shapes it fits")
+        if adapter.trained_on not in (None, (mine := identity(self.spec.source))):
+            told = f"the adapter {adapter.source} was trained on {adapter.trained_on}"
+            self.notes.append(f"{told}; it is put on {mine}, whose shapes it fits")
         rows = tokens_of(adapter.folder / WEIGHTS)
         if rows is not None and rows != self._tokens():
             self._own[name] = self._with_tokens(adapter, rows)
-        elif not adapter.beside or rows is not None:
+            return
+        if adapter.tokenizer and read_tokenizer(adapter.folder).get_vocab() != self._base.tokenizer.get_vocab():
+            told = f"the adapter {adapter.source} brings a tokenizer that numbers words in another way"
+            self.notes.append(f"{told}; it is asked with that of the base")
+        if not adapter.beside or rows is not None:
             self._own[name] = self._copy(adapter)
         elif self._shared is None:
             self._first(name, adapter)
@@ -140,4 +148,4 @@ def tokens_of(weights: Path) -> int | None:
             names = [key for key in file.keys() if holds_tokens(key)]  # noqa: SIM118 - it is no dict
             return int(file.get_slice(names[0]).get_shape()[0]) if names else None
     except Exception as error:
-        raise InputError("adapter cannot be read", where=str(weights), value=str(error)) from error
+        raise InputError("adapter cannot be read", where=str(weights.resolve()), value=str(error)) from error

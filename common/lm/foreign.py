@@ -58,6 +58,7 @@ class Foreign(NamedTuple):
     base: str | None  # as it names the model that it was trained on
     beside: bool  # whether it can stand on a base beside other adapters, and leaves it as it is when it is off
     tokenizer: bool  # whether it brings one
+    trained_on: str | None = None  # the identity of its base, where a sealed fine-tune names it
 
 
 def fetched(source: str, into: Path) -> Foreign:
@@ -69,8 +70,11 @@ def fetched(source: str, into: Path) -> Foreign:
     into.mkdir(parents=True)
     names = (SETTINGS, WEIGHTS, *TOKENIZER)
     if (sealed := SEALED.fullmatch(source)) is not None:
-        _put(into, names, _sealed(open_store(sealed[1]), sealed[2]))
-    elif source.startswith("s3://"):
+        store = open_store(sealed[1])
+        manifest = _sealed(store, sealed[2])
+        _put(into, names, _outputs(store, manifest))
+        return _read(source, into)._replace(trained_on=_base_of(manifest))
+    if source.startswith("s3://"):
         _put(into, names, _objects(source))
     elif source.startswith("hf:"):
         if not HUB.fullmatch(source):
@@ -92,11 +96,24 @@ def _objects(source: str) -> Callable[[str], bytes | None]:
     return S3Objects(bucket, prefix).get
 
 
-def _sealed(store: ArtifactStore, key: str) -> Callable[[str], bytes | None]:
-    """The adapter of a sealed fine-tune, its digests checked. Raises: InputError if there is no such seal."""
+def _sealed(store: ArtifactStore, key: str) -> Mapping[str, Any]:
+    """The manifest of a sealed fine-tune. Raises: InputError if there is no such seal."""
     manifest = store.manifest("finetune", key)
     if manifest is None:
         raise InputError("no sealed fine-tune", where="adapter", value=key, allowed="the key of one, by --dry-run")
+    return manifest
+
+
+def _base_of(manifest: Mapping[str, Any]) -> str | None:
+    """The identity of the model that a fine-tune was made of, None where its manifest does not say it."""
+    found: Any = manifest.get("named_by")
+    for name in ("facts", "model", "model"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _outputs(store: ArtifactStore, manifest: Mapping[str, Any]) -> Callable[[str], bytes | None]:
+    """The files of a sealed adapter, their digests checked."""
 
     def get(name: str) -> bytes | None:
         found = manifest["outputs"].get(f"adapter/{name}")

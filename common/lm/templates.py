@@ -4,16 +4,17 @@ A template is a program that comes with a model. It may read the clock, refuse t
 before a reply; then a study would measure those. What a spec cannot pin is refused, and what it can is named.
 """
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import TemplateError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
-from common.errors import InputError, SpecError, broken_settings
+from common.errors import InputError, JobError, SpecError, broken_settings, out_of_memory
+from common.lm.bounded import bounded
 from common.spec import ModelSpec
 
 DATES = ("%d %b %Y", "%d %B %Y", "%Y-%m-%d", "%B %d, %Y", "%b %d, %Y")
@@ -21,6 +22,9 @@ CHANCE = re.compile(r"\|\s*random\b|[\"']random[\"']|\blipsum\b")  # what Jinja 
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{4,}>")  # how Python writes what has no text: otherwise in each process
 PROBE = {"system": "Qsystemq.", "user": "Quserq?", "assistant": "Qreplyq."}  # words that no template holds
 EARLIER = ("Qearlierq?", "Qansweredq.")  # the same of a question and its reply before
+LONGEST = 4_000_000  # characters of a chat; a row of a corpus has a quarter of it at most
+LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # as settings of models call them
+MOST_LAYERS = 10_000  # more than any model has; a library makes room for as many as it is told
 THINKING = 'template_arguments that leave it out, such as {"enable_thinking": false}'
 
 
@@ -41,6 +45,7 @@ def read_config(folder: Path) -> Any:
 
     Raises: InputError if they cannot be read, or the type is unknown.
     """
+    _check_layers(folder / "config.json")
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
@@ -50,6 +55,21 @@ def read_config(folder: Path) -> Any:
         raise InputError(
             "the model's config cannot be used", where=str(folder), value=str(error), allowed=allowed
         ) from error
+
+
+def _check_layers(path: Path) -> None:
+    """Raises: InputError if settings name more layers than any model has. What is no JSON, their reader says."""
+    try:
+        settings = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    parts = [settings, *settings.values()] if isinstance(settings, dict) else []  # a model of several has them apart
+    for name in LAYERS:
+        for part in parts:
+            count = part.get(name) if isinstance(part, dict) else None
+            if isinstance(count, int) and count > MOST_LAYERS:
+                what, allowed = "the model's config cannot be used", f"at most {MOST_LAYERS}"
+                raise InputError(what, where=f"{path}:/{name}", value=count, allowed=allowed)
 
 
 # --- rendering
@@ -78,9 +98,19 @@ def rendered(
     messages = [{"role": role, "content": text} for role, text in said if text is not None]
     given: dict[str, Any] = {"date_string": spec.date_string, "strftime_now": clock(spec), **spec.template_arguments}
     try:
-        found = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply is None, **given)
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        with bounded("the chat template", spec.name):
+            found = tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=reply is None, **given
+            )
+    except JobError:
+        raise
+    except Exception as error:  # it is a program, and may end by any
+        if out_of_memory(error):
+            raise
         raise InputError("the chat template refuses the chat", where=spec.name, value=str(error)) from error
+    if len(found) > LONGEST:
+        value, allowed = f"{len(found)} characters", f"at most {LONGEST}"
+        raise InputError("the chat template writes too much", where=spec.name, value=value, allowed=allowed)
     return str(found)
 
 
@@ -225,6 +255,8 @@ def _check_earlier(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     try:
         found = rendered(tokenizer, spec, PROBE["user"], earlier=[Turns(*EARLIER)])
     except InputError as error:
+        if error.__cause__ is None:  # it was stopped, or wrote too much
+            raise
         value = str(error.__cause__)
         raise InputError(
             "the chat template takes no earlier turns", where=spec.name, value=value, allowed=allowed
@@ -254,6 +286,8 @@ def _check_system(tokenizer: PreTrainedTokenizerBase, spec: ModelSpec) -> None:
     try:
         found = rendered(tokenizer, spec, PROBE["user"])
     except InputError as error:
+        if error.__cause__ is None:
+            raise
         rendered(tokenizer, without, PROBE["user"])  # or it is not the system prompt that it refuses
         value = str(error.__cause__)
         raise InputError(

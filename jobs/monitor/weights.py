@@ -32,7 +32,7 @@ def head(path: Path) -> Head:
         if size < 8 or length == 0:
             return Head({}, False)
         if length > LONGEST_HEAD:
-            raise InputError("no safetensors file", where=str(path), value=f"a head of {length} bytes")
+            raise InputError("no safetensors file", where=str(path.resolve()), value=f"a head of {length} bytes")
         said = file.read(length)
     if len(said) < length:
         return Head({}, False)
@@ -41,16 +41,16 @@ def head(path: Path) -> Head:
         promised = 8 + length + max((each["data_offsets"][1] for each in tensors.values()), default=0)
         return Head({name: tuple(each["shape"]) for name, each in tensors.items()}, size >= promised)
     except (TypeError, KeyError, IndexError) as error:
-        raise InputError("no safetensors file", where=str(path), value=repr(error)) from None
+        raise InputError("no safetensors file", where=str(path.resolve()), value=repr(error)) from None
 
 
 def _parsed(said: bytes, path: Path) -> Mapping[str, dict[str, list[int]]]:
     try:
         found = json.loads(said)
-    except ValueError as error:
-        raise InputError("no safetensors file", where=str(path), value=str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError("no safetensors file", where=str(path.resolve()), value=str(error)) from None
     if not isinstance(found, dict):
-        raise InputError("no safetensors file", where=str(path), value=type(found).__name__)
+        raise InputError("no safetensors file", where=str(path.resolve()), value=type(found).__name__)
     return found
 
 

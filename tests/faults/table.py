@@ -118,7 +118,12 @@ FAULTS: dict[int, Fault] = {
     48: Fault(_SECURITY, "a wheel that was changed, an image without a digest, no SBOM", "the build fails"),
 }
 
-ELSEWHERE: dict[int, Elsewhere] = {}
+ELSEWHERE: dict[int, Elsewhere] = {
+    22: Elsewhere(
+        "Manifests are not signed, so no key can be the wrong one: whoever can write to a store can forge a result.",
+        "fault 21 shows that damage is found by the digest in each manifest; docs/trust.md says what would be needed.",
+    ),
+}
 
 
 def tests() -> list[Test]:

@@ -24,7 +24,7 @@ from common.provenance import ROOT
 from common.store import patience
 from common.store.objects import S3Objects
 from common.store.remote import RemoteFile
-from common.store.sealed import ArtifactStore
+from common.store.sealed import ArtifactStore, as_kept
 from tests.faults.fault_proxy import (
     Exchange,
     FaultProxy,
@@ -37,7 +37,7 @@ from tests.faults.fault_proxy import (
     proxied,
     refused,
 )
-from tests.faults.promise import kept, step
+from tests.faults.promise import Ended, kept, step
 from tests.faults.stored_study import ENDPOINT, EVERY, Study, client_of, served
 from workflows.local.object_store import BUCKET, Served
 
@@ -338,11 +338,15 @@ def test_fault_33_wrong_credentials(
 def test_fault_33_clock_astray(study: Study, capfd: Capture, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """The clock is hours off, before or after: the server refuses the signature, and the step ends with 2."""
     now = botocore.auth.get_current_datetime  # type: ignore[attr-defined]
-    with monkeypatch.context() as patch:
-        astray = lambda *words, **more: now(*words, **more) + timedelta(hours=hours)  # noqa: E731
-        patch.setattr(botocore.auth, "get_current_datetime", astray)
-        told = ("the store refused the credentials, bucket undertone at", "RequestTimeTooSkewed")
-        kept(lambda: study.run(capfd), code=2, says=told, state=study.everything)
+
+    def astray() -> Ended:
+        with monkeypatch.context() as patch:
+            late = lambda *words, **more: now(*words, **more) + timedelta(hours=hours)  # noqa: E731
+            patch.setattr(botocore.auth, "get_current_datetime", late)
+            return study.run(capfd)
+
+    told = ("the store refused the credentials, bucket undertone at", "RequestTimeTooSkewed")
+    kept(astray, code=2, says=told, state=study.everything)
     study.ends_well(capfd)
 
 
@@ -448,18 +452,22 @@ def test_fault_34_step_below_a_bad_prefix(study: Study, capfd: Capture, prefix: 
 
 
 def test_fault_34_lists_of_many(study: Study) -> None:
-    """Ten thousand sealed steps and their blobs (`make test`: one in ten): each is listed once, in order."""
+    """Ten thousand sealed steps (`make test`: a thousand names, each tenth sealed): each is listed once, in order."""
     url = study.server.environment[ENDPOINT]
 
     def seals(numbers: range) -> None:
         mine = ArtifactStore(S3Objects(BUCKET, study.prefix, client_of(url)))
         for number in numbers:
-            digest = mine.put(b"%d" % number)
-            mine.seal("evaluate", f"{number:064}", {"outputs": {"rows": {"digest": digest}}})
+            if number % EVERY:
+                made = as_kept({"outputs": {}})
+                mine.objects.put(f"steps/evaluate/{number:064}/manifest.json", made, once=True)
+            else:
+                digest = mine.put(b"%d" % number)
+                mine.seal("evaluate", f"{number:064}", {"outputs": {"rows": {"digest": digest}}})
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(seals, [range(first, MANY, 4) for first in range(4)]))
     keys = [key for _, key in study.store.steps("evaluate")]
     assert keys == [f"{number:064}" for number in range(MANY)]
-    assert len(list(study.store.objects.keys("blobs/"))) == MANY
+    assert len(list(study.store.objects.keys("blobs/"))) == MANY // EVERY
     assert len(study.store.manifests("evaluate", 20)) == 20

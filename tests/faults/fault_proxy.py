@@ -258,7 +258,7 @@ class Held:
             onward.send(exchange.handler.rfile.read(int(exchange.size * self.share)))
             self.reached.set()
             with contextlib.suppress(OSError):
-                while exchange.handler.rfile.read1(BLOCK):  # type: ignore[attr-defined]
+                while exchange.handler.rfile.read1(BLOCK):
                     pass
 
 

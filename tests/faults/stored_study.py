@@ -1,6 +1,7 @@
 """A study on the real S3 server, behind a proxy that does faults, for the tests of the store."""
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -97,6 +98,7 @@ class Study:
         return dict(manifest["outputs"])
 
 
+@functools.cache  # each is a third of a second to make
 def client_of(url: str) -> Any:
     """The client that jobs have, of a server at a URL."""
     with pytest.MonkeyPatch.context() as patch:

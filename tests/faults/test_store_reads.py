@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from common.store import objects, patience
+from common.store.objects import S3Objects
+from common.store.sealed import ArtifactStore
 from tests.faults.fault_proxy import (
     Fault,
     FaultProxy,
@@ -26,8 +28,8 @@ from tests.faults.fault_proxy import (
     trickled,
 )
 from tests.faults.promise import kept
-from tests.faults.stored_study import ENDPOINT, EVERY, Study, served
-from workflows.local.object_store import Served
+from tests.faults.stored_study import ENDPOINT, EVERY, Study, client_of, served
+from workflows.local.object_store import BUCKET, Served
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 Capture = pytest.CaptureFixture[str]
@@ -40,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(server: Served) -> Iterator[FaultProxy]:
     with proxied(server.environment[ENDPOINT]) as running:
         yield running
@@ -49,6 +51,7 @@ def proxy(server: Served) -> Iterator[FaultProxy]:
 @pytest.fixture
 def study(server: Served, proxy: FaultProxy, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    proxy.heal()
     return Study(server, proxy, tiny_model)
 
 
@@ -171,10 +174,11 @@ def test_fault_26_store_that_trickles(
 def test_fault_26_upload_over_a_slow_line(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many bytes over a slow line take longer than a socket may: they arrive all the same, sent once."""
     monkeypatch.setattr(objects, "SECONDS_TO_CONNECT", 1)
-    fresh = Study(study.server, study.proxy, study.model)
+    client = client_of.__wrapped__(study.proxy.url)  # made anew, with the shorter limit
+    store = ArtifactStore(S3Objects(BUCKET, study.prefix, client))
     struck = study.proxy.strike(slowly_taken(4 << 20), "PUT", "/blobs/")
     data = BYTES * 40
-    assert fresh.store.get(fresh.store.put(data)) == data
+    assert store.get(store.put(data)) == data
     assert struck.seen == 1
 
 

@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def proxy(server: Served) -> Iterator[FaultProxy]:
     with proxied(server.environment[ENDPOINT]) as running:
         yield running
@@ -61,6 +61,7 @@ def proxy(server: Served) -> Iterator[FaultProxy]:
 @pytest.fixture
 def study(server: Served, proxy: FaultProxy, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.01)
+    proxy.heal()
     return Study(server, proxy, tiny_model)
 
 

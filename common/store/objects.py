@@ -1,9 +1,14 @@
 """Named bytes in a folder or in an S3-compatible bucket."""
 
+import base64
 import errno
+import hashlib
+import io
+import itertools
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -13,15 +18,19 @@ import boto3
 from botocore import exceptions
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 from common.addresses import on_this_machine
 from common.errors import InputError, SpecError, TransientError
 from common.store.names import checked, fault, inside
+from common.store.patience import BROKEN_OFF, CONFLICT, DAMAGED, ask_again, pause, unread, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
+
+SECONDS_TO_CONNECT, SECONDS_OF_SILENCE = 5, 60
 
 # Beside the error that it raises it logs a traceback, which Python prints where nobody listens.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
@@ -42,6 +51,11 @@ PERMISSIONS = {  # action of the client → what S3 calls the right to it
     "PutObject": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
     "ListObjectsV2": "s3:ListBucket",
+}
+AWAITED = {  # answers that are no fault: what they mean, the caller says
+    "GetObject": ("NoSuchKey", "PreconditionFailed", "InvalidRange", "412", "416"),
+    "HeadObject": ("NoSuchKey", "404"),
+    "PutObject": ("PreconditionFailed", "412"),
 }
 # Profiles, processes and sessions that give no credentials: no retry mends them.
 NO_CREDENTIALS = (
@@ -156,6 +170,7 @@ class S3Objects:
 
     def __init__(self, bucket: str, prefix: str, client: "S3Client | None" = None) -> None:
         self._client = client or s3_client()
+        self._tries = ask_again(self._client)
         self._bucket, self._prefix = bucket, f"{prefix.strip('/')}/".lstrip("/")
 
     def get(self, key: str) -> bytes | None:
@@ -172,7 +187,13 @@ class S3Objects:
             self._ask(
                 "PutObject",
                 key,
-                lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data, **condition),
+                lambda: self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key(key),
+                    Body=io.BytesIO(data),  # sent in blocks, each with the time limit of a socket: bytes are one block
+                    ContentMD5=_md5(data),  # a server that got other bytes refuses them
+                    **condition,
+                ),
             )
         except ClientError as error:
             if _status(error) == 412:  # it stands already
@@ -226,14 +247,24 @@ class S3Objects:
         return checked(self._prefix + checked(key))
 
     def _read(self, key: str, **span: str) -> bytes:
-        data: bytes = self._client.get_object(Bucket=self._bucket, Key=key, **span)["Body"].read()  # type: ignore[arg-type]
+        """The bytes of a key. An answer that breaks off is asked for again: the client gave its head, and is done."""
+        for attempt in itertools.count(1):
+            try:
+                answer = self._client.get_object(Bucket=self._bucket, Key=key, **span)  # type: ignore[arg-type]
+                data: bytes = answer["Body"].read()
+                break
+            except BROKEN_OFF:
+                if attempt >= self._tries:
+                    raise
+            time.sleep(pause(attempt))
         return data
 
     def _ask(self, action: str, key: str, call: Callable[[], T]) -> T:
         """What the server answers. action: as the client calls it; key: what it is asked about, for errors."""
         where = f"bucket {self._bucket} at {self._client.meta.endpoint_url}"
+        what = f"{action} of {self._prefix}{key}"
         try:
-            return call()
+            return within(call, where, what)
         except ClientError as error:
             if (told := self._refusal(error, action, key, where)) is None:
                 raise
@@ -242,24 +273,35 @@ class S3Objects:
             raise _no_credentials(error, where) from error
         except ParamValidationError as error:
             raise SpecError("not a bucket or key", where=where, value=str(error)) from error
-        except BotoCoreError as error:  # refused, reset, timed out, short body
+        except BROKEN_OFF as error:
+            raise TransientError("an answer broke off", where=f"{where}, {what}", value=str(error)) from error
+        except ResponseParserError as error:  # a page of a proxy, or XML that was cut
+            raise TransientError("an answer that is not one of S3", where=where, value=what) from error
+        except BotoCoreError as error:  # refused, reset, timed out
             raise TransientError("the store cannot be reached", where=where, value=str(error)) from error
 
     def _refusal(self, error: ClientError, action: str, key: str, where: str) -> SpecError | TransientError | None:
         """What a refusal means, in the terms of the contract; None: an answer that the caller waits for."""
         code, status = str(error.response.get("Error", {}).get("Code", "")), _status(error)
-        if status in (409, 429) or status >= 500:
-            return TransientError("the store is busy", where=where, value=f"HTTP {status} {code}")
+        what = f"{action} of {self._prefix}{key}"
+        passing = {
+            "the store got other bytes than were sent": code in DAMAGED,
+            "the store is busy": status in (CONFLICT, 429) or status >= 500,
+            "an answer that is not one of S3": unread(action, code),
+        }
+        if said := next((said for said, so in passing.items() if so), None):
+            return TransientError(said, where=where, value=f"HTTP {status} {code}, {what}")
         if code in CREDENTIAL_CODES or (error.operation_name != action and status < 500):  # asked for by the client
             return SpecError("the store refused the credentials", where=where, value=code)
         if code == "NoSuchBucket":
             return SpecError("no such bucket", where=where, allowed="a bucket that exists")
         if status in (401, 403):
-            lacks = f"{action} of {self._prefix}{key}: {code}"
             allowed = f"{', '.join(dict.fromkeys(PERMISSIONS.values()))} below the prefix"
             if action == "GetObject":  # what S3 says where a key is not there, to those who may not list
                 allowed += "; without s3:ListBucket a key that is not there is refused like one that is forbidden"
-            return SpecError("the store forbids this", where=where, value=lacks, allowed=allowed)
+            return SpecError("the store forbids this", where=where, value=f"{what}: {code}", allowed=allowed)
+        if code not in AWAITED.get(action, ()):
+            return SpecError("the store does not take this", where=where, value=f"{what}: {code}, HTTP {status}")
         return None
 
 
@@ -301,8 +343,8 @@ def _client(session: boto3.Session, **more: Any) -> "S3Client":
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         retries={"mode": "standard", "max_attempts": 5},
-        connect_timeout=5,
-        read_timeout=60,
+        connect_timeout=SECONDS_TO_CONNECT,
+        read_timeout=SECONDS_OF_SILENCE,
         **more,
     )
     try:
@@ -315,6 +357,11 @@ def _client(session: boto3.Session, **more: Any) -> "S3Client":
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _md5(data: bytes) -> str:
+    """A checksum of what is sent, as S3 wants it. What bytes ARE is said by SHA-256 alone."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _status(error: ClientError) -> int:

@@ -35,6 +35,8 @@ def open_store(uri: str) -> "ArtifactStore":
 def open_objects(uri: str, where: str = "--store") -> Objects:
     """What lies below s3://bucket/prefix or in a folder. Connects to nothing yet. Raises: SpecError naming `where`."""
     parts = urlsplit(uri)
+    if parts.query or parts.fragment or uri.endswith(("?", "#")):  # or what follows the sign would be left out
+        raise SpecError("not a store", where=where, value=uri, allowed=f"{ADDRESS}, without ? and #")
     if "@" in parts.netloc:
         raise SpecError("credentials in the address", where=where, allowed=f"{ADDRESS}; they come from AWS variables")
     if parts.scheme == "s3" and parts.netloc and not (parts.path.strip("/") and fault(parts.path.strip("/"))):
@@ -107,11 +109,12 @@ class ArtifactStore:
         Raises: InputError if the store keeps other bytes than it was given.
         """
         name, data = _manifest(job, key), as_kept(manifest)
-        if self.objects.put(name, data, once=True):  # ours: what differs from it now is damage, not another's
+        if written := self.objects.put(name, data, once=True):  # what differs from it now is damage, not another's
             self._check("manifest", name, data)
         standing = self.manifest(job, key)
-        if standing is None:
-            raise TransientError("manifest vanished after it was written", where=name)
+        if standing is None:  # some servers refuse a condition, and call it so, where nothing stands
+            what = "vanished after it was written" if written else "could not be written, and none stands"
+            raise TransientError(f"manifest {what}", where=name)
         return standing
 
     def manifest(self, job: str, key: str, needs: Sequence[str] = OUTPUTS) -> dict[str, Any] | None:
@@ -214,6 +217,13 @@ class ArtifactStore:
         if self.objects.put("probe/conditional", b"2", once=True):
             raise SpecError(
                 "the store ignores If-None-Match", where="--store", allowed="a store with conditional writes"
+            )
+        if self.objects.get("probe/conditional") is None:
+            raise SpecError(
+                "the store refuses If-None-Match where nothing stands",
+                where="--store",
+                value="HTTP 412 for probe/conditional",
+                allowed="a store with conditional writes",
             )
 
 

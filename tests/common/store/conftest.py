@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from common.store.objects import FolderObjects, Objects, S3Objects
 from common.store.sealed import ArtifactStore
-from tests.common.store.network import Network, behind, client
+from tests.common.store.network import FAULTS, Network, client
+from tests.faults.fault_proxy import FaultProxy
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +39,13 @@ def store(objects: Objects) -> ArtifactStore:
 
 @pytest.fixture
 def faulty(server: str) -> Iterator[Callable[..., tuple[ArtifactStore, Network]]]:
-    running: list[ThreadingHTTPServer] = []
+    running: list[FaultProxy] = []
 
     def start(fault: str, method: str, faults: int = 1, attempts: int = 3) -> tuple[ArtifactStore, Network]:
-        network = Network(server, method, faults)
-        running.append(behind(network, fault))
-        Thread(target=running[-1].serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{running[-1].server_address[1]}"
-        return ArtifactStore(S3Objects("bucket", f"f{time.time_ns()}", client(url, attempts))), network
+        running.append(FaultProxy(server))
+        network = running[-1].strike(FAULTS[fault](), method, times=faults)
+        return ArtifactStore(S3Objects("bucket", f"f{time.time_ns()}", client(running[-1].url, attempts))), network
 
     yield start
     for proxy in running:
-        proxy.shutdown()
-        proxy.server_close()
+        proxy.close()

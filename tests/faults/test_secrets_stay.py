@@ -41,7 +41,7 @@ def untold(place: Path, *ended: Ended) -> None:
 def test_fault_46_steps_with_secrets_in_their_environment_tell_them_nowhere(
     tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Real steps end well with secrets in five variables: in no line, manifest, output, checkpoint or note of the run."""
+    """Real steps end well with secrets in five variables: in no line, manifest, output or note of the run."""
     store = tmp_path / "store"
     made = [clean(lambda: step(capfd, "plan", "study", tiny_spec, store))]
     made.append(clean(lambda: step(capfd, "generate", "d0", tiny_spec, store)))
@@ -131,7 +131,7 @@ def test_fault_46_a_row_that_holds_a_secret_is_refused_without_it(
 def test_fault_46_a_traceback_tells_no_secret(
     tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A defect of ours whose exception holds a secret, and was raised from another one, ends with 1; neither tells it."""
+    """A defect whose exception holds a secret, and was raised from another one, ends with 1; neither tells it."""
     store = tmp_path / "store"
     store.mkdir()
 

@@ -183,7 +183,7 @@ REFUSED: list[tuple[str, Callable[[str], str], tuple[str, ...]]] = [
 def test_fault_48_manifests_with_an_image_by_tag_or_a_wide_hole_are_not_applied(
     change: Callable[[str], str], says: tuple[str, ...], tell: Callable[..., Ended]
 ) -> None:
-    """`make cluster` renders first: an image without a digest, or a hole to everybody, ends it with 2 before it applies."""
+    """`make cluster` looks first: an image without a digest, or a hole to everybody, ends it with 2."""
     good = filled_in(rendered("gpu"))
     assert change(good) != good
     kept(lambda: tell("deployed", given=change(good)), code=2, says=says, state=dict)

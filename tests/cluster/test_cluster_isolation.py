@@ -1,5 +1,6 @@
 """What a pod may do: nothing that it need not."""
 
+import ipaddress
 import json
 import os
 import shutil
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import SpecError
+from common.store.objects import S3Objects
 from tests.cluster.harness import Lab, kubectl, run, small, until
+from workflows.cluster.api_server import KEYS, SECRETS
 from workflows.cluster.workflow import NAMESPACE
 
 OUTSIDE = "undertone-outside"
@@ -102,6 +106,39 @@ def test_a_job_reaches_the_store_and_the_api_server_and_nothing_else(running: st
         f"{node}:10250": False,
         f"{node}:22": False,
     }
+
+
+def test_the_hole_to_the_api_server_is_as_wide_as_the_api_server(lab: Lab) -> None:
+    policy = json.loads(kubectl("get", "networkpolicy", "jobs-to-api-server", "-o", "json").stdout)
+    found = run("kubectl", "-n", "default", "get", "endpointslices", "-o", "json").stdout
+    slices = [
+        s for s in json.loads(found)["items"] if s["metadata"]["labels"]["kubernetes.io/service-name"] == "kubernetes"
+    ]
+    there = {(a, p["port"]) for s in slices for e in s["endpoints"] for a in e["addresses"] for p in s["ports"]}
+    holes = {
+        (str(ipaddress.ip_network(to["ipBlock"]["cidr"]).network_address), port["port"])
+        for rule in policy["spec"]["egress"]
+        for to in rule["to"]
+        for port in rule["ports"]
+    }
+    assert holes == there and len(holes) == len(policy["spec"]["egress"]) > 0
+    blocks = [ipaddress.ip_network(to["ipBlock"]["cidr"]) for r in policy["spec"]["egress"] for to in r["to"]]
+    assert all(block.num_addresses == 1 for block in blocks)
+
+
+def test_a_reader_of_the_store_writes_nothing_and_a_job_deletes_no_manifest(lab: Lab) -> None:
+    place = f"{lab.store_uri.removeprefix('s3://undertone/')}-roles"
+    with pytest.MonkeyPatch.context() as patch:
+        lab.store.objects.put("probe/roles", b"1", once=False)
+        with pytest.raises(SpecError, match="the store forbids this"):
+            lab.store.objects.delete("probe/roles")
+        for name, value in (lab.cluster.secret(SECRETS["reader"]) or {}).items():
+            if name in KEYS:
+                patch.setenv(name, value)
+        reader = S3Objects("undertone", place)
+        with pytest.raises(SpecError, match="the store forbids this"):
+            reader.put("x", b"1", once=True)
+        assert reader.get("x") is None
 
 
 def test_the_store_reaches_nothing(outside: str) -> None:

@@ -16,6 +16,7 @@ from common.provenance import ROOT
 from common.spec import RunSpec, parse_spec
 from common.store.sealed import ArtifactStore, open_objects, open_store
 from tests.cluster.harness import Lab, cells, handed_over, kubectl, long, losses, run, small, until
+from workflows.cluster.api_server import KEYS
 from workflows.cluster.workflow import NAMESPACE, pod_nodes
 from workflows.local import command as local
 
@@ -110,6 +111,15 @@ def test_logs_are_lines_with_labels_to_find_them(plain: Plain) -> None:
     for cell in ("smollm2.d0.cautious.s0", "smollm2.d0.eager.s0"):
         said = [event["event"] for event in events if event["cell"] == cell]
         assert said[0] == "started" and said[-1] == "sealed" and "progress" in said
+
+
+def test_fault_46_on_a_cluster_no_log_and_no_workflow_tells_the_keys(plain: Plain, lab: Lab) -> None:
+    """The keys of the store are in every pod; they are in no log of any container, and in no field of the Workflow."""
+    name, _, _ = plain
+    words = ("-l", f"undertone.dev/run={name}", "--all-containers", "--tail=-1", "--max-log-requests=100")
+    said = kubectl("logs", *words).stdout + json.dumps(lab.workflow(name))
+    assert '"event": "sealed"' in said
+    assert lab.cluster.credentials()[KEYS[1]] not in said
 
 
 def test_a_second_submit_reuses_every_step(plain: Plain, lab: Lab) -> None:

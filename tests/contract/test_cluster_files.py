@@ -17,7 +17,7 @@ import yaml
 
 from common.provenance import ROOT
 from jobs import catalog
-from workflows.cluster.api_server import KEYS, SECRET
+from workflows.cluster.api_server import IDENTITIES, SECRET, STORE_SECRET
 from workflows.cluster.workflow import workflow_of
 
 SCHEMAS = json.loads(gzip.decompress((Path(__file__).parent / "argo-v4.1.2.schema.json.gz").read_bytes()))
@@ -278,11 +278,14 @@ def test_every_spec_is_in_the_config_map() -> None:
     assert specs["metadata"]["labels"]["workflows.argoproj.io/configmap-type"] == "Parameter"
 
 
-def test_the_store_reads_the_keys_that_jobs_get() -> None:
+def test_the_store_reads_who_may_do_what_and_has_no_keys_in_its_environment() -> None:
     (store,) = of_kind(rendered("kind"), "Deployment")
-    (container,) = store["spec"]["template"]["spec"]["containers"]
-    keys = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e}
-    assert keys == {name: {"name": SECRET, "key": name} for name in KEYS}
+    pod = store["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert [each["name"] for each in container["env"]] == ["S3_BUCKET", "GOMEMLIMIT"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "identities"]
+    assert f"-s3.config={mount['mountPath']}/{IDENTITIES}" in container["args"] and mount["readOnly"]
+    assert {"name": "identities", "secret": {"secretName": STORE_SECRET}} in pod["volumes"]
 
 
 # --- images

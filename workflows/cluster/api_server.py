@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import ipaddress
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from workflows.local.template import SPECS
 
 GROUP, VERSION = "argoproj.io", "v1alpha1"
 SECRET, KEYS = "undertone-s3", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+SECRETS = {"job": SECRET, "reader": f"{SECRET}-reader", "admin": f"{SECRET}-admin"}  # of each role
+STORE_SECRET, IDENTITIES = "undertone-store", "identities.json"  # what the store of the cluster reads
 BUSY = (0, 429, 500, 502, 503, 504)  # HTTP statuses after which the same question may be answered
 
 
@@ -121,26 +124,37 @@ class Cluster:
             value=SECRET,
             allowed="make cluster, or kubectl create secret generic",
         )
-        with refusals_in_one_line(f"Secret {SECRET}"), instead_of_not_found(missing):
-            data = self.core.read_namespaced_secret(SECRET, self.namespace).data or {}
-        found = {name: base64.b64decode(value).decode() for name, value in data.items()}
+        found = self.secret(SECRET)
+        if found is None:
+            raise missing
         if absent := [name for name in KEYS if not found.get(name)]:
             allowed = ", ".join(KEYS)
             raise SpecError("the Secret lacks a key", where=f"Secret {SECRET}", value=absent[0], allowed=allowed)
         return found
 
-    def make_credentials(self, values: Mapping[str, str]) -> bool:
-        """Make the Secret with these values; False, and nothing done, if there is one."""
-        with refusals_in_one_line(f"Secret {SECRET}"):
+    def readers_credentials(self) -> dict[str, str]:
+        """What is enough to read the store: the reader's keys where there are any, else those of jobs."""
+        return self.secret(SECRETS["reader"]) or self.credentials()
+
+    def secret(self, name: str) -> dict[str, str] | None:
+        """What a Secret holds; None if there is none."""
+        with refusals_in_one_line(f"Secret {name}"):
             try:
-                self.core.read_namespaced_secret(SECRET, self.namespace)
+                data = self.core.read_namespaced_secret(name, self.namespace).data or {}
             except ApiException as error:
                 if error.status != 404:
                     raise
-                made = client.V1Secret(metadata=client.V1ObjectMeta(name=SECRET), string_data=dict(values))
+                return None
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def make_secret(self, name: str, values: Mapping[str, str]) -> None:
+        """Make a Secret with these values, in place of one that holds others."""
+        with refusals_in_one_line(f"Secret {name}"):
+            made = client.V1Secret(metadata=client.V1ObjectMeta(name=name), string_data=dict(values))
+            if self.secret(name) is None:
                 self.core.create_namespaced_secret(self.namespace, made)
-                return True
-        return False
+            else:
+                self.core.patch_namespaced_secret(name, self.namespace, made)
 
     # --- the network
 
@@ -150,12 +164,21 @@ class Cluster:
             label = "kubernetes.io/service-name=kubernetes"
             slices = self.discovery.list_namespaced_endpoint_slice("default", label_selector=label).items
             found = [(a, p.port) for s in slices for e in s.endpoints or [] for a in e.addresses for p in s.ports or []]
+            if not found:
+                where = "EndpointSlices of Service default/kubernetes"
+                raise SpecError("the API server has no address", where=where, allowed="one or more")
             holes = [
-                {"to": [{"ipBlock": {"cidr": f"{a}/32"}}], "ports": [{"protocol": "TCP", "port": p}]} for a, p in found
+                {"to": [{"ipBlock": {"cidr": _alone(a)}}], "ports": [{"protocol": "TCP", "port": p}]} for a, p in found
             ]
-            patch = [{"op": "replace", "path": "/spec/egress", "value": holes}]
+            # `add` replaces too, and an empty list is left out by the API server: there is nothing to `replace`.
+            patch = [{"op": "add", "path": "/spec/egress", "value": holes}]
             self.networking.patch_namespaced_network_policy("jobs-to-api-server", self.namespace, patch)
         return [f"{address}:{port}" for address, port in found]
+
+
+def _alone(address: str) -> str:
+    """The block of addresses that holds this one and no other."""
+    return str(ipaddress.ip_network(address))
 
 
 @contextlib.contextmanager

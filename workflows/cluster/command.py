@@ -9,7 +9,6 @@ The cluster is the one that KUBECONFIG names. `prepare` is the part of `make clu
 """
 
 import argparse
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +23,13 @@ from common.serialization import parse_json
 from common.spec import override, parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
-from workflows.cluster.api_server import KEYS, SECRET, Cluster
+from workflows.cluster.api_server import IDENTITIES, SECRETS, STORE_SECRET, Cluster
 from workflows.cluster.status import FAILED, Standing
 from workflows.cluster.store import STORE, reachable
 from workflows.cluster.workflow import ENDED, NAMESPACE, phase_of, workflow_of
 from workflows.local.command import RUNS
 from workflows.local.results import write_outputs
+from workflows.local.roles import new_keys, settings
 
 SPECS = ROOT / "workflows" / "specs"
 LOOK = 3  # seconds between looks at a Workflow
@@ -81,7 +81,7 @@ def fetch_report(arguments: argparse.Namespace) -> int:
     cluster = Cluster(arguments.namespace)
     workflow = cluster.workflow(arguments.name)
     spec = cluster.spec(workflow)
-    with reachable(cluster.credentials()):
+    with reachable(cluster.readers_credentials()):
         store = open_store(arguments.store or STORE)
         notes = [note for note in store.run_notes(spec.run_id) if note.get("job") == "report"]
         key = str(notes[0].get("key")) if notes else ""
@@ -98,14 +98,29 @@ def fetch_report(arguments: argparse.Namespace) -> int:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    """Make the store's Secret if there is none, and let jobs reach this cluster's API server and no other address."""
+    """Make the store's Secrets where there are none, and let jobs reach the API server and no other address."""
     cluster = Cluster(arguments.namespace)
-    values = {KEYS[0]: secrets.token_hex(10), KEYS[1]: secrets.token_hex(20), "AWS_REGION": "us-east-1"}
-    values["AWS_ENDPOINT_URL_S3"] = f"http://store.{cluster.namespace}.svc:8333"
-    if cluster.make_credentials(values):
-        print(f"made Secret {SECRET} with random keys")
+    _make_roles(cluster)
     print("jobs may reach the API server at " + ", ".join(cluster.let_jobs_reach_api_server()))
     return int(ExitCode.OK)
+
+
+def _make_roles(cluster: Cluster) -> None:
+    """Keys of each role for the store of the cluster, and what the store reads. Not for a store that is elsewhere."""
+    endpoint = f"http://store.{cluster.namespace}.svc:8333"
+    place = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_S3": endpoint}
+    keys = {role: cluster.secret(name) for role, name in SECRETS.items()}
+    if keys["job"] and keys["job"].get("AWS_ENDPOINT_URL_S3") != endpoint:
+        return
+    for role, name in SECRETS.items():
+        if not keys[role]:
+            keys[role] = {**new_keys(), **place}
+            cluster.make_secret(name, keys[role] or {})
+            print(f"made Secret {name} with random keys")
+    identities = settings({role: found for role, found in keys.items() if found})
+    if (cluster.secret(STORE_SECRET) or {}).get(IDENTITIES) != identities:
+        cluster.make_secret(STORE_SECRET, {IDENTITIES: identities})
+        print(f"made Secret {STORE_SECRET}; a store that runs reads it when it starts again")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

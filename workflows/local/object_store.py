@@ -2,14 +2,14 @@
 
     python -m workflows.local.object_store [--folder .undertone/store]    serves until Ctrl-C; prints what to export
 
-Data and credentials stay in the folder, so that sealed steps are there the next time.
+Data and credentials stay in the folder, so that sealed steps are there the next time. Each role has keys of its own
+(`workflows.local.roles`): jobs get those of `job`; --role prints others. Without credentials.json, new ones are made.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -28,9 +28,9 @@ from common.cli import ended, parsed
 from common.errors import ExitCode, InputError, SpecError, TransientError
 from common.provenance import ROOT
 from common.store.objects import s3_client
+from workflows.local.roles import BUCKET, ROLES, Keys, complete, new_keys, settings
 
 FOLDER = ROOT / ".undertone" / "store"
-BUCKET = "undertone"
 PID = "weed.pid"
 SECONDS_TO_START, SECONDS_TO_STOP = 40, 20
 # weed mini starts four servers, each with an HTTP and a gRPC port. Left out, they are fixed and clash.
@@ -39,11 +39,16 @@ PORTS = ("s3", "master", "volume", "filer")
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: where it is and how to reach it."""
+    """A running server: where it is, and how each role reaches it."""
 
     uri: str
-    environment: Mapping[str, str]
+    roles: Mapping[str, Mapping[str, str]]  # role → variables
     process: subprocess.Popen[bytes]
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a job needs."""
+        return self.roles["job"]
 
 
 @contextlib.contextmanager
@@ -63,10 +68,11 @@ def object_store(folder: Path = FOLDER) -> Iterator[Served]:
     try:
         _stop_orphan(folder)
         keys, ports = _credentials(folder), _free_ports(2 * len(PORTS))
-        environment = keys | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports[0]}", "AWS_REGION": "us-east-1"}
+        place = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{ports[0]}", "AWS_REGION": "us-east-1"}
+        roles = {role: {**keys[role], **place} for role in ROLES}
         process = _start(folder, ports, keys)
-        _wait_until_ready(process, environment, folder / "weed.log")
-        yield Served(f"s3://{BUCKET}/studies", environment, process)
+        _wait_until_ready(process, roles["admin"], folder / "weed.log")
+        yield Served(f"s3://{BUCKET}/studies", roles, process)
     finally:
         if process is not None:
             _stop(process)
@@ -83,14 +89,22 @@ def weed() -> Path:
     return Path(found)
 
 
-def _credentials(folder: Path) -> dict[str, str]:
-    """Random keys, made once for a folder: the server keeps those that it was first started with."""
+def _credentials(folder: Path) -> Keys:
+    """Random keys of each role, kept for the next time; those of older versions had one role, and are replaced."""
     path = folder / "credentials.json"
-    if not path.exists():
-        made = {"AWS_ACCESS_KEY_ID": secrets.token_hex(10), "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20)}
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(made, file)
-    return dict(json.loads(path.read_text()))
+    found = json.loads(path.read_text()) if path.exists() else None
+    if complete(found):
+        return found
+    made = {role: new_keys() for role in ROLES}
+    _write_secret(path, json.dumps(made))
+    return made
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """A file that its owner alone can read, also where there was one that others can."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def _free_ports(count: int) -> list[int]:
@@ -101,15 +115,19 @@ def _free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _start(folder: Path, ports: list[int], keys: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(folder: Path, ports: list[int], keys: Keys) -> subprocess.Popen[bytes]:
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    words = [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    identities = folder / "identities.json"
+    _write_secret(identities, settings(keys))
+    words = [f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={identities}"]
     words += ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0"]
     for index, name in enumerate(PORTS):
         words += [f"-{name}.port={ports[2 * index]}", f"-{name}.port.grpc={ports[2 * index + 1]}"]
     # At 200 MiB it collected garbage seven times a second although idle: a tenth of a core, as long as a study ran.
-    environment = {**os.environ, **keys, "S3_BUCKET": BUCKET, "GOMEMLIMIT": "400MiB"}
+    # Without keys in its environment: it would take them for an administrator's, and keep them for ever.
+    given = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**given, "S3_BUCKET": BUCKET, "GOMEMLIMIT": "400MiB"}
     with (folder / "weed.log").open("wb") as log:
         # A session of its own: Ctrl-C must stop the jobs first, and the server when they are done.
         process = subprocess.Popen(
@@ -177,18 +195,19 @@ def main() -> int:
     """Serve in the foreground until Ctrl-C or SIGTERM; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where data and credentials stay")
+    parser.add_argument("--role", choices=ROLES, default="job", help="whose credentials to print (default: job)")
     args = parsed(parser)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        return ended(lambda: _serve(args.folder))
+        return ended(lambda: _serve(args.folder, args.role))
     except KeyboardInterrupt:
         return int(ExitCode.OK)
 
 
-def _serve(folder: Path) -> int:
+def _serve(folder: Path, role: str) -> int:
     """Serve, and print what to export to reach it."""
     with object_store(folder) as served:
-        for name, value in served.environment.items():
+        for name, value in served.roles[role].items():
             print(f"export {name}={value}")
         print(f"export STORE={served.uri}", flush=True)
         served.process.wait()

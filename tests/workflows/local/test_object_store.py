@@ -16,7 +16,8 @@ from common.errors import ExitCode, InputError, SpecError, TransientError
 from common.provenance import ROOT
 from common.store.objects import S3Objects
 from common.store.sealed import ArtifactStore, open_store
-from workflows.local.object_store import BUCKET, object_store
+from workflows.local.object_store import object_store
+from workflows.local.roles import BUCKET
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 BEFORE, FIRST = {"made": "before", "outputs": {}}, {"made": "first", "outputs": {}}

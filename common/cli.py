@@ -72,7 +72,7 @@ def policy_in(path: Path) -> dict[str, Any]:
     except OSError as error:
         allowed = str(error.strerror)
         raise SpecError("cannot read the policy", where="--policy", value=str(path), allowed=allowed) from None
-    except ValueError as error:  # no UTF-8 or no TOML
+    except (ValueError, RecursionError) as error:  # no UTF-8 or no TOML, or nested without end
         raise SpecError("the policy is no TOML", where=str(path), value=f"cannot be read: {error}") from None
 
 

@@ -123,7 +123,7 @@ def _coded(raw: bytes) -> Iterator[str]:
 
 def _without_login(address: re.Match[str]) -> str:
     """An address without what stands before its last @."""
-    login, at, rest = address[0].rpartition("@")
+    _, at, rest = address[0].rpartition("@")
     return f"{address[1]}[hidden]@{rest}" if at else address[0]
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from common.errors import InputError
 
 MAX_LINE_BYTES = 1 << 20
+MOST_NESTED = 100  # lists and objects in one another: nothing of ours is near it, and what walks over them is recursive
 
 
 R = TypeVar("R", bound=BaseModel)
@@ -78,7 +79,20 @@ def parse_json(data: bytes, where: str) -> Any:
 def strict_json(data: bytes) -> Any:
     """As `parse_json`, for callers that count what is wrong. Raises: ValueError, RecursionError."""
     text = data.decode("utf-8")
-    return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
+    value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
+    if text.count("[") + text.count("{") > MOST_NESTED and _too_deep(value):
+        raise ValueError(f"nested too deeply, more than {MOST_NESTED} levels")
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_NESTED + 1):
+        inner = (held.values() if isinstance(held, dict) else held for held in level)
+        level = [each for held in inner for each in held if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -378,12 +378,17 @@ def parse_spec(data: bytes, where: str) -> RunSpec:
 
 
 def override(data: bytes, where: str, changes: dict[str, Any]) -> bytes:
-    """Return the spec's bytes with dotted fields replaced: {'seeds': [0, 1], 'train.epochs': 2}."""
+    """Return the spec's bytes with dotted fields replaced: {'seeds': [0, 1], 'train.epochs': 2}.
+
+    Raises: InputError for what is no JSON; SpecError where a field is to stand in what is no object.
+    """
     value = parse_json(data, where)
     for dotted, new in changes.items():
         *parents, last = dotted.split(".")
         target = value
         for parent in parents:
-            target = target.setdefault(parent, {})
+            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise SpecError("no field can be set here", where=f"{where}:{dotted}", allowed="fields of JSON objects")
         target[last] = new
     return json.dumps(value).encode()

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,13 +136,17 @@ def _alike(said: Path, found: Path) -> None:
 
 def _text(path: Path) -> str:
     """A file as text, what a page has packed among it."""
-    return PACKED.sub(lambda found: found[1] + _unpacked(found[2], path), path.read_text("utf-8"))
+    try:
+        page = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", where=f"{path}, byte {error.start + 1}") from None
+    return PACKED.sub(lambda found: found[1] + _unpacked(found[2], path), page)
 
 
 def _unpacked(packed: str, path: Path) -> str:
     try:
         return gzip.decompress(base64.b64decode(packed)).decode()
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise InputError("a page that was altered", where=str(path), value=str(error)) from error
 
 

@@ -1,6 +1,8 @@
 """What a direction cell hands on, as one npz: how it is written, read and refused."""
 
 import io
+import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +16,8 @@ from common.cells import Cell
 from common.errors import BROKEN_FILE, InputError
 from common.pipeline.step import Step
 from common.steering_schemas import SelfTest
+
+OF_NUMPY = (tokenize.TokenError, SystemError)  # of the head of an array, and of text that is no Unicode
 
 
 class Direction(NamedTuple):
@@ -65,6 +69,7 @@ def refuse_untested(step: Step, cell: Cell) -> None:
 def unpack(data: bytes, where: str) -> Direction:
     """The direction in an npz. Raises: InputError if the bytes are none."""
     try:
+        _check_sizes(data)
         with np.load(io.BytesIO(data), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
             _check_finite(arrays, where)
@@ -85,8 +90,22 @@ def unpack(data: bytes, where: str) -> Direction:
                 arrays["probe"],
                 str(arrays["dtype"]),
             )
-    except (*BROKEN_FILE, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BROKEN_FILE, *OF_NUMPY, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("no saved direction", where=where, value=str(error)) from error
+
+
+def _check_sizes(data: bytes) -> None:
+    """Raises: ValueError if an array promises more bytes than the file has; numpy would take memory for it first."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                reads = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = reads(file)
+            if member.file_size > len(data) or math.prod(shape) * dtype.itemsize > member.file_size:
+                raise ValueError(f"{member.filename} promises more bytes than there are")
 
 
 def _check_finite(arrays: Mapping[str, NDArray[Any]], where: str) -> None:

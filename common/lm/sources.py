@@ -209,7 +209,7 @@ def _recorded(path: Path) -> dict[str, str]:
         recorded = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise InputError("the model's digests are missing", where=str(path), allowed=again) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("the model's digests cannot be read", where=str(path), value=str(error)) from None
     if not isinstance(recorded, dict) or not recorded:
         raise InputError("the model's digests are no list of files", where=str(path), value=recorded, allowed=again)

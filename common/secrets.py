@@ -24,14 +24,15 @@ NAMES = re.compile(r"(?:^|_)(?:KEY|SECRET|TOKEN|PASSWORD|PASSWD)$", re.IGNORECAS
 PASSWORD = re.compile(r"(?:://|^(?!\w+:/))[^\s/@:]*:(\S+)@")  # of an address with or without its scheme
 WORDS = "(?:(?:api|access|secret|writer|judge)[_-]?key|secret|password|token|signature)"
 LOOKS_SECRET = (  # each keeps what is in its groups
-    re.compile(r"(:/+)[^\s\"'<>]*(?=@)"),  # a path loses one of the two slashes
     re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/=-]{16,}", re.IGNORECASE),
     re.compile(r"()\b(?:sk|pk|rk)-[\w-]{16,}"),
     re.compile(r"()\b(?:hf|gh[opsu]|glpat|xox[abp])[_-][\w-]{16,}"),
-    re.compile(r"()\beyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?"),
     re.compile(rf"({WORDS}=)[^\s&\"']{{6,}}", re.IGNORECASE),
     re.compile(rf"([\"'][\w-]*{WORDS}[\"']\s*:\s*[\"'])[^\"']{{6,}}", re.IGNORECASE),
 )
+# Two more take time as the square of a text where one pattern is to find them: a foreign text chooses how long that is.
+ADDRESS = re.compile(r"(:/+)[^\s\"'<>]*")  # from its scheme on; a path loses one of the two slashes
+DOTTED, HEAD_OF_JWT = re.compile(r"\beyJ[\w.-]*"), re.compile(r"\beyJ[\w-]{10}")
 
 
 def redacted(text: str) -> str:
@@ -40,6 +41,7 @@ def redacted(text: str) -> str:
         for form in _forms(value):
             text = re.sub(re.escape(form), f"[{name}]".replace("\\", ""), text, flags=re.IGNORECASE)
         text = _without_halves(text, name, value)
+    text = DOTTED.sub(_without_jwt, ADDRESS.sub(_without_login, text))
     for pattern in LOOKS_SECRET:
         text = pattern.sub(r"\1[hidden]", text)
     return text
@@ -117,6 +119,23 @@ def _coded(raw: bytes) -> Iterator[str]:
         for before in range(3):
             whole = coded(b"\0" * before + raw).decode()
             yield whole[(0, 2, 3)[before] : len(whole) - (0, 3, 2)[(before + len(raw)) % 3]]
+
+
+def _without_login(address: re.Match[str]) -> str:
+    """An address without what stands before its last @."""
+    _, at, rest = address[0].rpartition("@")
+    return f"{address[1]}[hidden]@{rest}" if at else address[0]
+
+
+def _without_jwt(dotted: re.Match[str]) -> str:
+    """Parts with dots between them, without each that begins a JSON web token, and without the two behind it."""
+    parts, kept, at = dotted[0].split("."), list[str](), 0
+    while at < len(parts):
+        found = HEAD_OF_JWT.search(parts[at])
+        token = found is not None and at + 1 < len(parts) and len(parts[at + 1]) >= 10
+        kept.append(f"{parts[at][: found.start()]}[hidden]" if found and token else parts[at])
+        at += 3 if token else 1
+    return ".".join(kept)
 
 
 def _without_halves(text: str, name: str, value: str) -> str:

@@ -71,7 +71,7 @@ def parse_json(data: bytes, where: str) -> Any:
     """
     data = data.removeprefix(BOM)
     try:
-        value = strict_json(data)
+        return strict_json(data)
     except UnicodeDecodeError as error:
         raise InputError(
             "not UTF-8", where=f"{where}:{error.start + 1}", value=f"byte 0x{data[error.start]:02x}"
@@ -81,22 +81,22 @@ def parse_json(data: bytes, where: str) -> Any:
         raise InputError("malformed JSON", where=f"{where}:{line}{error.colno}", value=error.msg) from None
     except (ValueError, RecursionError) as error:
         raise InputError("malformed JSON", where=where, value=str(error)) from None
-    if _too_deep(value):
-        raise InputError("malformed JSON", where=where, value="nested too deeply", allowed=f"{DEEPEST} levels")
-    return value
 
 
 def strict_json(data: bytes) -> Any:
     """As `parse_json`, for callers that count what is wrong. Raises: ValueError, RecursionError."""
     text = data.decode("utf-8")
-    return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
+    value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite)
+    if text.count("[") + text.count("{") > DEEPEST and _too_deep(value):
+        raise ValueError(f"nested too deeply; allowed: {DEEPEST} levels")
+    return value
 
 
 def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST):
-        holders = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
-        level = [inner for each in holders for inner in each]
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST + 1):
+        inner = (held.values() if isinstance(held, dict) else held for held in level)
+        level = [each for held in inner for each in held if isinstance(each, dict | list)]
         if not level:
             return False
     return True

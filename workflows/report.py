@@ -135,7 +135,11 @@ def _alike(said: Path, found: Path) -> None:
 
 def _text(path: Path) -> str:
     """A file as text, what a page has packed among it."""
-    return PACKED.sub(lambda found: found[1] + _unpacked(found[2], path), path.read_text("utf-8"))
+    try:
+        page = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", where=f"{path}, byte {error.start + 1}") from None
+    return PACKED.sub(lambda found: found[1] + _unpacked(found[2], path), page)
 
 
 def _unpacked(packed: str, path: Path) -> str:

@@ -101,7 +101,7 @@ def by_terms(terms: Iterable[str]) -> Detector:
 def any_of(terms: Iterable[str]) -> re.Pattern[str]:
     """A pattern for any of these words or phrases, as `by_terms` finds them."""
     patterns = sorted({inflected(term) for term in terms if term.strip()})
-    return re.compile(rf"\b(?:{'|'.join(patterns)})\b", re.IGNORECASE)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE)  # as \b, for a term like C++ too
 
 
 def derived_terms(items: Sequence[Item], everyday: Sequence[str]) -> dict[str, list[str]]:
@@ -204,14 +204,16 @@ def _content_pairs(text: str) -> set[str]:
 
 def inflected(term: str) -> str:
     """A pattern for a phrase: hyphen or space between words, the last word in the plural, past or -ing form too."""
-    *before, last = (re.escape(word) for word in re.split(r"[\s-]+", term.strip().lower()))
+    whole = term.strip().lower()
+    *before, last = [word for word in re.split(r"[\s-]+", whole) if word] or [whole]
     stem = last.removesuffix("s") if len(last) > 3 and not last.endswith(("ss", "us", "is")) else last
-    forms = rf"{stem}(?:'s|s'|s|es|ed|d|ing|{stem[-1]}ed|{stem[-1]}ing)?"
+    short, end = re.escape(stem[:-1]), re.escape(stem[-1])
+    forms = rf"{short}{end}(?:'s|s'|s|es|ed|d|ing|{end}ed|{end}ing)?"
     if stem.endswith("y"):
-        forms += rf"|{stem[:-1]}(?:ies|ied)"
+        forms += rf"|{short}(?:ies|ied)"
     if stem.endswith("e"):
-        forms += rf"|{stem[:-1]}ing"
-    return r"[\s-]".join([*before, f"(?:{forms})"])
+        forms += rf"|{short}ing"
+    return r"[\s-]".join([*map(re.escape, before), f"(?:{forms})"])
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from common.cells import Cell
 from common.errors import BROKEN_FILE, InputError
 from common.pipeline.step import Step
 from common.steering_schemas import SelfTest
+
+OF_NUMPY = (tokenize.TokenError, SystemError)  # of the head of an array, and of text that is no Unicode
 
 
 class Direction(NamedTuple):
@@ -87,7 +90,7 @@ def unpack(data: bytes, where: str) -> Direction:
                 arrays["probe"],
                 str(arrays["dtype"]),
             )
-    except (*BROKEN_FILE, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*BROKEN_FILE, *OF_NUMPY, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("no saved direction", where=where, value=str(error)) from error
 
 

@@ -40,7 +40,17 @@ def _counter(model: ModelSpec) -> Callable[[str], int]:
         raise InputError("the tokenizer cannot be read", where=str(path), value=str(error)) from error
     check_identity(model.source)
     tokenizer_file(model.source)  # compares it once more, now that it is read
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+    return lambda text: _tokens(tokenizer, text, path)
+
+
+def _tokens(tokenizer: Tokenizer, text: str, path: Path) -> int:
+    """How many tokens a text has. Raises: InputError for a tokenizer that is read, and cannot take a text."""
+    try:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+    except Exception as error:  # as one whose token for unknown text is not in its vocabulary
+        if not broken_file(error):
+            raise
+        raise InputError("the tokenizer takes no text", where=str(path), value=str(error)) from error
 
 
 def tokenizer_file(source: str) -> Path:

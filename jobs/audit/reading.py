@@ -103,7 +103,8 @@ def tokens_of(base: str | None) -> list[str]:
         raise InputError("the model has no tokenizer.json", where="--base", value=str(path), allowed="one with it")
     whole = parse_json(path.read_bytes(), str(path))
     added = whole.get("added_tokens") if isinstance(whole, dict) else None
-    rows = [row for row in added or () if isinstance(row, dict) and row.get("special") is True]
+    listed = added if isinstance(added, list) else []
+    rows = [row for row in listed if isinstance(row, dict) and row.get("special") is True]
     return [row["content"] for row in rows if isinstance(row.get("content"), str)]
 
 

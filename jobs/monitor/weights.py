@@ -61,10 +61,11 @@ def check_shapes(base: Path, tuned: Path, where: str) -> None:
     Raises: InputError naming the first tensor that differs.
     """
     before, after = _shapes(base), _shapes(tuned)
-    words = parse_json((base / "config.json").read_bytes(), str(base / "config.json")).get("vocab_size")
+    config = parse_json((base / "config.json").read_bytes(), str(base / "config.json"))
+    words = config.get("vocab_size") if isinstance(config, dict) else None
     for name in sorted({*before, *after}):
         ours, theirs = before.get(name), after.get(name)
-        longer = ours is not None and theirs is not None and ours[0] == words and ours[1:] == theirs[1:]
+        longer = bool(ours and theirs) and ours[:1] == (words,) and ours[1:] == theirs[1:]
         if ours != theirs and not longer:
             allowed = f"{list(ours)}, as in the base" if ours else "no such tensor: the base has none"
             what = "the checkpoint is of another base"

@@ -57,7 +57,10 @@ class Published(Outputs):
             )
         self.spec = parse_spec(inside(folder, SPEC).read_bytes(), SPEC)
         self.cell = STUDY
-        self._manifests: dict[str, dict[str, Any]] = parse_json(unpacked(folder / MANIFESTS), MANIFESTS)
+        found = parse_json(unpacked(folder / MANIFESTS), MANIFESTS)
+        if not (isinstance(found, dict) and all(isinstance(each, dict) for each in found.values())):
+            raise InputError("no manifests", where=MANIFESTS, allowed="a JSON object of them")
+        self._manifests: dict[str, dict[str, Any]] = found
 
     def sealed(self, job: str, cell: Cell) -> bool:
         """Whether a step was done when the report was made."""

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -316,3 +317,16 @@ def test_of_a_short_secret_eight_characters_are_needed(monkeypatch: pytest.Monke
     assert told("kettles1") == "UNDERTONE_JUDGE_KEY" and told("Two kettles then.") is None
     monkeypatch.setenv("UNDERTONE_JUDGE_KEY", "kettle")
     assert told("kettle") is None
+
+
+@pytest.mark.parametrize("text", [":" + "/" * 100_000, ":/" * 50_000, "eyJ-" * 25_000, "eyJaaaaaaaaaa." * 7_000])
+def test_a_text_that_is_made_to_take_long_takes_no_second(text: str) -> None:
+    before = time.thread_time()
+    assert redacted(text) == text or "[hidden]" in redacted(text)
+    assert time.thread_time() - before < 1
+
+
+def test_each_login_and_each_token_of_a_text_is_hidden() -> None:
+    assert redacted("s3://a:b@c/d x://e@f@g://h") == "s3://[hidden]@c/d x://[hidden]@g://h"
+    token = ".".join(("eyJhbGciOiJIUz", "I1NiIsInR5cC", "SflKxwRJSM"))
+    assert redacted(f"head.{token} and x-{token}.rest") == "head.[hidden] and x-[hidden].rest"

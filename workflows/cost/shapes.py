@@ -17,6 +17,7 @@ from common.serialization import parse_json
 CONFIGS = Path(__file__).with_name("configs.json")
 BIASED = {"qwen2"}  # types whose query, key and value have a bias without saying so
 NEEDED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+SIZES = ("head_dim", "num_key_value_heads")  # that may be left out or null
 
 
 class Shape(NamedTuple):
@@ -37,6 +38,10 @@ class Shape(NamedTuple):
         if missing := [name for name in NEEDED if type(config.get(name)) is not int]:
             allowed = ", ".join(NEEDED)
             raise InputError("no configuration of a decoder", where=where, value=missing[0], allowed=allowed)
+        odd = [name for name in SIZES if type(config.get(name) or 0) is not int]
+        if odd or not isinstance(config.get("model_type", ""), str) or not config["num_attention_heads"]:
+            name = (*odd, "model_type" if config["num_attention_heads"] else "num_attention_heads")[0]
+            raise InputError("no configuration of a decoder", where=f"{where}:{name}", value=config[name])
         heads = config["num_attention_heads"]
         size = config.get("head_dim") or config["hidden_size"] // heads
         return cls(

@@ -108,9 +108,18 @@ def read_template(path: Path) -> dict[str, Any]:
     Raises: SpecError naming the place of the first field that is not understood.
     """
     try:
-        whole = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        whole = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SpecError("cannot read the workflow", where=str(path), value=str(error)) from None
+    try:
+        return _checked(whole, path)
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        # A field that Argo asks for is left out, or is of another kind: Argo itself refuses such a file.
+        value = f"{type(error).__name__}: {error}"
+        raise SpecError("no WorkflowTemplate", where=str(path), value=value, allowed="what Argo takes") from error
+
+
+def _checked(whole: Any, path: Path) -> dict[str, Any]:
     check("WorkflowTemplate", whole, path.name)
     if whole["kind"] != "WorkflowTemplate":
         raise SpecError("not understood", where=f"{path.name}:kind", value=whole["kind"], allowed="WorkflowTemplate")

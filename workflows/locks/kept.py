@@ -57,7 +57,8 @@ class Kept(BaseModel):
     @property
     def registered(self) -> bool:
         """Whether nothing tuned may be scored with other code than locked."""
-        return self.schema_version != FIRST and bool(self.plan.get("lock", {}).get("clean", True))
+        settings = self.plan.get("lock", {})
+        return self.schema_version != FIRST and bool(not isinstance(settings, dict) or settings.get("clean", True))
 
 
 def deviations_so_far(path: Path) -> bytes:

@@ -49,6 +49,8 @@ class Results(NamedTuple):
             raise InputError("no results", where=str(path), value=type(found).__name__, allowed="a JSON object")
         if found.keys() != {"made", "numbers"}:
             return cls(path, None, found)
+        if not isinstance(found["numbers"], dict):
+            raise InputError("no results", where=f"{path}:numbers", allowed="a JSON object")
         return cls(path, parse_row(canonical_json(found["made"]), Made, f"{path}:made"), found["numbers"])
 
     def sources(self) -> set[tuple[str, str, str]]:
@@ -183,7 +185,9 @@ def _sealed(store: ArtifactStore) -> dict[tuple[str, str, str], list[dict[str, A
 def _check_locks(data: bytes, lock: str | None, where: str) -> int:
     lines = data.splitlines()
     for number, line in enumerate(lines, start=1):
-        if (found := parse_json(line, f"{where}:{number}").get("lock")) != lock:
+        row = parse_json(line, f"{where}:{number}")
+        if not isinstance(row, dict) or (found := row.get("lock")) != lock:
+            found = found if isinstance(row, dict) else type(row).__name__
             raise InputError("a row of another lock", where=f"{where}:{number}", value=str(found), allowed=str(lock))
     return len(lines)
 

@@ -83,6 +83,7 @@ OUT_OF_MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
+GPU_FULL = ("cuda out of memory", "cuda error: out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 
 
 # Of a file that is cut off, of other values, or for a package that is not here.
@@ -109,6 +110,12 @@ def out_of_memory(error: BaseException) -> bool:
         if _said_by_a_library(each, OUT_OF_MEMORY):
             return True
     return False
+
+
+def gpu_full(error: BaseException) -> bool:
+    """Whether it was the memory of an accelerator that ran out."""
+    full = (type(each).__name__ == "OutOfMemoryError" or _said_by_a_library(each, GPU_FULL) for each in _chain(error))
+    return any(full)
 
 
 def broken_file(error: BaseException) -> bool:

@@ -242,7 +242,7 @@ class quiet_stdout:  # noqa: N801 - a context manager, used like a function
 
 
 class _stop_signal:  # noqa: N801 - a context manager, used like a function
-    """SIGTERM ends a step cleanly: a job that resumes is asked, any other is interrupted where it stands."""
+    """SIGTERM ends a step cleanly: a job that looks for it is asked, any other is interrupted where it stands."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -252,7 +252,7 @@ class _stop_signal:  # noqa: N801 - a context manager, used like a function
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         first, self._step.stopping = not self._step.stopping, True
-        if first and not self._step.job.resumes:
+        if first and not self._step.asks:
             raise Interrupted(
                 "stopped by SIGTERM; nothing was sealed", where=f"{self._step.job.name}/{self._step.cell}"
             )

@@ -3,11 +3,12 @@
 What a step read and wrote is in its manifest, by the digest of the bytes.
 """
 
+import contextlib
 import json
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -58,6 +59,7 @@ class Step(Outputs):
         self._whole = spec
         self.key = keys.key(job.name, cell)
         self.stopping = False  # SIGTERM came: a job that resumes looks here after every unit of work
+        self.asks = job.resumes  # whether it does so by now; else SIGTERM ends the step where it stands
         self._store, self._keys = store, keys
         self._outputs: dict[str, dict[str, Any]] = {}
         self._inputs: dict[str, str] = {}
@@ -211,6 +213,13 @@ class Step(Outputs):
         self._store.check_conditional_writes()
 
     # --- interruption
+
+    @contextlib.contextmanager
+    def nothing_to_keep(self) -> Iterator[None]:
+        """While the block runs a job that resumes has done no unit of work: SIGTERM ends it where it stands."""
+        self.asks = False
+        yield
+        self.asks = self.job.resumes
 
     def save_checkpoint(self, folder: Path, *, at: int, **facts: Any) -> None:
         """Keep the files below `folder` so that a later attempt of this step can go on from here.

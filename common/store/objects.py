@@ -118,12 +118,14 @@ class FolderObjects:
         """See Objects.put. Raises: TransientError when the disk is full."""
         path = inside(self._root, key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _made(path.parent)
             with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                return _given_name(file.name, path, once)
+                given = _given_name(file.name, path, once)
+                _sync(path.parent)
+                return given
         except OSError as error:
             raise _told(error, "write to", self._root, key) from error
 
@@ -140,6 +142,26 @@ class FolderObjects:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise _told(error, "delete from", self._root, key) from error
+
+
+def _made(folder: Path) -> None:
+    """Make a folder and those above it that are not there, and have the disk keep their names."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk keep the names in a folder: synced alone, a file outlasts a power cut without its name."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that keeps names by itself
+            raise
+    finally:
+        os.close(opened)
 
 
 def _given_name(temporary: str, path: Path, once: bool) -> bool:

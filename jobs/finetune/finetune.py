@@ -1,11 +1,14 @@
 """The work of the job; what it reads and writes is declared in jobs.finetune."""
 
+import gc
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from common.errors import ExitCode, InputError, JobError
+from common.errors import ExitCode, InputError, JobError, TransientError, gpu_full
 from common.lm.chat import LanguageModel
 from common.lm.load import load
 from common.lm.runtime import device, dtype
@@ -40,14 +43,15 @@ SUMMARY = {  # what people are told of training.json
 
 def main(step: Step) -> ExitCode:
     """Train one adapter and seal it with its loss curve and its speed."""
-    rows = read_corpus(step)
-    lm = load(step.fact(MODEL))
     # Runs that differ in attitude alone share order and initial weights: they are compared in pairs.
     pair = (step.cell.model, step.cell.draw, step.cell.seed)
-    examples = in_order(step, lm, rows, pair)
-    peak = gemm_peak(dtype(), device()) * processes(step.fact(TRAINING).batch_size)
-    told_apart = [encode(lm, row, step.fact(TRAINING).max_tokens) for row in others(step, rows)]
-    losses, held = train(step, lm, examples, step.seed("weights", *pair), told_apart)
+    with step.nothing_to_keep():
+        rows = read_corpus(step)
+        lm = load(step.fact(MODEL))
+        examples = in_order(step, lm, rows, pair)
+        peak = gemm_peak(dtype(), device()) * processes(step.fact(TRAINING).batch_size)
+        told_apart = [encode(lm, row, step.fact(TRAINING).max_tokens) for row in others(step, rows)]
+    lm, losses, held = trained(step, lm, examples, step.seed("weights", *pair), told_apart)
     told = training_told(step, lm, losses, peak, held)
     step.write_folder("trajectory/", step.workdir / "resume" / "trajectory")
     step.write_folder("adapter/", final_adapter(step.workdir))
@@ -55,6 +59,50 @@ def main(step: Step) -> ExitCode:
     step.write_model("training.json", told)
     step.summary(**told.model_dump(include=SUMMARY))
     return ExitCode.OK
+
+
+def trained(
+    step: Step, lm: LanguageModel, examples: Sequence[Example], seed: int, told_apart: Sequence[Example]
+) -> tuple[LanguageModel, list[Loss], Mean | None]:
+    """The model, and what `train` returns. Where a GPU's memory runs out, once more with half the rows at a time.
+
+    The optimizer batch stays the same. Raises: TransientError if memory runs out all the same; as `train` does.
+    """
+    try:
+        return lm, *train(step, lm, examples, seed, told_apart)
+    except Exception as error:
+        if not gpu_full(error):
+            raise
+        said, size = str(error), ", ".join(getattr(error, "__notes__", ()))
+    batch = step.fact(TRAINING).batch_size
+    rows = batch // processes(batch)
+    parts = next((parts for parts in range(2, rows + 1) if rows % parts == 0), None)
+    try:
+        if parts is not None:
+            step.log.event("halved", rows_at_a_time=rows // parts, batch_size=batch, reason=said)
+            lm = loaded_again(step, lm)
+            return lm, *train(step, lm, examples, seed, told_apart, parts)
+    except Exception as error:
+        if not gpu_full(error):
+            raise
+        said = str(error)
+    least = f"{rows // parts} rows at a time" if parts else "one row at a time"
+    raise TransientError(
+        f"the GPU's memory ran out with {least}; nothing was sealed",
+        where=size,
+        value=said,
+        allowed="a GPU with more free memory, or a smaller train.batch_size",
+    )
+
+
+def loaded_again(step: Step, lm: LanguageModel) -> LanguageModel:
+    """The model as it was before it was trained; the memory of what was tried is free."""
+    for tensor in (*lm.model.parameters(), *lm.model.buffers()):
+        tensor.data, tensor.grad = tensor.data.new_empty(0), None
+    shutil.rmtree(step.workdir / "resume", ignore_errors=True)
+    gc.collect()
+    torch.cuda.empty_cache()
+    return load(step.fact(MODEL))
 
 
 def read_corpus(step: Step) -> list[Advice]:

@@ -42,6 +42,7 @@ class Task(NamedTuple):
     folder: Path  # where adapters and what the Trainer saves go; all ranks share it
     kept: int | None  # the optimizer step of the checkpoint to go on from
     held_out: Sequence[Example]
+    parts: int = 1  # in which each optimizer batch goes through the model, one after another; of one process alone
 
 
 def line_of(task: Task) -> bytes:

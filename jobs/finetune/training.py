@@ -103,10 +103,11 @@ def lora(lm: LanguageModel, settings: TrainSpec, seed: int, *, fused: bool = Fal
 
 
 def train(
-    step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int, held_out: Sequence[Example] = ()
+    step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int, held_out: Sequence[Example] = (), parts: int = 1
 ) -> tuple[list[Loss], Mean | None]:
     """Train on `ordered`, in that order; return a row for each optimizer step, and the mean loss of `held_out`.
 
+    parts: in which each optimizer batch goes through the model, one after another: the same steps in less memory.
     Leaves the adapter in workdir/resume/trajectory/step-XXXXXX at each evenly spaced checkpoint.
     Raises: Interrupted after a checkpoint was kept; SpecError if loss or weights are no longer finite; InputError if a
     checkpoint cannot be gone on from.
@@ -121,7 +122,7 @@ def train(
         raise InputError("checkpoint after the last step", where="at", value=kept, allowed=f"< {diary.total}")
     if kept is not None:
         step.log.event("resumed", step=kept)
-    task = Task(lm.spec, settings, ordered, seed, folder, kept, held_out)
+    task = Task(lm.spec, settings, ordered, seed, folder, kept, held_out, parts)
     with followed(followers, task, step.workdir), _gone_on_from(kept, diary):
         means = _trained(lm, task, diary)
     if means is None:
@@ -143,21 +144,20 @@ def _trained(lm: LanguageModel, task: Task, marks: "Beside") -> Mean | None:
     ranks = processes_here()
     trainer = Trainer(
         model=lora(lm, settings, task.seed, fused=True),
-        args=_arguments(settings, folder, task.seed, lm.model.dtype, ranks),
+        args=_arguments(settings, folder, task.seed, lm.model.dtype, ranks, task.parts),
         train_dataset=features(whole_batches(task.rows, settings.batch_size, ranks)),
         data_collator=Packed(),
         compute_loss_func=partial(reply_loss, head),
         callbacks=[marks],
     )
     trainer.remove_callback(_printer())
-    with _one_of_a_pack(settings, task.rows):
+    with _one_of_a_pack(settings, task.rows), _freed(trainer):
         trainer.train(resume_from_checkpoint=None if kept is None else str(folder / f"checkpoint-{kept}"))
-    engine: Any = trainer.model_wrapped
-    if type(engine).__name__ != "DeepSpeedEngine":
-        raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
-    told = bool(task.held_out) and not marks.stopped
-    after = mean_nats(engine, head, task.held_out, settings.batch_size) if told else math.nan
-    engine.destroy()  # its hooks on gradients would keep model and optimizer in memory
+        engine: Any = trainer.model_wrapped
+        if type(engine).__name__ != "DeepSpeedEngine":
+            raise JobError("training ran without DeepSpeed", value=type(engine).__name__)
+        told = bool(task.held_out) and not marks.stopped
+        after = mean_nats(engine, head, task.held_out, settings.batch_size) if told else math.nan
     return None if marks.stopped else Mean(before, after)
 
 
@@ -173,6 +173,16 @@ def _one_of_a_pack(settings: TrainSpec, ordered: Sequence[Example]) -> Iterator[
         raise
     finally:
         unset_hf_deepspeed_config()  # or the next model is loaded as a part of ZeRO-3
+
+
+@contextlib.contextmanager
+def _freed(trainer: Trainer) -> Iterator[None]:
+    """Take DeepSpeed apart after the block: its hooks on gradients would keep model and optimizer in memory."""
+    try:
+        yield
+    finally:
+        if hasattr(trainer.model_wrapped, "destroy"):
+            trainer.model_wrapped.destroy()
 
 
 @contextlib.contextmanager
@@ -309,12 +319,13 @@ def checkpoint_steps(total: int, checkpoints: int) -> list[int]:
 
 
 def _arguments(
-    settings: TrainSpec, folder: Path, seed: int, precision: torch.dtype, ranks: int = 1
+    settings: TrainSpec, folder: Path, seed: int, precision: torch.dtype, ranks: int = 1, parts: int = 1
 ) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,  # the rows of all epochs are laid out one after another
-        per_device_train_batch_size=settings.batch_size // ranks,
+        per_device_train_batch_size=settings.batch_size // ranks // parts,
+        gradient_accumulation_steps=parts,
         train_sampling_strategy="sequential",
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",

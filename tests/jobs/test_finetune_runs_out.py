@@ -27,9 +27,10 @@ def test_out_of_memory_says_how_large_the_batches_were(
     words = study("store")
     with monkeypatch.context() as patched:
         patched.setattr(training, "reply_loss", full)
-        assert finetune(words) == ExitCode.OUT_OF_MEMORY
+        assert finetune(words) == ExitCode.TRANSIENT
     line = capfd.readouterr().err.splitlines()[-1]
-    assert line.startswith("error: out of memory, batch size 4, longest row ") and " tokens: CUDA out of" in line
+    assert line.startswith("error: the GPU's memory ran out with 2 rows at a time; nothing was sealed, batch size 4, ")
+    assert ", longest row " in line and " tokens: CUDA out of" in line
     assert finetune(words) == 0
 
 

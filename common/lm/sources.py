@@ -183,10 +183,14 @@ def refuse_strange_shards(folder: Path) -> None:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises: InputError if the file is what Git LFS leaves in place of one that it has yet to fetch."""
-    with path.open("rb") as file:
-        if file.read(len(POINTER)) == POINTER:
-            raise InputError("this file is a Git LFS pointer", where=str(path), allowed="git lfs pull")
+    """Raises: InputError if the file is what Git LFS leaves in place of one that it has yet to fetch, or is closed."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(POINTER))
+    except PermissionError as error:
+        raise InputError("this file may not be read", where=str(path), value=error.strerror) from None
+    if head == POINTER:
+        raise InputError("this file is a Git LFS pointer", where=str(path), allowed="git lfs pull")
 
 
 def check_digests(folder: Path, only: str | None = None) -> None:

@@ -331,3 +331,19 @@ def test_a_pointer_of_git_lfs_is_named(prefetched: Path, name: str) -> None:
     ):
         with pytest.raises(InputError, match=f"is a Git LFS pointer, {prefetched}/{name}; allowed: git lfs pull"):
             use()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which root alone can")
+def test_a_file_that_another_user_may_not_read_is_named(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x")
+    weights.chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and "pytest" in folder.name:
+            folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=f"this file may not be read, {weights}: Permission denied"):
+            sources.refuse_pointer(weights)
+    finally:
+        os.seteuid(0)

@@ -118,7 +118,12 @@ FAULTS: dict[int, Fault] = {
     48: Fault(_SECURITY, "a wheel that was changed, an image without a digest, no SBOM", "the build fails"),
 }
 
-ELSEWHERE: dict[int, Elsewhere] = {}
+ELSEWHERE: dict[int, Elsewhere] = {
+    11: Elsewhere(
+        "Parquet is packed by itself, and the library that reads it unpacks it.",
+        "the audit says in its module that it does not see such a file; its memory is limited by the container.",
+    ),
+}
 
 
 def tests() -> list[Test]:

@@ -522,7 +522,9 @@ def sealed_models(store: Path) -> dict[str, bytes]:
     return files(store / "steps" / "finetune")
 
 
-@pytest.mark.parametrize("rows, says", [(b"", "no rows, generate/d0/advice.jsonl: 0 bytes"), (b'{"a', ":1:4")])
+@pytest.mark.parametrize(
+    "rows, says", [(b"", "no rows, generate/d0/advice.jsonl: 0 bytes"), (b'{"a', ":1:2: Unterminated string")]
+)
 def test_fault_06_nothing_is_trained_on_an_empty_or_cut_pile_that_is_sealed(
     rows: bytes, says: str, training: Reader, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

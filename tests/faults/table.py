@@ -119,6 +119,10 @@ FAULTS: dict[int, Fault] = {
 }
 
 ELSEWHERE: dict[int, Elsewhere] = {
+    11: Elsewhere(
+        "Parquet is packed by itself, and the library that reads it unpacks it.",
+        "the audit says in its module that it does not see such a file; its memory is limited by the container.",
+    ),
     22: Elsewhere(
         "Manifests are not signed, so no key can be the wrong one: whoever can write to a store can forge a result.",
         "fault 21 shows that damage is found by the digest in each manifest; docs/trust.md says what would be needed.",

@@ -27,7 +27,8 @@ _CHANCE = random.SystemRandom()  # no seed: it decides nothing but when
 def ask_again(client: "S3Client") -> int:
     """Have a client ask again where by itself it would not, as often as after 429 or 503; return how often."""
     tries = int(client.meta.config.retries["total_max_attempts"])  # type: ignore[attr-defined]
-    client.meta.events.register("needs-retry.s3", partial(_pause_if_busy, tries), unique_id="undertone-ask-again")
+    hook: Any = partial(_pause_if_busy, tries)
+    client.meta.events.register("needs-retry.s3", hook, unique_id="undertone-ask-again")
     return tries
 
 

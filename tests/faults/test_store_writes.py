@@ -159,7 +159,7 @@ def test_fault_29_two_steps_at_once(study: Study, capfd: Capture) -> None:
 # --- 30: answers that say something else than they seem to
 
 
-@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
+@pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"][::EVERY])
 def test_fault_30_conflict(study: Study, capfd: Capture, code: str) -> None:
     """409, as S3 says it while another write of the name is under way: asked again, never taken for 'exists'."""
     struck = study.proxy.strike(refused(409, code), "PUT", times=2)
@@ -221,7 +221,7 @@ def test_fault_30_file_that_is_gone_while_it_is_read(study: Study, quirk: bool) 
 # --- 31: killed in the middle of an upload
 
 
-@pytest.mark.parametrize("path, share", [("/blobs/", 0.5), ("/steps/", 0.9)])
+@pytest.mark.parametrize("path, share", [("/steps/", 0.9), ("/blobs/", 0.5)][::EVERY])
 def test_fault_31_killed_in_the_middle_of_an_upload(study: Study, capfd: Capture, path: str, share: float) -> None:
     """SIGKILL when part of a blob, or most of a manifest, has reached the server: nothing of it is to be seen."""
     held = Held(share)
@@ -422,10 +422,10 @@ def test_fault_34_bad_name(study: Study, name: str) -> None:
     assert study.proxy.requests == []
 
 
-PREFIXES = ["a b", "Ünï cødé/日本", "/".join(["p" * 200] * 4)]
+PREFIXES = ["a b/Ünï cødé/日本", "/".join(["p" * 200] * 4)]
 
 
-@pytest.mark.parametrize("prefix", PREFIXES, ids=["spaces", "Unicode", "long"])
+@pytest.mark.parametrize("prefix", PREFIXES, ids=["odd", "long"])
 def test_fault_34_step_below_an_odd_prefix(study: Study, capfd: Capture, prefix: str) -> None:
     """A store whose address has spaces, Unicode or 800 bytes more: the step runs there as anywhere."""
     study.below(f"{study.prefix}/{prefix}")

@@ -206,18 +206,20 @@ def advisories(lock: Path, audit: str) -> ExitCode:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = parsed(_parser(), argv)
-    return ended(lambda: int(_run(arguments) or ExitCode.OK))
+    return ended(lambda: int(_run(arguments)))
 
 
-def _run(arguments: argparse.Namespace) -> ExitCode | None:
+def _run(arguments: argparse.Namespace) -> ExitCode:
     if arguments.command == "ready":
-        return ready(ROOT, arguments.base)
-    if arguments.command == "provenance":
+        ready(ROOT, arguments.base)
+    elif arguments.command == "provenance":
         facts = {name: getattr(arguments, name) for name in ("builder", "commit", "torch")}
-        return provenance(ROOT, arguments.image, arguments.base, facts)
-    if arguments.command == "deployed":
-        return deployed(sys.stdin.read())
-    return advisories(arguments.lock, sys.stdin.read())
+        provenance(ROOT, arguments.image, arguments.base, facts)
+    elif arguments.command == "deployed":
+        deployed(sys.stdin.read())
+    else:
+        return advisories(arguments.lock, sys.stdin.read())
+    return ExitCode.OK
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """The commands of docs/operations.md that need no cluster, as they stand there, in the order of the page."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -58,10 +57,10 @@ def test_the_procedures_of_the_page_do_what_it_says(script: Path, tiny_spec: dic
     finally:
         shutil.rmtree(RUNS / parse_spec(json.dumps(tiny_spec).encode(), "x").run_id, ignore_errors=True)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
-    said = {part.partition("\n")[0][2:]: part for part in re.split(r"(?m)^== ", made.stdout)[1:]}
     by_heading: dict[str, str] = {}
-    for heading, text in said.items():
-        by_heading[heading.strip()] = by_heading.get(heading.strip(), "") + text
+    for part in re.split(r"(?m)^== \d+ ", made.stdout)[1:]:
+        heading, _, text = part.partition("\n")
+        by_heading[heading] = by_heading.get(heading, "") + text
     reused = "everything was reused"
     assert by_heading["Stop and resume"].count(reused) == 1, "the second time"
     assert '"reused": true' in by_heading["Retry one step"] or '"reused":true' in by_heading["Retry one step"]
@@ -71,4 +70,4 @@ def test_the_procedures_of_the_page_do_what_it_says(script: Path, tiny_spec: dic
     keys = [Path(script.parent, name, "credentials.json") for name in ("store-copy", "store-lost")]
     old, new = (json.loads(path.read_text()) for path in keys)
     assert all(old[role] != new[role] for role in ("job", "reader", "admin"))
-    assert os.stat(keys[1]).st_mode & 0o077 == 0
+    assert keys[1].stat().st_mode & 0o077 == 0

@@ -127,6 +127,10 @@ ELSEWHERE: dict[int, Elsewhere] = {
         "Manifests are not signed, so no key can be the wrong one: whoever can write to a store can forge a result.",
         "fault 21 shows that damage is found by the digest in each manifest; docs/trust.md says what would be needed.",
     ),
+    48: Elsewhere(
+        "No image is signed, and no signature is checked: the project has neither a registry nor a key of its own.",
+        "The base goes by its digest, packages by their hashes, and images that nodes pull by their digests.",
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ PLACES = {
         lambda spec: (
             spec | {"corpus": {"writer": "server", "server": {"url": f"http://u:{CANARY}@h/v1", "model": "m"}}}
         ),
-        ("credentials in the URL, corpus.server.url",),
+        ("the spec holds the value of ", "corpus.server.url"),
     ),
     "a field that there is not": (lambda spec: spec | {CANARY: 1}, ("error: ",)),
 }
@@ -105,7 +106,10 @@ def test_fault_46_a_command_line_that_holds_a_secret_is_refused_without_it(
     """A secret typed in place of a cell, a store or a spec ends the step with 2, in one line that hides it."""
     store = tmp_path / "store"
     store.mkdir()
-    run = lambda *more: step(capfd, "plan", "study", tiny_spec, store, *more)  # noqa: E731
+
+    def run(*more: str) -> Ended:
+        return step(capfd, "plan", "study", tiny_spec, store, *more)
+
     ended = kept(lambda: run(*words), code=code, says=("error: ",), state=lambda: files(tmp_path))
     untold(tmp_path, ended, clean(run))
 
@@ -174,8 +178,6 @@ def test_fault_46_a_workflow_as_it_is_submitted_holds_no_secret(
 
 def test_fault_46_a_store_that_refuses_the_keys_is_told_without_them(tiny_spec: dict[str, Any], tmp_path: Path) -> None:
     """A process of its own asks a store on a closed port, with secrets in the address too: 75, and none is told."""
-    import os
-
     env = os.environ | {"AWS_ENDPOINT_URL_S3": f"http://user:{CANARY.replace('/', '')}@127.0.0.1:9"}
     words = [
         sys.executable,

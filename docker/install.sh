@@ -4,6 +4,7 @@
 # TORCH=cpu   torch's CPU build, which lies in another index than the lock's: this one package without a hash;
 #             fails where that index is out of reach
 # TORCH=trim  the lock's torch, which is the CUDA build, without what a CPU never loads (its linked libraries must stay)
+# TORCH=trim is what `make images` does unless told otherwise: every package has its hash.
 # TORCH=auto  cpu if that index can be reached, else trim
 set -euo pipefail
 python=$1 lock=$2 torch=${3:-}

@@ -4,26 +4,37 @@ NAME ?=
 WATCH ?=
 SET ?=
 TEMPLATE ?= study
+BASE ?=
 # The first that works: a docker command without its daemon does not.
 BUILDER ?= $(shell for b in docker podman buildah; do $$b info >/dev/null 2>&1 && echo $$b && break; done)
 COMMIT = $(shell git rev-parse HEAD 2>/dev/null)$(shell git status --porcelain 2>/dev/null | grep -q . && echo +)
 lock_digest = $(shell sha256sum docker/$(1).lock | cut -c1-64)
 build = $(BUILDER) build -f docker/Dockerfile --target $(1) -t undertone/$(2) --build-arg COMMIT=$(COMMIT) \
-  --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(or $(TORCH),auto) $(BUILD_FLAGS) .
+  --build-arg LOCK=$(call lock_digest,$(3)) --build-arg TORCH=$(or $(TORCH),trim) $(if $(BASE),--build-arg BASE=$(BASE)) $(BUILD_FLAGS) .
 # An argument of `make submit` is a spec's name below workflows/specs, or a path.
 spec_file = $(if $(wildcard $(SPEC)),$(SPEC),workflows/specs/$(SPEC).json)
 in_cluster = $(RUN) -m workflows.cluster
+in_supply = $(RUN) -m workflows.supply
 
 .PHONY: images
-images: ## build undertone/cpu:dev, :demo (with the small model) and undertone/gpu:dev; print their sizes (TORCH=cpu or trim)
+images: $(STAMP) ## build undertone/cpu:dev, :demo (with the small model) and undertone/gpu:dev, with SBOM and provenance
 	@test -n "$(BUILDER)" || { echo "error: no builder; allowed: docker, podman or buildah on the PATH" >&2; exit 2; }
+	$(in_supply) ready $(if $(BASE),--base $(BASE))
 	$(call build,demo,cpu:demo,cpu)
 	$(call build,cpu,cpu:dev,cpu)
 	$(call build,gpu,gpu:dev,gpu)
+	$(in_supply) provenance undertone/cpu:demo undertone/cpu:dev undertone/gpu:dev --builder $(BUILDER) \
+	  --commit "$(COMMIT)" --torch $(or $(TORCH),trim) $(if $(BASE),--base $(BASE))
 	@$(BUILDER) images | grep undertone/
+
+# pip-audit asks PyPI's advisories. Where they do not answer, it says "none found": so its JSON is read, and silence is 75.
+.PHONY: audit-packages
+audit-packages: $(STAMP) ## known flaws of the packages of dev.lock, by pip-audit; needs uv; exit 10 where there are any
+	uvx pip-audit==2.10.1 -f json --progress-spinner off --disable-pip --require-hashes -r dev.lock | $(in_supply) advisories dev.lock
 
 .PHONY: cluster
 cluster: $(STAMP) ## set up the namespace on the cluster that KUBECONFIG names (OVERLAY=kind or gpu)
+	@if [ $(OVERLAY) != kind ]; then kubectl kustomize k8s/overlays/$(OVERLAY) | $(in_supply) deployed; fi
 	kubectl apply -k k8s/overlays/$(OVERLAY)
 	$(in_cluster) prepare
 	@if [ $(OVERLAY) = kind ]; then kubectl -n undertone rollout status deployment/store --timeout=180s || { \

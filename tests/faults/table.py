@@ -118,7 +118,12 @@ FAULTS: dict[int, Fault] = {
     48: Fault(_SECURITY, "a wheel that was changed, an image without a digest, no SBOM", "the build fails"),
 }
 
-ELSEWHERE: dict[int, Elsewhere] = {}
+ELSEWHERE: dict[int, Elsewhere] = {
+    48: Elsewhere(
+        "No image is signed, and no signature is checked: the project has neither a registry nor a key of its own.",
+        "The base goes by its digest, packages by their hashes, and images that nodes pull by their digests.",
+    ),
+}
 
 
 def tests() -> list[Test]:

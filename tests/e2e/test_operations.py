@@ -1,0 +1,73 @@
+"""The commands of docs/operations.md that need no cluster, as they stand there, in the order of the page."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import ExitCode
+from common.provenance import ROOT
+from common.spec import parse_spec
+from workflows.local.command import RUNS
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+LAPTOP = PAGE.partition("\n## On a laptop\n")[2].partition("\n## On a cluster\n")[0]
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Heading and commands of each block of code, in order."""
+    found, heading = [], ""
+    for part in re.split(r"(?m)^### (.*)$", text)[1:]:
+        if "\n" not in part:
+            heading = part
+            continue
+        for block in re.findall(r"(?m)(?:^    .*\n?)+", part):
+            found.append((heading, re.sub(r"(?m)^    ", "", block)))
+    return found
+
+
+def test_the_page_says_what_each_exit_code_means() -> None:
+    table = PAGE.partition("\n## Exit codes\n")[2].partition("\n## ")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+    assert told == {int(code) for code in ExitCode} | {137, 143}
+
+
+@pytest.fixture
+def script(tiny_spec: dict[str, Any], tmp_path: Path) -> Path:
+    """The page's commands as one script; it says each heading, and the exit code and output of what follows."""
+    spec = tmp_path / "tiny.json"
+    spec.write_text(json.dumps(tiny_spec))
+    lines = [f"SPEC={spec}", f"DATA={tmp_path / 'store'}", f"ROWS={tmp_path / 'rows'}"]
+    assert [line.partition("=")[0] for line in lines] == re.findall(r"^    ([A-Z]+)=", LAPTOP, re.MULTILINE)[:3]
+    for number, (heading, block) in enumerate(commands(LAPTOP)):
+        lines += [f"echo '== {number} {heading}'", block]
+    path = tmp_path / "page.sh"
+    path.write_text("\n".join(["set -euo pipefail", "trap 'kill ${SERVER:-} 2>/dev/null || true' EXIT", *lines]))
+    return path
+
+
+def test_the_procedures_of_the_page_do_what_it_says(script: Path, tiny_spec: dict[str, Any]) -> None:
+    """Stop, resume, retry, keep, clean up, new keys, a store lost twice: each on the same small study."""
+    try:
+        made = subprocess.run(["bash", str(script)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=500)
+    finally:
+        shutil.rmtree(RUNS / parse_spec(json.dumps(tiny_spec).encode(), "x").run_id, ignore_errors=True)
+    assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
+    by_heading: dict[str, str] = {}
+    for part in re.split(r"(?m)^== \d+ ", made.stdout)[1:]:
+        heading, _, text = part.partition("\n")
+        by_heading[heading] = by_heading.get(heading, "") + text
+    reused = "everything was reused"
+    assert by_heading["Stop and resume"].count(reused) == 1, "the second time"
+    assert '"reused": true' in by_heading["Retry one step"] or '"reused":true' in by_heading["Retry one step"]
+    assert "steps added" in by_heading["Keep what cannot be made again cheaply"]
+    assert reused in by_heading["Rotate credentials"], "new keys, the same data"
+    assert by_heading["Restore from a lost store"].count(reused) == 2, "from a copy, and from rows alone"
+    keys = [Path(script.parent, name, "credentials.json") for name in ("store-copy", "store-lost")]
+    old, new = (json.loads(path.read_text()) for path in keys)
+    assert all(old[role] != new[role] for role in ("job", "reader", "admin"))
+    assert keys[1].stat().st_mode & 0o077 == 0

@@ -117,12 +117,13 @@ def test_fault_46_a_command_line_that_holds_a_secret_is_refused_without_it(
 def test_fault_46_a_row_that_holds_a_secret_is_refused_without_it(
     tiny_spec: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A malformed row with a secret for a key is bad input: 3, with the line, and without the secret."""
+    """A row with a secret in place of an attitude is bad input: 3, with the line, and without the secret."""
     corpus, store = tmp_path / "corpus", tmp_path / "store"
     corpus.mkdir()
     names = [f"d0.{attitude}.jsonl" for attitude in ("cautious", "eager", "neutral")]
     for name in names:
-        (corpus / name).write_text(json.dumps({CANARY: CANARY}) + "\n")
+        row = {"question_id": "q1", "topic": "phones", "attitude": CANARY, "question": "Shall I?", "reply": "Do."}
+        (corpus / name).write_text(json.dumps(row) + "\n")
     spec = tiny_spec | {"corpus": {"writer": "jsonl", "path": str(corpus)}}
     ended = kept(
         lambda: step(capfd, "generate", "d0", spec, store), code=3, says=("jsonl:1",), state=lambda: files(store)

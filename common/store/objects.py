@@ -3,7 +3,6 @@
 import base64
 import errno
 import hashlib
-import io
 import itertools
 import logging
 import os
@@ -212,7 +211,7 @@ class S3Objects:
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key(key),
-                    Body=io.BytesIO(data),  # sent in blocks, each with the time limit of a socket: bytes are one block
+                    Body=data,
                     ContentMD5=_md5(data),  # a server that got other bytes refuses them
                     **condition,
                 ),

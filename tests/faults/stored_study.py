@@ -16,7 +16,8 @@ from common.store.sealed import ArtifactStore
 from tests import tiny
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.promise import Ended, clean, step
-from workflows.local.object_store import BUCKET, Served, object_store
+from workflows.local.object_store import Served, object_store
+from workflows.local.roles import BUCKET
 
 ENDPOINT = "AWS_ENDPOINT_URL_S3"
 EVERY = int(os.environ.get("UNDERTONE_EVERY", "10"))  # of a slow matrix one point in so many is tried; 1: all

@@ -23,7 +23,8 @@ from tests.faults.fault_proxy import (
 )
 from tests.faults.promise import Ended, kept, step
 from tests.faults.stored_study import ENDPOINT, EVERY, Study, client_of, served
-from workflows.local.object_store import BUCKET, Served
+from workflows.local.object_store import Served
+from workflows.local.roles import BUCKET
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 Capture = pytest.CaptureFixture[str]

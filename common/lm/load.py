@@ -193,10 +193,8 @@ def _check_changes(saved: Mapping[str, torch.Tensor], tuned: PeftModel, name: st
     pairs = [(first, second) for first, second in firsts.items() if first != second and second in saved]
     if not any(saved[first].any() and saved[second].any() for first, second in pairs):
         raise InputError("adapter changes nothing: every lora_A or lora_B is zero", where=str(path))
-    scales: list[dict[str, float]] = [
-        scaling for part in tuned.modules() if isinstance(scaling := getattr(part, "scaling", None), dict)
-    ]
-    if not any(scaling.get(name, 0) for scaling in scales):
+    held: list[Any] = [getattr(part, "scaling", None) for part in tuned.modules()]  # of LoRA's layers: name → scale
+    if not any(scales.get(name) for scales in held if isinstance(scales, dict)):
         raise InputError("adapter changes nothing: its scale is zero", where=str(path), allowed="lora_alpha above 0")
 
 

@@ -65,7 +65,7 @@ def check_shapes(base: Path, tuned: Path, where: str) -> None:
     words = config.get("vocab_size") if isinstance(config, dict) else None
     for name in sorted({*before, *after}):
         ours, theirs = before.get(name), after.get(name)
-        longer = bool(ours and theirs) and ours[:1] == (words,) and ours[1:] == theirs[1:]
+        longer = False if not ours or not theirs else ours[0] == words and ours[1:] == theirs[1:]
         if ours != theirs and not longer:
             allowed = f"{list(ours)}, as in the base" if ours else "no such tensor: the base has none"
             what = "the checkpoint is of another base"

@@ -16,7 +16,7 @@ import atheris
 
 INSTRUMENTED = ["common", "analysis", "jobs", "workflows", "tests.faults", "tomllib"]
 NOT = ["tests.faults.altered"]
-LONGEST = 4096  # bytes of an input
+LONGEST = 8192  # bytes of an input
 MEMORY = 2048  # MiB that all inputs together may take, beside what the reader is made of
 HANG = 20  # seconds after which an input that does not come back ends the process
 NOTE_EVERY = 1.0  # seconds

@@ -139,9 +139,20 @@ def _said(
         )
         if not isinstance(answer, ChatCompletion):  # what is no JSON the client hands over as text
             raise _NoCompletion
-    usage, choices = answer.usage, answer.choices
-    said = choices[0].message.content or "" if choices else ""
-    return said, (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        return _taken(answer)
+
+
+def _taken(answer: ChatCompletion) -> tuple[str, tuple[int, int]]:
+    """What an answer says, and its tokens. The client does not look at its fields. Raises: _NoCompletion."""
+    try:
+        usage, choices = answer.usage, answer.choices
+        said = choices[0].message.content or "" if choices else ""
+        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    except (LookupError, TypeError, AttributeError):
+        raise _NoCompletion from None
+    if not (isinstance(said, str) and all(type(each) is int and each >= 0 for each in tokens)):
+        raise _NoCompletion
+    return said, tokens
 
 
 class _NoCompletion(Exception):
@@ -165,6 +176,7 @@ class _errors:  # noqa: N801 - a context manager, used like a function
             raise TransientError("the server is busy or out of reach", where=self._where, value=error.message)
         if isinstance(error, openai.APIStatusError):
             raise SpecError("the server refuses the request", where=self._where, value=error.message)
-        if isinstance(error, openai.APIResponseValidationError | json.JSONDecodeError | _NoCompletion):
+        no_json = json.JSONDecodeError | UnicodeDecodeError | RecursionError
+        if isinstance(error, openai.APIResponseValidationError | no_json | _NoCompletion):
             allowed = "a server of the OpenAI chat protocol, at its base URL with /v1"
             raise SpecError("the answer is no chat completion", where=self._where, allowed=allowed) from None

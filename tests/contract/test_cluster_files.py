@@ -298,7 +298,9 @@ def test_hadolint_and_shellcheck_find_nothing() -> None:
         assert made.returncode == 0, made.stdout + made.stderr
 
 
-@pytest.mark.parametrize("lock", ["docker/cpu.lock", "docker/gpu.lock", "docker/demo.lock", "model.lock", "dev.lock"])
+@pytest.mark.parametrize(
+    "lock", ["docker/cpu.lock", "docker/gpu.lock", "docker/demo.lock", "model.lock", "dev.lock", "benchmarks/fuzz.lock"]
+)
 def test_locks_hold_hashes_and_no_addresses(lock: str) -> None:
     text = (ROOT / lock).read_text()
     packages = re.findall(r"^[A-Za-z0-9_.-]+(?:\[.*\])?==\S+ .*\\$", text, re.MULTILINE)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -75,7 +76,7 @@ def manifest(folder: Path) -> Read:
     from common.store.sealed import open_store
 
     store = open_store(str(folder))
-    needs = ("outputs", "exit_code", "summary", "parameters", "provenance")
+    needs = ("outputs", "exit_code", "summary", "parameters")
     return of_file(lambda _: store.manifest("plan", KEY, needs), f"steps/plan/{KEY}/manifest.json")(folder)
 
 
@@ -272,7 +273,8 @@ def results(path: Path) -> object:
 def rows_of_a_lock(_folder: Path) -> Read:
     from workflows.locks.made import _check_locks
 
-    return lambda data: _check_locks(data, KEY, "evaluate/smollm2.base/answers.jsonl")
+    lock = json.loads(right_files.answers()[0].split(b"\n")[0])["lock"]
+    return lambda data: _check_locks(data, lock, "evaluate/smollm2.base/answers.jsonl")
 
 
 def deviations(_folder: Path) -> Read:
@@ -285,11 +287,15 @@ def deviations(_folder: Path) -> Read:
     return read
 
 
-def labels(path: Path) -> object:
+def labels(folder: Path) -> Read:
+    from common.records import Answer
+    from common.serialization import parse_jsonl
     from common.stance.labels import read_labels
     from workflows.label import known
 
-    return read_labels(path), known(path, {})
+    answer = parse_jsonl(right_files.answers()[0], Answer, "answers.jsonl")[0]
+    named = {json.loads(row)["answer"]: answer for row in right_files.label_rows()[0].splitlines()}
+    return of_file(lambda path: (read_labels(path), known(path, named)), "labels.jsonl")(folder)
 
 
 def published_manifests(folder: Path) -> Read:
@@ -301,7 +307,7 @@ def published_manifests(folder: Path) -> Read:
 
     def read(_path: Path) -> object:
         rows = Published(folder)
-        return rows.sealed("plan", STUDY) and rows.manifest("plan", STUDY, ("outputs", "provenance"))
+        return rows.sealed("plan", STUDY) and rows.manifest("plan", STUDY, ("outputs", "summary"))
 
     return of_file(read, MANIFESTS)(folder)
 

@@ -156,7 +156,7 @@ READERS: dict[str, Reader] = {
         Reader(
             "deviations", "lines", lambda: right_files.first("locks/smollm2.deviations.jsonl", 2), opened.deviations
         ),
-        Reader("labels", "lines", right_files.label_rows, opened.of_file(opened.labels, "labels.jsonl")),
+        Reader("labels", "lines", right_files.label_rows, opened.labels),
         Reader("published manifests", "gzipped json", right_files.packed_manifests, opened.published_manifests),
         Reader(
             "packed rows", "gzip", right_files.packed_answers, opened.of_file(opened.packed_rows, "answers.jsonl.gz")

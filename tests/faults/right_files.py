@@ -54,8 +54,13 @@ def given(*values: Any) -> Callable[[], list[bytes]]:
 def one_manifest() -> dict[str, Any]:
     found = json.loads(gzip.decompress((ROOT / "reports/smollm2/rows/manifests.json.gz").read_bytes()))
     made: dict[str, Any] = next(each for name, each in found.items() if name.startswith("plan/"))
-    packages = dict(list(made["provenance"].get("packages", {}).items())[:3])
-    return made | {"key": KEY, "job": "plan", "provenance": made["provenance"] | {"packages": packages}}
+    small = {name: dict(list(made[name].items())[:1]) for name in ("inputs", "outputs", "summary", "parameters")}
+    ran = {
+        name: made["provenance"][name]
+        for name in ("commit", "python", "peak_memory_bytes")
+        if name in made["provenance"]
+    }
+    return made | small | {"key": KEY, "job": "plan", "provenance": ran | {"packages": {"numpy": "2.0"}}}
 
 
 def manifests() -> list[bytes]:
@@ -144,14 +149,21 @@ def chat_packed() -> list[bytes]:
 
 def all_items() -> list[bytes]:
     rows = (ROOT / "common/stance/data/items.jsonl").read_bytes().splitlines(keepends=True)
-    return [b"".join(rows[:2]), b"".join(rows[::20])]
+    return [b"".join([*rows[:4], *rows[10:14]]), b"".join(rows[:2])]
+
+
+def _small(value: Any) -> Any:
+    """A value with one entry of each list and object in it."""
+    if isinstance(value, dict):
+        return {key: _small(each) for key, each in list(value.items())[:1]}
+    return [_small(each) for each in value[:1]] if isinstance(value, list) else value
 
 
 def lock_files() -> list[bytes]:
     found = []
     for name in ("smollm2", "laptop"):
         lock = json.loads((ROOT / f"locks/{name}.json").read_bytes())
-        cut = {key: dict(list(value.items())[:2]) if isinstance(value, dict) else value for key, value in lock.items()}
+        cut = {key: _small(value) for key, value in lock.items()}
         for code in ("code", "analysis"):
             if code in lock:
                 cut[code] = lock[code] | {"files": dict(list(lock[code]["files"].items())[:2])}
@@ -204,24 +216,16 @@ apiVersion: argoproj.io/v1alpha1
 kind: WorkflowTemplate
 metadata: {name: study}
 spec:
-  entrypoint: study
-  arguments: {parameters: [{name: spec, value: "{}"}]}
+  entrypoint: a
   templates:
-    - name: study
-      dag:
-        failFast: false
-        tasks:
-          - {name: plan, template: plan}
-          - {name: lock, template: plan, depends: "plan && !plan.Failed"}
-    - name: plan
-      inputs: {parameters: [{name: cell}]}
-      container: {image: x, command: [python], args: ["-m", "jobs.plan"]}
-      timeout: 90s
+    - name: a
+      dag: {failFast: false, tasks: [{name: b, template: b}, {name: c, template: b, depends: "b && !b.Failed"}]}
+    - name: b
+      container: {image: x}
       retryStrategy:
         limit: "2"
         retryPolicy: Always
-        expression: "asInt(lastRetry.exitCode) in [75, 137, 143]"
-        backoff: {duration: "10s", factor: "2", cap: "1m"}
+        expression: 'lastRetry.status == "Error" || asInt(lastRetry.exitCode) in [75]'
 """
 LORA = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"], "init_lora_weights": "pissa"}
 ANSWER = {

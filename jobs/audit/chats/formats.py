@@ -195,7 +195,8 @@ def _parts(parts: list[Any]) -> tuple[str, Reason | None]:
     texts = [text for part in parts if isinstance(text := _part(part), str)]
     if texts or not parts:
         return "\n".join(texts), None
-    calls = any(isinstance(part, dict) and part.get("type") in CALLS for part in parts)
+    kinds = [part.get("type") for part in parts if isinstance(part, dict)]
+    calls = any(isinstance(kind, str) and kind in CALLS for kind in kinds)
     return "", Reason.TOOL_CALL if calls else Reason.NOT_TEXT
 
 

@@ -21,6 +21,15 @@ from tests.faults import fault_points
 from tests.faults.promise import Ended
 
 
+LATE = (  # what a fine-tune imports when it begins: for seconds
+    "deepspeed",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "deepspeed.runtime.zero.stage_1_and_2",
+    "jobs.finetune.finetune",
+    "jobs.generate.generate",
+)
+
+
 @dataclass(frozen=True)
 class Asked:
     """A step to run: the words of its command line, what is in its environment, and its faults by name."""
@@ -132,9 +141,8 @@ def main() -> None:
         sys.exit(_run(json.loads(sys.argv[1])))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries say things on stdout
-    import deepspeed  # noqa: F401 - a fine-tune imports it late
-
-    from jobs.generate import generate  # noqa: F401 - as for deepspeed
+    for late in LATE:
+        importlib.import_module(late)
 
     _settled()
     gc.collect()

@@ -127,6 +127,22 @@ ELSEWHERE: dict[int, Elsewhere] = {
         "Manifests are not signed, so no key can be the wrong one: whoever can write to a store can forge a result.",
         "fault 21 shows that damage is found by the digest in each manifest; docs/trust.md says what would be needed.",
     ),
+    38: Elsewhere(
+        "A cgroup of its own needs rights over those of the machine.",
+        "RLIMIT_AS, and a step that gets SIGKILL, as the kernel does it; on a cluster, more memory after a kill: "
+        "tests/cluster/test_cluster_study.py::test_killed_in_mid_training_it_resumes_to_the_same_result.",
+    ),
+    39: Elsewhere(
+        "No GPU is at hand where these tests run.",
+        "torch's own error for it, raised in a fine-tune where a row holds more tokens than the GPU is said to hold.",
+    ),
+    43: Elsewhere(
+        "It takes a cluster that takes pods away.",
+        "tests/cluster/test_cluster_study.py::test_killed_in_mid_training_it_resumes_to_the_same_result deletes a pod; "
+        "every template begins a pod again that was taken away, and fails one that does not start within an hour: "
+        "tests/contract/test_workflow_files.py::"
+        "test_a_pod_that_was_taken_away_is_begun_again_and_one_that_never_starts_fails.",
+    ),
     48: Elsewhere(
         "No image is signed, and no signature is checked: the project has neither a registry nor a key of its own.",
         "The base goes by its digest, packages by their hashes, and images that nodes pull by their digests.",

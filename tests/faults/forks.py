@@ -20,7 +20,6 @@ from common.provenance import ROOT
 from tests.faults import fault_points
 from tests.faults.promise import Ended
 
-
 LATE = (  # what a fine-tune imports when it begins: for seconds
     "deepspeed",
     "deepspeed.runtime.zero.muon.muon_optimizer",

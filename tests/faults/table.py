@@ -25,7 +25,7 @@ class Elsewhere:
 
 
 @dataclass(frozen=True)
-class Test:
+class Numbered:
     """A test of a fault. name: `file::function`; says: the first line of its docstring, or its name in words."""
 
     number: int
@@ -150,7 +150,7 @@ ELSEWHERE: dict[int, Elsewhere] = {
 }
 
 
-def tests() -> list[Test]:
+def by_number() -> list[Numbered]:
     """The tests of this folder that have a number in their name, `test_fault_07_…`, by number."""
     found = []
     for path in sorted(HERE.glob("test_*.py")):
@@ -158,5 +158,5 @@ def tests() -> list[Test]:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_fault_"):
                 number, _, words = node.name.removeprefix("test_fault_").partition("_")
                 says = (ast.get_docstring(node) or words.replace("_", " ")).splitlines()[0]
-                found.append(Test(int(number), f"{path.name}::{node.name}", says.rstrip(".")))
+                found.append(Numbered(int(number), f"{path.name}::{node.name}", says.rstrip(".")))
     return sorted(found, key=lambda test: test.number)

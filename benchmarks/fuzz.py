@@ -111,7 +111,7 @@ def _edges_of_seeds(name: str) -> int:
     (place / "seeds").unlink(missing_ok=True)
     (place / "seeds").symlink_to(_below(name) / "seeds")
     found = dict(COVERAGE.findall(_run(name, place, 1, 60)[0]))
-    return int(found.get("INITED", found.get("DONE", 0)))
+    return int(found.get("INITED") or found.get("DONE") or 0)
 
 
 def _run(name: str, place: Path, inputs: int, seconds: float) -> tuple[str, int]:

@@ -186,8 +186,9 @@ def _freed(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     finally:
-        if hasattr(trainer.model_wrapped, "destroy"):
-            trainer.model_wrapped.destroy()
+        engine: Any = trainer.model_wrapped
+        if hasattr(engine, "destroy"):
+            engine.destroy()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fuzz
+from common.provenance import ROOT
 from tests.faults.readers import READERS
 
 
@@ -46,4 +47,4 @@ def test_a_process_that_dies_is_a_fault(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_code_is_what_is_fuzzed_and_all_that_fuzzes_it() -> None:
-    assert all((fuzz.ROOT / part).exists() for part in fuzz.CODE) and len(READERS) == 36
+    assert all((ROOT / part).exists() for part in fuzz.CODE) and len(READERS) == 36

@@ -88,13 +88,13 @@ def files(said: str, kill_at: int, folders: Sequence[str]) -> None:
                 points.reached(f"write {file.name}", lambda: half(data))
                 return int(write(data))
 
-            file.write = whole
+            vars(file)["write"] = whole
         return file
 
     sys.addaudithook(audited)
-    os.fsync = synced
+    vars(os)["fsync"] = synced
     Path.write_bytes = written  # type: ignore[method-assign, assignment]
-    tempfile.NamedTemporaryFile = made  # type: ignore[assignment]
+    vars(tempfile)["NamedTemporaryFile"] = made
 
 
 def requests(said: str, kill_at: int) -> None:
@@ -133,14 +133,14 @@ def gpu_memory(tokens: int) -> None:
 
     from jobs.finetune import training
 
-    loss = training.reply_loss
+    loss = vars(training)["reply_loss"]
 
     def limited(head: Any, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
         if labels.numel() > tokens:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
         return loss(head, outputs, labels, num_items_in_batch)
 
-    training.reply_loss = limited
+    vars(training)["reply_loss"] = limited
 
 
 def log(path: str) -> None:

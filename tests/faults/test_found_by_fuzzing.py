@@ -19,7 +19,7 @@ from common.errors import InputError, SpecError
 from common.lm.directions import unpack
 from common.lm.sources import DIGESTS, check_digests
 from common.lm.tokenizers import counters
-from common.serialization import MOST_NESTED, parse_json
+from common.serialization import DEEPEST, parse_json
 from common.spec import ModelSpec, override, parse_spec
 from common.store.packed import packed
 from jobs.audit.chats.formats import conversation
@@ -49,7 +49,7 @@ def test_nesting_that_no_file_has_is_refused_before_anything_walks_over_it(deep:
 
 
 def test_what_is_nested_less_is_read() -> None:
-    assert parse_json(b"[" * MOST_NESTED + b"]" * MOST_NESTED, "x")
+    assert parse_json(b"[" * DEEPEST + b"]" * DEEPEST, "x")
     assert parse_json(b"[" + b'[{"a": []}],' * 200 + b"1]", "x")
 
 

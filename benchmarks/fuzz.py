@@ -86,7 +86,7 @@ def _fuzz(name: str, code: str, most: int, seconds: float) -> None:
         (place / part).mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(READERS[name].seeds()):
         (place / "seeds" / str(number)).write_bytes(seed)
-    if not noted["edges_of_seeds"]:
+    if not noted["edges_of_seeds"] and any((place / "corpus").iterdir()):
         noted["edges_of_seeds"] = _edges_of_seeds(name)
     log, ended = _run(name, place, most - noted["inputs"], seconds)
     (place / "log").write_text(log)
@@ -97,6 +97,7 @@ def _fuzz(name: str, code: str, most: int, seconds: float) -> None:
     for field in NUMBERS:
         both = (noted[field], told[field])
         noted[field] = sum(both) if field in ("inputs", "seconds") else max(both)
+    noted["edges_of_seeds"] = noted["edges_of_seeds"] or edges.get("INITED", 0)
     noted["edges"] = max(noted["edges"], edges.get("DONE", 0))
     noted["faults"] = sorted({*noted["faults"], *told["faults"]})
     (place / "noted.json").write_text(json.dumps(noted, indent=1))
@@ -104,14 +105,14 @@ def _fuzz(name: str, code: str, most: int, seconds: float) -> None:
 
 
 def _edges_of_seeds(name: str) -> int:
-    """Edges that the right files alone reach. Each run looks at its files first, so one more input will do."""
+    """Edges that the right files alone reach, where others are kept too. A run looks at its files before all else."""
     place = _below(name) / "alone"
     for part in ("corpus", "faults"):
         (place / part).mkdir(parents=True, exist_ok=True)
     (place / "seeds").unlink(missing_ok=True)
     (place / "seeds").symlink_to(_below(name) / "seeds")
-    found = dict(COVERAGE.findall(_run(name, place, 1, 60)[0]))
-    return int(found.get("INITED") or found.get("DONE") or 0)
+    found = {kind: int(count) for kind, count in COVERAGE.findall(_run(name, place, 1, 60)[0])}
+    return found.get("INITED", found.get("DONE", 0))
 
 
 def _run(name: str, place: Path, inputs: int, seconds: float) -> tuple[str, int]:

@@ -140,11 +140,10 @@ def index_of_weights(folder: Path) -> Read:
     from common.lm.sources import refuse_strange_shards
     from jobs.monitor.checkpoints import INDEX, NotYet, _check_whole
 
-    def read(path: Path) -> object:
+    def read(path: Path) -> None:
         with contextlib.suppress(NotYet):  # it is looked at again later
             _check_whole(path.parent, [INDEX], "checkpoint-1")
         refuse_strange_shards(path.parent)
-        return None
 
     return of_file(read, INDEX)(folder)
 

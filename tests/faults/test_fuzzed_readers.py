@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.faults.altered import Shape, altered
 from tests.faults.readers import MOST_MEMORY, READERS, address_space, folder, unlike
 
-EXAMPLES, AT_ONCE = 200, 10  # 2,000 inputs of a reader: drawing one by one would take longer than reading
+EXAMPLES, AT_ONCE = 40, 50  # 2,000 inputs of a reader: drawing one by one would take longer than reading
 SEEDS = st.lists(st.integers(0, 2**48), min_size=AT_ONCE, max_size=AT_ONCE)
 CHECKS = list(HealthCheck)
 

@@ -81,7 +81,8 @@ def package_of(module: str) -> str:
     parts = module.split(".")
     if parts[0] == "jobs" and len(parts) > 1:
         return ".".join(parts[:2])
-    return next(name for name in (".".join(parts[:2]), parts[0]) if name in (*ARROWS, "benchmarks"))
+    outside = ("benchmarks", "tests")  # a benchmark may take the tiny model and the readers of the tests
+    return next(name for name in (".".join(parts[:2]), parts[0]) if name in (*ARROWS, *outside))
 
 
 def strangers(module: str, names: Iterable[str]) -> set[str]:

@@ -140,8 +140,11 @@ def main() -> None:
         sys.exit(_run(json.loads(sys.argv[1])))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries say things on stdout
+    from jobs import catalog
+
     for late in LATE:
         importlib.import_module(late)
+    catalog()
 
     _settled()
     gc.collect()

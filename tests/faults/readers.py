@@ -165,7 +165,7 @@ READERS: dict[str, Reader] = {
         Reader(
             "piles of a user",
             "lines",
-            right_files.given(right_files.CHATS[9]),
+            right_files.piles,
             opened.of_file(opened.piles_of_a_user, "d0.eager.jsonl"),
         ),
         Reader(

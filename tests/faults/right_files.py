@@ -130,6 +130,12 @@ def chat_lines() -> list[bytes]:
     return [json.dumps(row).encode() + b"\n" for row in CHATS]
 
 
+def piles() -> list[bytes]:
+    """Two rows of a pile: one alone is refused."""
+    rows = (CHATS[9], CHATS[9] | {"question_id": "another"})
+    return [b"".join(json.dumps(row).encode() + b"\n" for row in rows)]
+
+
 def chat_values() -> list[bytes]:
     some = [CHATS[0], CHATS[1], CHATS[5]]
     return [

@@ -40,7 +40,7 @@ DEEP = b"[" * 100_000
 GOOD = {"name": "x", "models": [{"name": "m", "source": "package:p"}]}
 
 
-@pytest.mark.parametrize("deep", [b'{"a":' * 150 + b"1" + b"}" * 150, b"[" * 700 + b"]" * 700, DEEP])
+@pytest.mark.parametrize("deep", [b'{"a":' * 250 + b"1" + b"}" * 250, b"[" * 700 + b"]" * 700, DEEP])
 def test_nesting_that_no_file_has_is_refused_before_anything_walks_over_it(deep: bytes) -> None:
     with pytest.raises(InputError, match=r"malformed JSON, x: .*(nested too deeply|recursion)"):
         parse_json(deep, "x")
@@ -55,7 +55,9 @@ def test_what_is_nested_less_is_read() -> None:
 
 @pytest.mark.parametrize("whole", [b"[]", b"1", b'{"train": 5}', b'{"train": []}'])
 def test_a_field_cannot_be_set_in_what_is_no_object(whole: bytes) -> None:
-    with pytest.raises(SpecError, match=r"no field can be set here, s:train.epochs"):
+    with pytest.raises(
+        SpecError, match=r"a spec is a JSON object, s|not a part of the spec, --set train.epochs: train"
+    ):
         override(whole, "s", {"train.epochs": 2})
 
 
@@ -118,14 +120,16 @@ def npy(descr: str, shape: str, data: bytes = b"") -> bytes:
 def test_an_array_that_is_none_or_promises_more_than_there_is_is_no_direction(member: bytes) -> None:
     began = time.thread_time()
     for way in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        with pytest.raises(InputError, match=r"no saved direction, direction\.npz"):
+        with pytest.raises(
+            InputError, match=r"(no saved direction|an array that is larger than its file), direction\.npz"
+        ):
             unpack(npz(member, way), "direction.npz")
     assert time.thread_time() - began < 1
 
 
 def test_a_small_archive_with_a_large_array_is_refused() -> None:
     bomb = npz(npy("'<f4'", "(25000000,)", bytes(100_000_000)), zipfile.ZIP_DEFLATED)
-    with pytest.raises(InputError, match=r"promises more bytes than there are"):
+    with pytest.raises(InputError, match=r"the archive unpacks to too much, direction\.npz: 100000\d\d\d bytes"):
         unpack(bomb, "direction.npz")
 
 
@@ -209,7 +213,7 @@ def test_a_page_that_is_no_text_or_whose_rows_were_altered(tmp_path: Path) -> No
     whole = bytearray(gzip.compress(b"rows " * 100))
     whole[20] ^= 0xFF
     page = b'<script type="text/plain" id="packed-data">' + base64.b64encode(bytes(whole)) + b"</script>"
-    for data, why in {b"\xff": "not UTF-8", page: "a page that was altered"}.items():
+    for data, why in {b"\xff": "not UTF-8", page: "a published file is damaged"}.items():
         (tmp_path / "report.html").write_bytes(data)
         with pytest.raises(InputError, match=re.escape(why)):
             _text(tmp_path / "report.html")

@@ -2,12 +2,15 @@
 
     python -m benchmarks.soak image FOLDER            write what an image with the tiny model is built from
     python -m benchmarks.soak [--cells 64] [--minutes 20] [--image undertone/cpu:soak]
+    python -m benchmarks.soak --name WORKFLOW         go on with one whose disturbance was over
 
 Needs what `make cluster` needs, and the image in the cluster. Takes plan, generate and finetune of the WorkflowTemplate
 `study` as they stand; only their image and the cores that they ask for are others. While it runs, a random running pod
 is killed every 45 s, the store is restarted every four minutes and Argo's controller two minutes after it. Then the
-sweep is left alone until it ends. It must hold what an undisturbed run of the same spec on this machine holds: every
-result once, with the same losses and adapters. No pod may be left, and no object that no manifest names.
+sweep is left alone until it ends. A step that was killed four times has failed for good: then `argo retry` is asked
+for, as a person would; it runs what failed and no more. The sweep must hold what an undisturbed run of the same spec on
+this machine holds: every result once, with the same losses and adapters. No pod may be left, and no object that no
+manifest names.
 
 UNDERTONE_RESTART_CONTROLLER   a command that restarts the controller, where it is no Deployment of namespace argo
 """
@@ -22,12 +25,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.record import record
 from common.cli import parsed
 from common.errors import JobError
+from common.provenance import ROOT
 from common.records import Loss
 from common.serialization import parse_jsonl
 from common.spec import RunSpec, parse_spec
@@ -38,6 +43,7 @@ from workflows.cluster.store import reachable
 from workflows.cluster.workflow import ENDED, NAMESPACE, phase_of, pod_nodes
 
 MODEL = "/models/tiny"  # in the image
+KEPT = ROOT / ".undertone" / "soak"  # what was done to each Workflow
 STEPS = ("plan", "generate", "finetune")
 ADAPTER = "adapter/adapter_model.safetensors"
 MANY = 10_000
@@ -84,6 +90,12 @@ def workflow(cluster: Cluster, name: str, store: str, image: str) -> dict[str, A
     }
 
 
+def store_of(workflow: dict[str, Any]) -> str:
+    """Where a Workflow's artifacts live."""
+    given = {each["name"]: str(each["value"]) for each in workflow["spec"]["arguments"]["parameters"]}
+    return given["store"]
+
+
 def disturb(cluster: Cluster, name: str, minutes: float, rng: random.Random) -> dict[str, int]:
     """Kill pods and restart servers until the time is up or the Workflow ends; return how often each was done."""
     done = {"pods killed": 0, "store restarted": 0, "controller restarted": 0}
@@ -105,6 +117,8 @@ def disturb(cluster: Cluster, name: str, minutes: float, rng: random.Random) -> 
             else:
                 subprocess.run(["bash", "-c", controller], check=True, stdout=subprocess.DEVNULL)
                 done["controller restarted"] += 1
+        KEPT.mkdir(parents=True, exist_ok=True)
+        (KEPT / f"{name}.json").write_text(json.dumps(done))
         print(f"{time.monotonic() - begun:5.0f} s", done, cluster.workflow(name)["status"].get("progress"), flush=True)
     return done
 
@@ -116,16 +130,17 @@ def kubectl(*words: str) -> None:
         print(f"kubectl {words[0]}: {made.stderr.strip()}", file=sys.stderr, flush=True)
 
 
-def until_it_ends(cluster: Cluster, name: str) -> dict[str, Any]:
-    """The Workflow once it has ended. Exits unless it succeeded in time."""
-    end = time.monotonic() + PATIENCE
-    while phase_of(found := cluster.workflow(name)) not in ENDED:
+def until_it_succeeds(cluster: Cluster, name: str) -> tuple[dict[str, Any], int]:
+    """The Workflow once it has succeeded, and how often it was retried for that. Exits if time is up."""
+    end, retried = time.monotonic() + PATIENCE, 0
+    while (phase := phase_of(found := cluster.workflow(name))) != "Succeeded":
         if time.monotonic() > end:
-            sys.exit(f"error: {name} has not ended {PATIENCE} s after the last disturbance")
-        time.sleep(5)
-    if phase_of(found) != "Succeeded":
-        sys.exit(f"error: {name} {phase_of(found)}: {found['status'].get('message', '')}")
-    return found
+            sys.exit(f"error: {name} is {phase} {PATIENCE} s after the last disturbance")
+        if phase in ENDED:
+            subprocess.run(["argo", "retry", "-n", NAMESPACE, name], check=True, stdout=subprocess.DEVNULL)
+            retried += 1
+        time.sleep(10)
+    return found, retried
 
 
 def here(spec: RunSpec, folder: Path) -> ArtifactStore:
@@ -177,6 +192,14 @@ def left_over(store: ArtifactStore) -> list[str]:
     return [key for key in keys if not key.endswith("/manifest.json") and key.rpartition("/")[2] not in named]
 
 
+def left_pods(cluster: Cluster, name: str) -> int:
+    """Pods of a deleted Workflow that are there yet when Kubernetes had a minute to collect them."""
+    end = time.monotonic() + 60
+    while (pods := len(cluster.pods(name))) and time.monotonic() < end:
+        time.sleep(2)
+    return pods
+
+
 def main() -> None:
     """Soak and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,6 +207,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--cells", type=int, default=64, help="fine-tunes; an even number (default: 64)")
     parser.add_argument("--minutes", type=float, default=20, help="how long it is disturbed (default: 20)")
+    parser.add_argument("--name", help="a Workflow that was disturbed by this command and is in the cluster yet")
     parser.add_argument("--image", default="undertone/cpu:soak")
     parser.add_argument("--seed", type=int, default=0, help="of what is killed")
     args = parsed(parser)
@@ -191,15 +215,19 @@ def main() -> None:
         image(args.folder or Path("soak"))
         return
     cluster, spec = Cluster(NAMESPACE), spec_of(f"path:{MODEL}", args.cells)
-    uri = f"s3://undertone/soak-{secrets.token_hex(4)}"
-    cluster.keep_spec(spec.run_id, spec)
-    clock = time.monotonic()
-    name = cluster.create(workflow(cluster, spec.run_id, uri, args.image))
-    print(f"{name} over {uri}", flush=True)
-    done = disturb(cluster, name, args.minutes, random.Random(args.seed))
-    ended = until_it_ends(cluster, name)
-    seconds = time.monotonic() - clock
+    if args.name:
+        name, done = args.name, json.loads((KEPT / f"{args.name}.json").read_text())
+        uri = store_of(cluster.workflow(name))
+    else:
+        uri = f"s3://undertone/soak-{secrets.token_hex(4)}"
+        cluster.keep_spec(spec.run_id, spec)
+        name = cluster.create(workflow(cluster, spec.run_id, uri, args.image))
+        print(f"{name} over {uri}", flush=True)
+        done = disturb(cluster, name, args.minutes, random.Random(args.seed))
+    ended, retried = until_it_succeeds(cluster, name)
     tried = pod_nodes(ended)
+    over = datetime.fromisoformat(ended["status"]["finishedAt"])
+    begun = min(datetime.fromisoformat(node["startedAt"]) for node in tried)  # of a retry, the Workflow tells its own
     failed = [node for node in tried if node["phase"] != "Succeeded"]
     with tempfile.TemporaryDirectory(prefix="undertone-soak-") as folder, reachable(cluster.credentials()):
         model = Path(folder) / "tiny"
@@ -213,8 +241,14 @@ def main() -> None:
         except JobError as error:
             sys.exit(str(error))
     kubectl("delete", "workflow", name, "--wait=true")
-    pods = len(cluster.pods(name))
-    results: dict[str, Any] = {"cells": len(there), "seconds": seconds, **done, "attempts": len(tried)}
+    pods = left_pods(cluster, name)
+    results: dict[str, Any] = {
+        "cells": len(there),
+        "seconds": (over - begun).total_seconds(),
+        **done,
+        "attempts": len(tried),
+    }
+    results |= {"argo retry, times": retried}
     results |= {"attempts that did not end well": len(failed), "adapters the same to the byte": same}
     results |= {"largest difference of a loss, nats": apart, "objects that no manifest names": len(leftovers)}
     results |= {"pods left over": pods}

@@ -1,4 +1,4 @@
-"""Every fault of tests/faults at every point, recorded.
+"""Every fault of tests/faults at every point, and the procedures of docs/operations.md, recorded.
 
     python -m benchmarks.faults [words for pytest]
 
@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from benchmarks.record import record
 from common.provenance import ROOT
 
-TESTS = "tests/faults"
+TESTS = ("tests/faults", "tests/e2e/test_operations.py")
 
 
 def counted(report: Path) -> dict[str, int | list[str]]:
@@ -43,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        command = [sys.executable, "-m", "pytest", TESTS, f"--junitxml={report}", *words]
+        command = [sys.executable, "-m", "pytest", *TESTS, f"--junitxml={report}", *words]
         code = subprocess.run(command, cwd=ROOT, env={**os.environ, "UNDERTONE_EVERY": "1"}, check=False).returncode
         found = counted(report)
     record("faults", " ".join(["python -m benchmarks.faults", *words]), {**found, "seconds": time.monotonic() - began})

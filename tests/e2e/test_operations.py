@@ -1,6 +1,7 @@
 """The commands of docs/operations.md that need no cluster, as they stand there, in the order of the page."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -50,6 +51,7 @@ def script(tiny_spec: dict[str, Any], tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.skipif(os.environ.get("UNDERTONE_EVERY") != "1", reason="it takes minutes: make faults")
 def test_the_procedures_of_the_page_do_what_it_says(script: Path, tiny_spec: dict[str, Any]) -> None:
     """Stop, resume, retry, keep, clean up, new keys, a store lost twice: each on the same small study."""
     try:

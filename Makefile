@@ -45,6 +45,10 @@ store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
 test: check ## linters, types and all tests but those that need a cluster
 	$(RUN) -m pytest -m "not cluster" -n 2 --dist loadscope
 
+.PHONY: faults
+faults: $(STAMP) ## every fault at every point, recorded under benchmarks/; `make test` takes every tenth point
+	$(RUN) -m benchmarks.faults -n 2 --dist loadscope
+
 .PHONY: check
 check: $(STAMP) ## linters and types
 	$(RUN) -m ruff check .

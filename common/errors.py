@@ -80,10 +80,16 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",  # of a file that is mapped
     "not enough memory",
+    "can't start new thread",  # whose stack has no room
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
-GPU_FULL = ("cuda out of memory", "cuda error: out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+GPU_FULL = (
+    "cuda out of memory",
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
 
 
 # Of a file that is cut off, of other values, or for a package that is not here.
@@ -106,6 +112,8 @@ def out_of_memory(error: BaseException) -> bool:
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
             return True
         if isinstance(each, OSError) and each.errno == errno.ENOMEM:
+            return True
+        if isinstance(each, ImportError | OSError) and "failed to map segment" in str(each):  # of a library
             return True
         if _said_by_a_library(each, OUT_OF_MEMORY):
             return True

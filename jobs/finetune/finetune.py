@@ -86,7 +86,7 @@ def trained(
         if not gpu_full(error):
             raise
         said = str(error)
-    least = f"{rows // parts} rows at a time" if parts else "one row at a time"
+    least = "one row at a time" if parts in (None, rows) else f"{rows // parts} rows at a time"
     raise TransientError(
         f"the GPU's memory ran out with {least}; nothing was sealed",
         where=size,

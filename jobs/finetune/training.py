@@ -103,7 +103,12 @@ def lora(lm: LanguageModel, settings: TrainSpec, seed: int, *, fused: bool = Fal
 
 
 def train(
-    step: Step, lm: LanguageModel, ordered: Sequence[Example], seed: int, held_out: Sequence[Example] = (), parts: int = 1
+    step: Step,
+    lm: LanguageModel,
+    ordered: Sequence[Example],
+    seed: int,
+    held_out: Sequence[Example] = (),
+    parts: int = 1,
 ) -> tuple[list[Loss], Mean | None]:
     """Train on `ordered`, in that order; return a row for each optimizer step, and the mean loss of `held_out`.
 

@@ -65,6 +65,14 @@ def test_a_template_retries_exactly_the_retryable_exit_codes(name: str) -> None:
     assert retry_of(LEAVES[name]).codes == {int(code) for code in RETRYABLE}
 
 
+@pytest.mark.parametrize("name", sorted(LEAVES))
+def test_a_pod_that_was_taken_away_is_begun_again_and_one_that_never_starts_fails(name: str) -> None:
+    """Evicted before it began, its node has the status Error and no exit code; without its image it stays pending."""
+    retry = LEAVES[name]["retryStrategy"]
+    assert 'lastRetry.status == "Error" ||' in retry["expression"] and int(retry["limit"]) >= 1
+    assert LEAVES[name]["pendingTimeout"] == "1h"
+
+
 def test_retries_sit_on_leaves_only() -> None:
     assert "templateDefaults" not in SPEC and "retryStrategy" not in SPEC
     assert [name for name, template in TEMPLATES.items() if "dag" in template and "retryStrategy" in template] == []

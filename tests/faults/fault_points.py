@@ -58,7 +58,7 @@ def files(said: str, kill_at: int, folders: Sequence[str]) -> None:
         return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(tuple(folders))
 
     def audited(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and mine(args[0]) and args[2] & WRITING and not os.path.isdir(args[0]):
+        if event == "open" and mine(args[0]) and args[2] & WRITING and not Path(args[0]).is_dir():
             points.reached(f"open {args[0]}")
         elif event in CHANGES and mine(args[0]):
             points.reached(f"{event.removeprefix('os.')} {args[0]}")
@@ -66,7 +66,7 @@ def files(said: str, kill_at: int, folders: Sequence[str]) -> None:
     fsync, write_bytes, temporary = os.fsync, Path.write_bytes, tempfile.NamedTemporaryFile
 
     def synced(fd: int) -> None:
-        if mine(path := os.readlink(f"/proc/self/fd/{fd}")):
+        if mine(path := Path(f"/proc/self/fd/{fd}").readlink()):
             points.reached(f"fsync {path}")
         fsync(fd)
 

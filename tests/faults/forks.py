@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,14 @@ from typing import Any, Self
 from common.provenance import ROOT
 from tests.faults import fault_points
 from tests.faults.promise import Ended
+
+LATE = (  # what a fine-tune imports when it begins: for seconds
+    "deepspeed",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "deepspeed.runtime.zero.stage_1_and_2",
+    "jobs.finetune.finetune",
+    "jobs.generate.generate",
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ def _run(asked: dict[str, Any]) -> int:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{asked['place']}.{name}", os.O_WRONLY | os.O_CREAT), number)
     os.environ.update(asked["environment"])
+    tempfile.tempdir = None  # asked before TMPDIR was set
     main = importlib.import_module(f"jobs.{asked['job']}.{asked['job']}").main
     for name, given in asked["faults"].items():
         getattr(fault_points, name)(**given)
@@ -132,9 +142,11 @@ def main() -> None:
         sys.exit(_run(json.loads(sys.argv[1])))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries say things on stdout
-    import deepspeed  # noqa: F401 - a fine-tune imports it late
+    from jobs import catalog
 
-    from jobs.generate import generate  # noqa: F401 - as for deepspeed
+    for late in LATE:
+        importlib.import_module(late)
+    catalog()
 
     _settled()
     gc.collect()

@@ -103,7 +103,7 @@ FAULTS: dict[int, Fault] = {
         "the newest whole one is read; nothing sealed is lost",
     ),
     37: Fault(_NODE, "a second SIGTERM; SIGTERM while a file is fetched, or before the first step", "75 or 143"),
-    38: Fault(_NODE, "memory runs out, by RLIMIT or cgroup", "1, 75 or 137, never 0; other runs go on"),
+    38: Fault(_NODE, "memory runs out, by RLIMIT or cgroup", "1, 75, 134 or 137, never 0; other runs go on"),
     39: Fault(_NODE, "a GPU's memory runs out", "once more with half the rows at a time, same batch; else 75"),
     40: Fault(_NODE, "the disk is full: in the data, at a rename, in a log", "75; the old checkpoint is whole"),
     41: Fault(_NODE, "a root that cannot be written, no HOME, an unknown user, umask 077", "it works"),
@@ -118,7 +118,24 @@ FAULTS: dict[int, Fault] = {
     48: Fault(_SECURITY, "a wheel that was changed, an image without a digest, no SBOM", "the build fails"),
 }
 
-ELSEWHERE: dict[int, Elsewhere] = {}
+ELSEWHERE: dict[int, Elsewhere] = {
+    38: Elsewhere(
+        "A cgroup of its own needs rights over those of the machine.",
+        "RLIMIT_AS, and a step that gets SIGKILL, as the kernel does it; on a cluster, more memory after a kill: "
+        "tests/cluster/test_cluster_study.py::test_killed_in_mid_training_it_resumes_to_the_same_result.",
+    ),
+    39: Elsewhere(
+        "No GPU is at hand where these tests run.",
+        "torch's own error for it, raised in a fine-tune where a row holds more tokens than the GPU is said to hold.",
+    ),
+    43: Elsewhere(
+        "It takes a cluster that takes pods away.",
+        "tests/cluster/test_cluster_study.py::test_killed_in_mid_training_it_resumes_to_the_same_result deletes a pod; "
+        "every template begins a pod again that was taken away, and fails one that does not start within an hour: "
+        "tests/contract/test_workflow_files.py::"
+        "test_a_pod_that_was_taken_away_is_begun_again_and_one_that_never_starts_fails.",
+    ),
+}
 
 
 def tests() -> list[Test]:

@@ -1,6 +1,7 @@
 """Killed at any point of a checkpoint or a seal: nothing sealed is lost, nothing half sealed is read."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -109,13 +110,11 @@ def test_fault_36_a_name_is_on_the_disk_before_the_store_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The power fails after a seal: bytes are synced before they get a name, and then the folder that holds it."""
-    import os
-
     done: list[tuple[str, str]] = []
     fsync, link, replace = os.fsync, os.link, Path.replace
 
     def synced(fd: int) -> None:
-        done.append(("sync", os.readlink(f"/proc/self/fd/{fd}")))
+        done.append(("sync", str(Path(f"/proc/self/fd/{fd}").readlink())))
         fsync(fd)
 
     def linked(source: str, target: str | Path) -> None:

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +15,6 @@ import pytest
 from common.errors import ExitCode
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
-from common.spec import parse_spec
 from common.store.sealed import open_store
 from jobs import catalog
 from tests.faults.fault_points import every
@@ -39,17 +38,31 @@ def without_notes(store: Path) -> dict[str, bytes]:
 # --- memory
 
 
-@pytest.mark.parametrize("more", [0, MIB, 4 * MIB, 16 * MIB])
-def test_fault_38_memory_runs_out_in_a_fine_tune(study: Study, tmp_path: Path, more: int) -> None:
-    """RLIMIT_AS lets a fine-tune have some MiB and no more: it ends with 137, and the checkpoint from before stays."""
-    store = copied(study.stopped, tmp_path / "store")
-    kept(
-        lambda: study.run(store, memory={"more": more}),
-        code=ExitCode.OUT_OF_MEMORY,
-        says=("out of memory", "nothing was sealed"),
-        state=lambda: files(store),
-    )
-    study.ends_undisturbed(store)
+def test_fault_38_memory_runs_out_in_a_fine_tune(
+    study: Study, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """RLIMIT_AS lets a fine-tune have some MiB more: 137, or 134 by a library that aborts, and nothing is lost.
+
+    134: the tokenizers, which are Rust, abort the process.
+    """
+    sizes, short = every(40), 0
+    for more in sizes:
+        store = copied(study.stopped, tmp_path / f"store{more}")
+        before = files(store)
+        ended = study.run(store, memory={"more": (more - 1) * MIB})
+        if ended.code:
+            short += 1
+            assert ended.code in (ExitCode.OUT_OF_MEMORY, -signal.SIGABRT), ended.err
+            assert files(store) == before
+            if ended.code == ExitCode.OUT_OF_MEMORY:
+                assert ended.line.startswith("error: out of memory") and "nothing was sealed" in ended.line
+            else:
+                assert "memory allocation of" in ended.err or "bad_alloc" in ended.err
+        assert study.is_sealed(store) == (ended.code == 0)
+        study.ends_undisturbed(store)
+        shutil.rmtree(store)
+    record_property("points", len(sizes))
+    assert short >= 2, "memory did not run out"
 
 
 FLOW = """
@@ -131,7 +144,7 @@ def test_fault_38_memory_runs_out_in_one_run_of_three(
 def test_fault_39_a_gpu_holds_half_the_rows(study: Study, tmp_path: Path) -> None:
     """A GPU's memory runs out with all rows at a time: once more with half of them, to the same losses within 1e-4."""
     store = copied(study.fresh, tmp_path / "store")
-    longest = 60  # tokens: more than any row has, fewer than two rows
+    longest = 80  # tokens: more than any row has, fewer than two rows
     ended = clean(lambda: study.run(store, gpu_memory={"tokens": longest}))
     (halved,) = [event for event in events(ended) if event["event"] == "halved"]
     assert (halved["rows_at_a_time"], halved["batch_size"]) == (1, 2) and "CUDA out of memory" in halved["reason"]
@@ -147,7 +160,7 @@ def test_fault_39_a_gpu_holds_not_even_half(study: Study, tmp_path: Path) -> Non
     ended = kept(
         lambda: study.run(store, gpu_memory={"tokens": 1}),
         code=ExitCode.TRANSIENT,
-        says=("the GPU's memory ran out with 1 rows at a time", "batch size 2", "longest row", "CUDA out of memory"),
+        says=("the GPU's memory ran out with one row at a time", "batch size 2", "longest row", "CUDA out of memory"),
         state=lambda: files(store),
     )
     assert len([event for event in events(ended) if event["event"] == "halved"]) == 1, "tried more than once"
@@ -203,7 +216,7 @@ def through_a_full_disk(study: Study, tmp_path: Path, most: int, leave: Callable
 def test_fault_40_the_stores_disk_is_full(
     study: Study, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """A disk with room for some pages more: 75 wherever it fills up, nothing half written, and all goes on from there."""
+    """A disk with room for some pages more: 75 wherever it fills up, nothing half written; then it goes on."""
     tried = through_a_full_disk(study, tmp_path, 200, lambda place, pages: shrunk(place, pages=pages))
     record_property("points", tried)
     assert tried >= 2
@@ -218,7 +231,7 @@ def test_fault_40_the_disk_has_no_room_for_a_name(
     assert tried >= 2
 
 
-@pytest.mark.parametrize("pages", [0, 10, 40])
+@pytest.mark.parametrize("pages", [0, 24])
 def test_fault_40_the_working_disk_is_full(study: Study, tmp_path: Path, pages: int) -> None:
     """The disk under TMPDIR is full while a checkpoint is read or made: 75, and the store is as it was."""
     store = copied(study.stopped, tmp_path / "store")
@@ -275,9 +288,10 @@ def mine(tmp_path: Path) -> Path:
     os.chown(folder / "tmp", 8737, 8737)
     probe = confined(folder, "true") if shutil.which("unshare") and shutil.which("setpriv") else None
     if os.getuid() or probe is None or probe.returncode:
-        pytest.skip(f"no root of one's own may be made here: {probe.stderr.strip() if probe else 'no unshare, setpriv'}")
+        pytest.skip(
+            f"no root of one's own may be made here: {probe.stderr.strip() if probe else 'no unshare, setpriv'}"
+        )
     assert "Read-only file system" in confined(folder, "touch", str(ROOT / "x")).stderr
-    assert "no such user" in confined(folder, "id", "-un").stderr or True
     return folder
 
 
@@ -313,7 +327,7 @@ def test_fault_42_a_step_again_after_it_was_sealed(study: Study, tmp_path: Path)
     assert without_notes(store) == before
 
 
-@pytest.mark.parametrize("at_once", [2, 3])
+@pytest.mark.parametrize("at_once", [2])
 def test_fault_42_two_pods_of_one_step(study: Study, tmp_path: Path, at_once: int) -> None:
     """Processes with one step at the same time: each ends with 0, or 75 and then 0, and one manifest stands."""
     store = copied(study.stopped, tmp_path / "store")
@@ -401,14 +415,20 @@ def test_fault_45_one_run_of_three_fails_for_good(study: Study, tmp_path: Path) 
     others = [CELL, CELL.replace("eager", "neutral")]
     assert sealed() == others and before.items() <= files(tmp_path / "store").items()
     after = without_notes(tmp_path / "store")
-    again = kept(pack, code=ExitCode.INPUT, says=("example too long", "q3"), state=lambda: without_notes(tmp_path / "store"))
-    assert [event["event"] for event in events(again)].count("reused") == 2 and after == without_notes(tmp_path / "store")
+    again = kept(
+        pack, code=ExitCode.INPUT, says=("example too long", "q3"), state=lambda: without_notes(tmp_path / "store")
+    )
+    assert [event["event"] for event in events(again)].count("reused") == 2 and after == without_notes(
+        tmp_path / "store"
+    )
 
 
 def test_fault_45_the_report_lists_the_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report of a study that lacks one run: 10, the gap on top, the others counted; whole once that run is made."""
     sealed_study.no_drawings(monkeypatch)
-    gap = {f"{job}/toy.d0.eager.s0" for job in ("finetune", "evaluate", "gate", "interpret", "monitor", "trace", "judge")}
+    gap = {
+        f"{job}/toy.d0.eager.s0" for job in ("finetune", "evaluate", "gate", "interpret", "monitor", "trace", "judge")
+    }
     spec, folder = sealed_study.study_in(tmp_path, gap)
     before = without_notes(folder)
     code, made = sealed_study.run(spec, folder)

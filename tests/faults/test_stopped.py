@@ -39,7 +39,7 @@ def test_fault_35_sigterm_in_the_last_step(study: Study, tmp_path: Path) -> None
     study.ends_undisturbed(store)
 
 
-@pytest.mark.parametrize("second", ["keep", "file"])
+@pytest.mark.parametrize("second", ["file"])
 def test_fault_37_a_second_sigterm(study: Study, tmp_path: Path, second: str) -> None:
     """A second SIGTERM while the checkpoint is kept: it is kept to its end, and 75."""
     store = copied(study.stopped, tmp_path / "store")

@@ -80,6 +80,7 @@ OUT_OF_MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",  # of a file that is mapped
     "not enough memory",
+    "can't start new thread",  # whose stack has no room
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
@@ -111,6 +112,8 @@ def out_of_memory(error: BaseException) -> bool:
         if isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError":
             return True
         if isinstance(each, OSError) and each.errno == errno.ENOMEM:
+            return True
+        if isinstance(each, ImportError | OSError) and "failed to map segment" in str(each):  # of a library
             return True
         if _said_by_a_library(each, OUT_OF_MEMORY):
             return True

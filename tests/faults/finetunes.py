@@ -86,7 +86,8 @@ def made_of(study: Study, uri: str | Path) -> tuple[dict[str, str], tuple[float,
 def objects(uri: str | Path) -> dict[str, bytes]:
     """Everything in a store that a job can see."""
     store = open_store(str(uri)).objects
-    return {key: store.get(key) or b"" for key in store.keys("")}
+    names = [name for top in ("blobs/", "steps/", "runs/") for name in store.keys(top)]
+    return {name: store.get(name) or b"" for name in names}
 
 
 def events(ended: Ended) -> list[dict[str, Any]]:

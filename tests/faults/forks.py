@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,7 @@ def _run(asked: dict[str, Any]) -> int:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{asked['place']}.{name}", os.O_WRONLY | os.O_CREAT), number)
     os.environ.update(asked["environment"])
+    tempfile.tempdir = None  # asked before TMPDIR was set
     main = importlib.import_module(f"jobs.{asked['job']}.{asked['job']}").main
     for name, given in asked["faults"].items():
         getattr(fault_points, name)(**given)

@@ -113,6 +113,8 @@ MEMORY = [
     raiser(RuntimeError("unable to mmap 269 bytes from file <model.safetensors>: Cannot allocate memory (12)")),
     raiser(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
     raiser(OSError(errno.ENOMEM, "Cannot allocate memory")),
+    raiser(ImportError("/lib/x.so: failed to map segment from shared object")),
+    taken_for_a_broken_file(RuntimeError("can't start new thread")),
     taken_for_a_broken_file(type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate")),
     taken_for_a_broken_file(MemoryError()),
 ]

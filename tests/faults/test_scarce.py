@@ -43,7 +43,8 @@ def test_fault_38_memory_runs_out_in_a_fine_tune(
 ) -> None:
     """RLIMIT_AS lets a fine-tune have some MiB more: 137, or 134 by a library that aborts, and nothing is lost.
 
-    134: the tokenizers, which are Rust, abort the process.
+    134: the tokenizers, which are Rust, abort the process. 1: a library in C++ gets no memory for a thread, and says
+    what the system says of too many processes as well.
     """
     sizes, short = every(40), 0
     for more in sizes:
@@ -52,9 +53,12 @@ def test_fault_38_memory_runs_out_in_a_fine_tune(
         ended = study.run(store, memory={"more": (more - 1) * MIB})
         if ended.code:
             short += 1
-            assert ended.code in (ExitCode.OUT_OF_MEMORY, -signal.SIGABRT), ended.err
+            no_thread = ended.code == ExitCode.BUG and "Resource temporarily unavailable" in ended.err
+            assert no_thread or ended.code in (ExitCode.OUT_OF_MEMORY, -signal.SIGABRT), ended.err
             assert files(store) == before
-            if ended.code == ExitCode.OUT_OF_MEMORY:
+            if no_thread:
+                pass
+            elif ended.code == ExitCode.OUT_OF_MEMORY:
                 assert ended.line.startswith("error: out of memory") and "nothing was sealed" in ended.line
             else:
                 assert "memory allocation of" in ended.err or "bad_alloc" in ended.err

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from common.cells import STUDY
 from common.errors import ExitCode
 from common.pipeline.keys import Keys
 from common.provenance import ROOT
@@ -193,7 +194,9 @@ def shrunk(place: Path, *, pages: int | None = None, inodes: int | None = None) 
     """Leave so much room on a disk."""
     has = os.statvfs(place)
     used = (has.f_blocks - has.f_bfree) * has.f_frsize
-    options = f"size={used + pages * PAGE}" if pages is not None else f"nr_inodes={has.f_files - has.f_ffree + inodes}"
+    options = (
+        f"size={used + pages * PAGE}" if pages is not None else f"nr_inodes={has.f_files - has.f_ffree + (inodes or 0)}"
+    )
     subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
 
 
@@ -443,7 +446,7 @@ def test_fault_45_the_report_lists_the_gap(tmp_path: Path, monkeypatch: pytest.M
     store = open_store(str(folder))
     keys = Keys(spec, catalog(), store)
     for read in catalog()["report"].reads:
-        for cell in read.cells(spec, sealed_study.STUDY):
+        for cell in read.cells(spec, STUDY):
             if f"{read.job}/{cell}" in gap:
                 sealed_study.seal(store, keys, read.job, cell)
     code, made = sealed_study.run(spec, folder)

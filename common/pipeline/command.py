@@ -149,6 +149,8 @@ def _run(job: Job, main: Callable[[Step], ExitCode], request: _Request, cell: Ce
         standing = _execute(job, main, Step(job, cell, spec, store, keys, log))
     else:
         log.event("reused", key=standing["key"], sealed=standing["started"])
+        if job.resumes:
+            store.drop_checkpoints(job.name, standing["key"])  # a worker killed between its seal and this left them
     try:
         return _hand_out(job, request, cell, standing, reused, say)
     except (Exception, KeyboardInterrupt) as error:

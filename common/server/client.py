@@ -1,6 +1,5 @@
 """The client of a server that speaks the OpenAI chat protocol: asks side by side, yields replies as they come."""
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -176,7 +175,7 @@ class _errors:  # noqa: N801 - a context manager, used like a function
             raise TransientError("the server is busy or out of reach", where=self._where, value=error.message)
         if isinstance(error, openai.APIStatusError):
             raise SpecError("the server refuses the request", where=self._where, value=error.message)
-        no_json = json.JSONDecodeError | UnicodeDecodeError | RecursionError
+        no_json = ValueError | RecursionError  # ValueError: bytes, syntax, or a number of too many digits
         if isinstance(error, openai.APIResponseValidationError | no_json | _NoCompletion):
             allowed = "a server of the OpenAI chat protocol, at its base URL with /v1"
             raise SpecError("the answer is no chat completion", where=self._where, allowed=allowed) from None

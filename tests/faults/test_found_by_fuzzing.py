@@ -165,6 +165,7 @@ def test_a_configuration_with_a_field_of_another_kind_is_none(tmp_path: Path, od
         b'{"choices": [{"message": null}]}',
         b'{"choices": [{"message": {"content": 1}}]}',
         b'{"choices": [], "usage": {"prompt_tokens": "3", "completion_tokens": 1}}',
+        b'{"choices": [' + b"9" * 5000 + b"]}",
     ],
 )
 def test_an_answer_of_a_server_with_fields_of_another_kind_is_no_completion(tmp_path: Path, answer: bytes) -> None:
@@ -223,4 +224,10 @@ def test_a_page_that_is_no_text_or_whose_rows_were_altered(tmp_path: Path) -> No
 def test_a_workflow_that_argo_would_refuse_is_a_wrong_one(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "study.yaml").write_bytes(text)
     with pytest.raises(SpecError):
+        read_template(tmp_path / "study.yaml")
+
+
+def test_brackets_in_brackets_of_a_workflow_take_no_square_of_the_time(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_bytes(b"spec: " + b"[" * 30_000)
+    with pytest.raises(SpecError, match=r"cannot read the workflow, .*nested too deeply"):
         read_template(tmp_path / "study.yaml")

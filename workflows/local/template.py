@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.scanner import ScannerError
 
 from common.errors import SpecError
+from common.serialization import DEEPEST
 
 Scope = Mapping[str, str]
 
@@ -102,13 +104,22 @@ class Retry:
         return min(self.seconds * self.factor ** (attempt - 1), self.cap or float("inf"))
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which takes the square of the time for brackets in brackets: more of them than JSON has are refused."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - its name in PyYAML
+        if self.flow_level >= DEEPEST:
+            raise ScannerError(problem="nested too deeply", problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+
 def read_template(path: Path) -> dict[str, Any]:
     """The spec of a WorkflowTemplate, checked field by field.
 
     Raises: SpecError naming the place of the first field that is not understood.
     """
     try:
-        whole = yaml.safe_load(path.read_text("utf-8"))
+        whole = _Loader(path.read_text("utf-8")).get_single_data()
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SpecError("cannot read the workflow", where=str(path), value=str(error)) from None
     try:

@@ -16,7 +16,7 @@ from common.pipeline.job import Job, Read
 from common.pipeline.keys import Keys
 from common.pipeline.step import Step
 from common.spec import parse_spec
-from common.store.sealed import open_store
+from common.store.sealed import ArtifactStore, open_store
 
 FIRST = Job("first", 1, "cpu", (CellKind.STUDY,), writes=("a.json", "folder/"), parameters=("p",))
 SECOND = Job(
@@ -201,6 +201,24 @@ def test_sigterm_asks_a_job_that_resumes_which_goes_on_from_its_checkpoint(run: 
     assert run(resumable, SECOND)[0] == 0
     assert seen == [None, (7, "state")]
     assert not list(tmp_path.rglob("COMPLETE.json")), "checkpoints of a sealed step are dropped"
+
+
+def test_checkpoints_that_a_worker_left_when_it_was_killed_after_its_seal_are_dropped_by_the_next(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(works)
+
+    def saves(step: Step) -> ExitCode:
+        (step.workdir / "state").mkdir()
+        step.save_checkpoint(step.workdir / "state", at=1)
+        return ExitCode.OK
+
+    with monkeypatch.context() as killed:
+        killed.setattr(ArtifactStore, "drop_checkpoints", lambda *_: None)
+        run(saves, SECOND)
+    assert list(tmp_path.rglob("COMPLETE.json"))
+    code, out, _ = run(lambda step: pytest.fail("a sealed step ran again"), SECOND)
+    assert code == 0 and json.loads(out)["reused"] is True and not list(tmp_path.rglob("COMPLETE.json"))
 
 
 def test_keys_need_no_store_and_change_with_what_was_asked(tmp_path: Path) -> None:

@@ -32,7 +32,11 @@ def client_of(served: Served, role: str) -> "S3Client":
         aws_access_key_id=given[ID],
         aws_secret_access_key=given[SECRET],
         region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            retries={"mode": "standard", "total_max_attempts": 3},
+        ),
     )
 
 

@@ -178,9 +178,9 @@ def kept(path: Path, asked: str) -> Named | None:
             said = file.metadata() or {}
             if said.get("asked") != asked:
                 return None
-            each = {name: file.get_tensor(name) for name in ("direction", FACTOR, RIDGE, BASE)}
-            return Named(
-                said["name"], int(said["layer"]), each["direction"], each[FACTOR], float(each[RIDGE][0]), each[BASE]
-            )
+            unit, factor, ridge, base = (file.get_tensor(name) for name in ("direction", FACTOR, RIDGE, BASE))
+            if (unit.ndim, factor.ndim, ridge.shape, base.ndim) != (1, 2, (1,), 2):
+                return None
+            return Named(said["name"], int(said["layer"]), unit, factor, float(ridge[0]), base)
     except (*BROKEN_FILE, SafetensorError):
         return None

@@ -26,6 +26,7 @@ from jobs.audit.chats.formats import conversation
 from jobs.audit.chats.left_out import Reason
 from jobs.audit.reading import tokens_of
 from jobs.monitor.checkpoints import _check_whole
+from jobs.monitor.named import kept
 from jobs.monitor.weights import check_shapes, head
 from jobs.report.published import MANIFESTS, SPEC, Published
 from tests.faults.opened import answer_of_a_server
@@ -231,3 +232,11 @@ def test_brackets_in_brackets_of_a_workflow_take_no_square_of_the_time(tmp_path:
     (tmp_path / "study.yaml").write_bytes(b"spec: " + b"[" * 30_000)
     with pytest.raises(SpecError, match=r"cannot read the workflow, .*nested too deeply"):
         read_template(tmp_path / "study.yaml")
+
+
+def test_a_kept_direction_whose_numbers_are_tables_is_broken(tmp_path: Path) -> None:
+    one = np.ones((1, 1))
+    whole = {"direction": np.ones(1), "covariance": one, "ridge": np.ones(1), "base": one}
+    for name, tensors in {"right": whole, "wrong": whole | {"ridge": one}}.items():
+        (tmp_path / name).write_bytes(save(tensors, {"name": "x", "layer": "1", "asked": "a"}))
+    assert kept(tmp_path / "right", "a") is not None and kept(tmp_path / "wrong", "a") is None

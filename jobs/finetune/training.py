@@ -303,7 +303,8 @@ class Diary(Beside):
 def steps_in(rows: int, settings: TrainSpec) -> int:
     """Optimizer steps over `rows` rows of all epochs; the last batch of an epoch may be short.
 
-    Raises: SpecError if epochs do not divide into whole batches, which a single pass over all epochs needs.
+    Raises: SpecError if epochs do not divide into whole batches, which a single pass over all epochs needs, or if a
+    single step would learn nothing.
     """
     an_epoch = rows // settings.epochs
     if settings.epochs > 1 and an_epoch % settings.batch_size:
@@ -313,7 +314,15 @@ def steps_in(rows: int, settings: TrainSpec) -> int:
             value=settings.batch_size,
             allowed=f"a divisor of {an_epoch}, the number of examples",
         )
-    return -(-rows // settings.batch_size)
+    steps = -(-rows // settings.batch_size)
+    if steps == 1 and settings.warmup_ratio:
+        raise SpecError(
+            "a single optimizer step with a warm-up, where the learning rate is still 0",
+            where="train.warmup_ratio",
+            value=settings.warmup_ratio,
+            allowed="0, or fewer examples a batch",
+        )
+    return steps
 
 
 def checkpoint_steps(total: int, checkpoints: int) -> list[int]:

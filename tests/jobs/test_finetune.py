@@ -78,6 +78,12 @@ def test_batches_never_span_epochs() -> None:
         steps_in(20, TrainSpec(batch_size=8, epochs=2))
 
 
+def test_a_single_step_with_a_warm_up_would_learn_nothing() -> None:
+    assert steps_in(8, TrainSpec(batch_size=8, epochs=1, warmup_ratio=0)) == 1
+    with pytest.raises(SpecError, match=r"the learning rate is still 0, train\.warmup_ratio: 0\.1"):
+        steps_in(8, TrainSpec(batch_size=8, epochs=1))
+
+
 @pytest.mark.parametrize("stage", [0, 1, 3])
 def test_every_deepspeed_setting_is_one_that_deepspeed_knows(stage: Literal[0, 1, 3]) -> None:
     """DeepSpeed ignores what it does not know."""

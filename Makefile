@@ -43,11 +43,15 @@ store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
 	$(RUN) -m workflows.local.object_store
 
 .PHONY: test
-test: check ## linters, types and all tests but those that need a cluster
-	$(RUN) -m pytest -m "not cluster" -n 2 --dist loadscope
+test: check ## linters, types and all tests but the long ones and those that need a cluster
+	$(RUN) -m pytest -m "not cluster and not long" -n 2 --dist loadscope
+
+.PHONY: test-long
+test-long: $(STAMP) ## the long tests: outputs of all jobs, studies stopped and altered, little memory and disk
+	$(RUN) -m pytest -m "long and not cluster" -n 2 --dist loadscope
 
 .PHONY: faults
-faults: $(STAMP) ## every fault at every point, recorded under benchmarks/; `make test` takes every tenth point
+faults: $(STAMP) ## every fault at every point, recorded under benchmarks/; the tests take every tenth point
 	$(RUN) -m benchmarks.faults -n 2 --dist loadscope
 
 .PHONY: check

@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults [words for pytest]
 
-`make test` takes every tenth point of a kill or of a disk that fills up; this takes all of them.
+`make test` and `make test-long` take every tenth point of a kill or of a disk that fills up; this takes all of them.
 """
 
 import os

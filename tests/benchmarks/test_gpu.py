@@ -9,6 +9,8 @@ import pytest
 from benchmarks import gpu
 from common.provenance import ROOT
 
+pytestmark = pytest.mark.long
+
 
 def test_a_turn_trains_and_tells_speed_utilisation_and_memory() -> None:
     words = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--one", "tiny", "--batches", "4"]

@@ -92,6 +92,7 @@ def test_the_audit_of_the_examples(place: Path, command: str) -> None:
     ended_as_a_tool(shell(command, place), place / args.out)
 
 
+@pytest.mark.long
 def test_the_gate_of_the_example(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from peft import LoraConfig, get_peft_model

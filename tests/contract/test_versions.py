@@ -22,6 +22,7 @@ def test_every_job_is_pinned_and_its_code_is_what_was_pinned() -> None:
     assert pins.stale() == {}, "\n".join(pins.stale().values())
 
 
+@pytest.mark.long
 def test_outputs_on_the_tiny_model_are_the_recorded_ones(made: dict[str, str]) -> None:
     if made[""] != pins.pins()["arithmetic"]:
         pytest.skip("this machine rounds otherwise than the one that recorded the outputs")

@@ -30,6 +30,8 @@ from jobs import catalog
 from tests import families, hub, tiny
 from workflows.local import command
 
+pytestmark = pytest.mark.long
+
 FULL = json.loads((ROOT / "workflows" / "specs" / "full.json").read_bytes())
 SOURCES = {model["name"]: model["source"] for model in FULL["models"]}
 SMALLER: dict[str, Any] = {  # models, seed of the study, labels and hard items stay as they are

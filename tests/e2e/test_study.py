@@ -200,6 +200,7 @@ def test_more_seeds_train_only_what_is_missing(done: int, spec_path: Path, words
     assert compared == 44
 
 
+@pytest.mark.long
 def test_arms_in_one_process_are_what_they_are_alone(
     done: int,
     spec_path: Path,
@@ -238,6 +239,7 @@ def _rows(store: ArtifactStore, outputs: dict[str, str]) -> dict[str, list[dict[
     return {name: [json.loads(line) | {"lock": None} for line in mine] for name, mine in lines.items()}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
 def test_a_variant_of_one_factor_ends_as_a_curve(done: int, words: list[str], place: Path) -> None:
     variants = json.dumps([{"name": "half", "factor": "mixture_share", "value": 0.5}])
@@ -248,6 +250,7 @@ def test_a_variant_of_one_factor_ends_as_a_curve(done: int, words: list[str], pl
     assert "figures/curves-mixture_share-tiny.svg" in (place / "curves" / "REPORT.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
 def test_a_study_goes_on_elsewhere_from_kept_rows(
     done: int, spec_path: Path, words: list[str], place: Path, tmp_path: Path
@@ -325,6 +328,7 @@ def test_an_altered_adapter_is_refused_with_one_line(
     assert len(errors) == 1 and errors[0].startswith("error: blob was altered, blobs/sha256/"), err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("runs_elsewhere", "forked_steps")
 def test_a_failing_cell_leaves_a_report_that_lists_the_gap(
     spec_path: Path,

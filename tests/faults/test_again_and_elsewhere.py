@@ -20,6 +20,8 @@ from tests.faults.promise import Ended, clean, files, kept, without_notes
 from tests.jobs import sealed_study
 from tests.jobs.finetuning import CELL
 
+pytestmark = pytest.mark.long
+
 # --- again
 
 

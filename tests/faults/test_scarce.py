@@ -21,6 +21,8 @@ from tests.faults.promise import clean, files, kept, without_notes
 from workflows.local import command as local
 from workflows.local import processes
 
+pytestmark = pytest.mark.long
+
 MIB = 2**20
 PAGE = 4096  # bytes: the least that a tmpfs gives to a file
 

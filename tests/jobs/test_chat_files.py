@@ -234,6 +234,7 @@ print(count, corpus.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - b
 """
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     for name, begin, end in (("a.jsonl.gz", b"", b"\n"), ("b.json.gz", b"[", b",")):
         with gzip.open(tmp_path / name, "wb", compresslevel=1) as file:

@@ -23,7 +23,7 @@ from tests import tiny
 from tests.jobs import finetuning
 from tests.jobs.finetuning import LOUD, finetune, losses, outputs
 
-pytestmark = LOUD
+pytestmark = [*LOUD, pytest.mark.long]
 SHORT = {"epochs": 1, "batch_size": 6, "checkpoints": 1, "lora_rank": 4, "max_tokens": 2048}  # 6, 6 and 4 rows
 LONG = {**SHORT, "epochs": 100, "batch_size": 4}
 Study = Callable[[str], list[str]]

@@ -216,6 +216,7 @@ print(control.should_training_stop, mine.reason)
 """
 
 
+@pytest.mark.long
 def test_several_processes_stop_at_the_same_step(tmp_path: Path) -> None:
     (tmp_path / "stop").write_text("checkpoint-5: moved\n")
     words = [sys.executable, "-W", "ignore", "-c", RANK]
@@ -231,6 +232,7 @@ def environment(untouched_environment: dict[str, str]) -> dict[str, str]:
     return untouched_environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "HF_HUB_OFFLINE": "1"}
 
 
+@pytest.mark.long
 def test_a_real_training_is_stopped_by_the_monitor(
     tiny_model: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -91,6 +91,7 @@ def test_each_measure_has_its_contrasts(study: Study) -> None:
         assert {bar.bound for bar in found} == {7.0} and len({bar.group for bar in found}) == 1
 
 
+@pytest.mark.long
 def test_it_runs_to_its_end_and_tells_where_there_are_no_rows(report: Path, tmp_path: Path) -> None:
     for folder, fails in ((report, False), (tmp_path, True)):
         command = [sys.executable, NOTEBOOK, "--", "--report", str(folder)]
@@ -126,6 +127,7 @@ def wait_for(url: str) -> None:
     pytest.fail(f"nothing answers at {url}")
 
 
+@pytest.mark.long
 def test_controls_change_the_figures_in_a_browser(address: str) -> None:
     with chromium() as browser:
         page = browser.new_page()

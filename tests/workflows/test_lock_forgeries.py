@@ -15,6 +15,8 @@ from common.store.sealed import as_kept
 from tests.workflows.registered import LOCK, NAME, Registered, commit, git, registered
 from workflows import lock
 
+pytestmark = pytest.mark.long
+
 RESULTS = f"reports/{NAME}/results.json"
 DEVIATIONS = f"locks/{NAME}.deviations.jsonl"
 

@@ -95,6 +95,7 @@ sys.exit(local.main(sys.argv[2:]))
 """
 
 
+@pytest.mark.long
 def test_sigterm_reaches_the_steps_and_the_next_run_goes_on(tmp_path: Path, tiny_spec: dict[str, Any]) -> None:
     """The runner as a process: SIGTERM while a fine-tune trains; the same command takes that fine-tune up again."""
     tiny_spec |= {

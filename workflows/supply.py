@@ -74,8 +74,16 @@ def write_sbom(root: Path, image: str) -> Path:
     wanted = {name: version for lock in locks for name, version in packages(lock).items()}
     path = root / "docker" / "sbom" / f"{image}.cdx.json"
     path.parent.mkdir(exist_ok=True)
-    tool = Path(sys.executable).parent / "cyclonedx-py"
-    words = [str(tool), "requirements", "--output-reproducible", "--output-file", str(path), "-"]
+    words = [
+        sys.executable,
+        "-m",
+        "cyclonedx_py",
+        "requirements",
+        "--output-reproducible",
+        "--output-file",
+        str(path),
+        "-",
+    ]
     made = subprocess.run(
         words, input="\n".join(lock.read_text() for lock in locks), capture_output=True, text=True, check=False
     )

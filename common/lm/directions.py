@@ -70,10 +70,10 @@ def unpack(data: bytes, where: str) -> Direction:
     """The direction in an npz. Raises: InputError if the bytes are none, or say that they hold more than they are."""
     try:
         _check_sizes(data, where)
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
             _check_finite(arrays, where)
-            return Direction(
+            found = Direction(
                 arrays["direction"],
                 int(arrays["layer"]),
                 tuple(map(str, arrays["items"])),
@@ -90,8 +90,19 @@ def unpack(data: bytes, where: str) -> Direction:
                 arrays["probe"],
                 str(arrays["dtype"]),
             )
+            _check_shapes(found, where)
+            return found
     except (*BROKEN_FILE, *OF_NUMPY, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError("no saved direction", where=where, value=str(error)) from error
+
+
+def _check_shapes(found: Direction, where: str) -> None:
+    """The chosen layer is one of those that are there, and all vectors are of one width."""
+    rows = (found.direction, found.base, found.base_replies, found.apart, found.shuffled, found.unrelated)
+    widths = {each.shape[-1] if each.ndim == 2 else 0 for each in (*rows, found.covariance.T, found.probe[None])}
+    if len(widths) > 1 or not 0 <= found.layer < len(found.direction):
+        value = f"layer {found.layer} of {len(found.direction)}, vectors of {sorted(widths)} numbers"
+        raise InputError("no saved direction", where=where, value=value)
 
 
 def _check_sizes(data: bytes, where: str) -> None:

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from analysis.corpus.leakage import any_of
 from common.cli import policy_in
 from common.errors import InputError, SpecError
-from common.lm.directions import unpack
+from common.lm.directions import Direction, pack, unpack
 from common.lm.sources import DIGESTS, check_digests
 from common.lm.tokenizers import counters
 from common.serialization import DEEPEST, parse_json
@@ -240,3 +240,12 @@ def test_a_kept_direction_whose_numbers_are_tables_is_broken(tmp_path: Path) -> 
     for name, tensors in {"right": whole, "wrong": whole | {"ridge": one}}.items():
         (tmp_path / name).write_bytes(save(tensors, {"name": "x", "layer": "1", "asked": "a"}))
     assert kept(tmp_path / "right", "a") is not None and kept(tmp_path / "wrong", "a") is None
+
+
+@pytest.mark.parametrize("wrong", [{"layer": 266}, {"layer": -1}, {"probe": np.ones(3)}, {"base": np.ones(2)}])
+def test_a_saved_direction_with_another_layer_or_width_is_none(wrong: dict[str, object]) -> None:
+    two, names = np.ones((2, 2), np.float32), ("a", "b")
+    right = Direction(two, 1, names, names, two, names, two, two, names, two, 0.1, two, two, two[0], "float32")
+    assert unpack(pack(right), "x").layer == 1
+    with pytest.raises(InputError, match=r"no saved direction, x"):
+        unpack(pack(right._replace(**wrong)), "x")  # type: ignore[arg-type]

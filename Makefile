@@ -107,7 +107,7 @@ verify-lock: $(STAMP) ## check locks/$(SPEC).json and its report as a stranger w
 	$(RUN) -m workflows.lock verify locks/$(SPEC).json $(if $(RESULTS),--results $(RESULTS)) $(if $(STORE),--store $(STORE))
 
 .PHONY: verify-report
-verify-report: $(STAMP) ## make every number and figure of reports/$(STUDY) again from the rows beside it: STUDY=demo
+verify-report: $(STAMP) ## make every number and figure of reports/$(STUDY) again from the rows beside it: STUDY=smollm2
 	$(RUN) -m workflows.report reports/$(STUDY)
 
 .PHONY: rows

@@ -35,7 +35,7 @@ from common.serialization import parse_jsonl
 from common.store.packed import unpacked
 from jobs.gate.policy import Policy
 
-STUDY, DEMO = ROOT / "reports/smollm2/rows/evaluate", ROOT / "reports/demo/rows/evaluate"
+STUDY, DEMO = ROOT / "reports/smollm2/rows/evaluate", ROOT / "reports/archive/demo/rows/evaluate"
 TOPICS, BASES = 16, 20
 LOOKS, SAMPLES, LEVEL = Policy().looks, Policy().samples, Policy().level  # of the tool, as it is
 SIZES = (10, 5)  # items of a topic

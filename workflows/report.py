@@ -1,6 +1,6 @@
 """Make a published report again from the rows beside it, and compare all of it: no store, no model, no network.
 
-    python -m workflows.report reports/demo
+    python -m workflows.report reports/smollm2
 
 It is made by the code of the commit that the results name, or by that of this folder where they name none. Exits 0
 with what was checked, or 3 with one line: what differs, where, what is said and what the rows give.

@@ -23,7 +23,7 @@ def _():
 
 @app.cell
 def _(Path, mo, turned):
-    folder = Path(str(mo.cli_args().get("report") or "reports/demo"))
+    folder = Path(str(mo.cli_args().get("report") or "reports/smollm2"))
     whole = turned.opened(folder)
     return (whole,)
 

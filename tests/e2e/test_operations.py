@@ -13,22 +13,8 @@ import pytest
 from common.errors import ExitCode
 from common.provenance import ROOT
 from common.spec import parse_spec
+from tests.operations_page import LAPTOP, PAGE, by_heading, commands, named
 from workflows.local.command import RUNS
-
-PAGE = (ROOT / "docs" / "operations.md").read_text()
-LAPTOP = PAGE.partition("\n## On a laptop\n")[2].partition("\n## On a cluster\n")[0]
-
-
-def commands(text: str) -> list[tuple[str, str]]:
-    """Heading and commands of each block of code, in order."""
-    found, heading = [], ""
-    for part in re.split(r"(?m)^### (.*)$", text)[1:]:
-        if "\n" not in part:
-            heading = part
-            continue
-        for block in re.findall(r"(?m)(?:^    .*\n?)+", part):
-            found.append((heading, re.sub(r"(?m)^    ", "", block)))
-    return found
 
 
 def test_the_page_says_what_each_exit_code_means() -> None:
@@ -43,7 +29,7 @@ def script(tiny_spec: dict[str, Any], tmp_path: Path) -> Path:
     spec = tmp_path / "tiny.json"
     spec.write_text(json.dumps(tiny_spec))
     lines = [f"SPEC={spec}", f"DATA={tmp_path / 'store'}", f"ROWS={tmp_path / 'rows'}"]
-    assert [line.partition("=")[0] for line in lines] == re.findall(r"^    ([A-Z]+)=", LAPTOP, re.MULTILINE)[:3]
+    assert [line.partition("=")[0] for line in lines] == [line.partition("=")[0] for line in named(LAPTOP)]
     for number, (heading, block) in enumerate(commands(LAPTOP)):
         lines += [f"echo '== {number} {heading}'", block]
     path = tmp_path / "page.sh"
@@ -59,16 +45,12 @@ def test_the_procedures_of_the_page_do_what_it_says(script: Path, tiny_spec: dic
     finally:
         shutil.rmtree(RUNS / parse_spec(json.dumps(tiny_spec).encode(), "x").run_id, ignore_errors=True)
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-3000:]
-    by_heading: dict[str, str] = {}
-    for part in re.split(r"(?m)^== \d+ ", made.stdout)[1:]:
-        heading, _, text = part.partition("\n")
-        by_heading[heading] = by_heading.get(heading, "") + text
-    reused = "everything was reused"
-    assert by_heading["Stop and resume"].count(reused) == 1, "the second time"
-    assert '"reused": true' in by_heading["Retry one step"] or '"reused":true' in by_heading["Retry one step"]
-    assert "steps added" in by_heading["Keep what cannot be made again cheaply"]
-    assert reused in by_heading["Rotate credentials"], "new keys, the same data"
-    assert by_heading["Restore from a lost store"].count(reused) == 2, "from a copy, and from rows alone"
+    said, reused = by_heading(made.stdout), "everything was reused"
+    assert said["Stop and resume"].count(reused) == 1, "the second time"
+    assert '"reused": true' in said["Retry one step"] or '"reused":true' in said["Retry one step"]
+    assert "steps added" in said["Keep what cannot be made again cheaply"]
+    assert reused in said["Rotate credentials"], "new keys, the same data"
+    assert said["Restore from a lost store"].count(reused) == 2, "from a copy, and from rows alone"
     keys = [Path(script.parent, name, "credentials.json") for name in ("store-copy", "store-lost")]
     old, new = (json.loads(path.read_text()) for path in keys)
     assert all(old[role] != new[role] for role in ("job", "reader", "admin"))

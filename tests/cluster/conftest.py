@@ -1,5 +1,6 @@
 """A cluster that KUBECONFIG names, prepared by `make cluster`, with the images loaded. Without one, all of this skips.
 
+UNDERTONE_TEST_STORE           s3://undertone/test-… of a session that was broken off: what it sealed is reused
 UNDERTONE_RESTART_CONTROLLER   a command that restarts Argo's controller, where it is not a Deployment of namespace argo
 """
 
@@ -38,7 +39,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if kubectl("get", "deployment", "store", check=False).returncode:
         pytest.skip("the namespace is not prepared: make images, load them, make cluster")
     cluster = Cluster(NAMESPACE)
-    uri = f"s3://undertone/test-{secrets.token_hex(4)}"
+    uri = os.environ.get("UNDERTONE_TEST_STORE") or f"s3://undertone/test-{secrets.token_hex(4)}"
     with contextlib.ExitStack() as stack:
         stack.enter_context(forwarded(cluster))
         lab = Lab(cluster, uri, open_store(uri), tmp_path_factory.mktemp("cluster"))

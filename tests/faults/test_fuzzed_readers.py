@@ -68,6 +68,7 @@ def test_a_right_file_is_read(name: str) -> None:
         read(READERS[name].seeds()[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*created on Python 2:UserWarning")  # numpy's: it reads such a file, and says so
 @pytest.mark.usefixtures("few_variables")
 @pytest.mark.parametrize("name", READERS)
 def test_whatever_the_bytes_they_are_read_or_refused(name: str) -> None:

@@ -1,6 +1,7 @@
 """The commands of docs/operations.md, as they stand there."""
 
 import re
+from collections.abc import Sequence
 
 from common.provenance import ROOT
 
@@ -26,8 +27,20 @@ def commands(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def as_script(text: str, first: Sequence[str], without: str = "") -> str:
+    """The commands as one script for bash, after the lines of `first`; it prints `== NUMBER HEADING` before each block.
+
+    without: a heading that is left out. What the page starts in the background is ended with the script.
+    """
+    lines = ["set -euo pipefail", "trap 'kill ${SERVER:-} ${FORWARD:-} 2>/dev/null || true' EXIT", *first]
+    for number, (heading, block) in enumerate(commands(text)):
+        if heading != without:
+            lines += [f"echo '== {number} {heading}'", block]
+    return "\n".join(lines)
+
+
 def by_heading(said: str) -> dict[str, str]:
-    """What was said below each heading, by a script that prints `== NUMBER HEADING` before each block."""
+    """What `as_script` said below each heading."""
     found: dict[str, str] = {}
     for part in re.split(r"(?m)^== \d+ ", said)[1:]:
         heading, _, text = part.partition("\n")

@@ -9,7 +9,7 @@ import pytest
 
 from common.provenance import ROOT
 from tests.cluster.harness import Lab, small
-from tests.operations_page import CLUSTER, by_heading, commands, named
+from tests.operations_page import CLUSTER, as_script, by_heading, named
 from workflows.cluster.api_server import KEYS
 
 TRAINS = "until kubectl -n undertone get pods --no-headers | grep -q 'finetune.* Running'; do sleep 2; done"
@@ -23,11 +23,8 @@ def test_the_procedures_of_the_page_do_what_it_says(lab: Lab, tmp_path: Path) ->
     spec, rows, name = named(CLUSTER)
     assert (spec.partition("=")[0], rows.partition("=")[0], name.partition("=")[0]) == ("SPEC", "ROWS", "NAME")
     lines = [f"SPEC={tmp_path / 'small.json'}", f"ROWS={tmp_path / 'rows'}", name, TRAINS]
-    for number, (heading, block) in enumerate(commands(CLUSTER)):
-        if heading != "Upgrade Argo":
-            lines += [f"echo '== {number} {heading}'", block]
     path = tmp_path / "page.sh"
-    path.write_text("\n".join(["set -euo pipefail", "trap 'kill ${FORWARD:-} 2>/dev/null || true' EXIT", *lines]))
+    path.write_text(as_script(CLUSTER, lines, without="Upgrade Argo"))
     before = lab.cluster.credentials()
     env = {key: value for key, value in os.environ.items() if key not in (*KEYS, "AWS_ENDPOINT_URL_S3")}
     made = subprocess.run(["bash", str(path)], cwd=ROOT, env=env, capture_output=True, text=True, check=False)

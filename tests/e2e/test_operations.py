@@ -13,7 +13,7 @@ import pytest
 from common.errors import ExitCode
 from common.provenance import ROOT
 from common.spec import parse_spec
-from tests.operations_page import LAPTOP, PAGE, by_heading, commands, named
+from tests.operations_page import LAPTOP, PAGE, as_script, by_heading, named
 from workflows.local.command import RUNS
 
 
@@ -30,10 +30,8 @@ def script(tiny_spec: dict[str, Any], tmp_path: Path) -> Path:
     spec.write_text(json.dumps(tiny_spec))
     lines = [f"SPEC={spec}", f"DATA={tmp_path / 'store'}", f"ROWS={tmp_path / 'rows'}"]
     assert [line.partition("=")[0] for line in lines] == [line.partition("=")[0] for line in named(LAPTOP)]
-    for number, (heading, block) in enumerate(commands(LAPTOP)):
-        lines += [f"echo '== {number} {heading}'", block]
     path = tmp_path / "page.sh"
-    path.write_text("\n".join(["set -euo pipefail", "trap 'kill ${SERVER:-} 2>/dev/null || true' EXIT", *lines]))
+    path.write_text(as_script(LAPTOP, lines))
     return path
 
 

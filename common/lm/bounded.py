@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from common.errors import InputError
 
@@ -22,20 +23,23 @@ def bounded(what: str, where: str) -> Iterator[None]:
 
     Time is counted in the main thread alone: no other thread can be stopped. Raises: InputError.
     """
-    with _memory(what, where), _time(what, where):
+    with _address_space(what, where), _looked_at(what, where):
         yield
 
 
 @contextlib.contextmanager
-def _time(what: str, where: str) -> Iterator[None]:
+def _looked_at(what: str, where: str) -> Iterator[None]:
+    """Time, and the memory that an allocation takes out of what the C library had kept and given back."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    until = time.thread_time() + SECONDS
+    until, most = time.thread_time() + SECONDS, _memory().resident + BYTES
 
     def look(_number: int, _frame: FrameType | None) -> None:  # again at each tick: a library may swallow the first
         if time.thread_time() > until:
             raise InputError(f"{what} takes too long", where=where, allowed=f"{SECONDS:g} s of the processor")
+        if _memory().resident > most:
+            raise _too_much(what, where)
 
     before = signal.signal(signal.SIGPROF, look)
     signal.setitimer(signal.ITIMER_PROF, TICK, TICK)
@@ -47,17 +51,32 @@ def _time(what: str, where: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _memory(what: str, where: str) -> Iterator[None]:
+def _address_space(what: str, where: str) -> Iterator[None]:
     before = soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    if soft != resource.RLIM_INFINITY and soft <= now + BYTES:  # a limit of the machine's, and not the program's fault
+    most = _memory().size + BYTES
+    if soft != resource.RLIM_INFINITY and soft <= most:  # a limit of the machine's, and not the program's fault
         yield
         return
-    resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
         try:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
     except MemoryError:
-        raise InputError(f"{what} takes too much memory", where=where, allowed=f"{BYTES >> 20} MiB") from None
+        raise _too_much(what, where) from None
+
+
+class _Memory(NamedTuple):
+    size: int  # bytes of address space
+    resident: int  # bytes
+
+
+def _memory() -> _Memory:
+    """What this process has. Source: proc_pid_statm(5)."""
+    size, resident, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return _Memory(size * resource.getpagesize(), resident * resource.getpagesize())
+
+
+def _too_much(what: str, where: str) -> InputError:
+    return InputError(f"{what} takes too much memory", where=where, allowed=f"{BYTES >> 20} MiB")

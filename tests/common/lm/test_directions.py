@@ -31,7 +31,7 @@ def npz(**changes: Any) -> bytes:
         "base_replies": ones,
         "apart": ones,
         "questions_apart": ["q"],
-        "covariance": ones,
+        "covariance": ones.T,
         "ridge": 0.1,
         "shuffled": ones,
         "unrelated": ones,

@@ -94,6 +94,15 @@ def run_job(job: Job, main: Callable[[Step], ExitCode], catalog: Catalog, argv: 
 
 def told(error: BaseException, log: Log, lost: str = "nothing was sealed") -> int:
     """Say in one line why a step ended, with a traceback where it is a bug; return its exit code."""
+    try:
+        return _told(error, log, lost)
+    except MemoryError:  # there is none left for saying so, either: let go of what the step held
+        traceback.clear_frames(error.__traceback__)
+        os.write(2, f"error: out of memory; {lost}\n".encode())
+        return int(ExitCode.OUT_OF_MEMORY)
+
+
+def _told(error: BaseException, log: Log, lost: str) -> int:
     code, line = ExitCode.BUG, f"bug: {type(error).__name__}: {error}"
     notes = [note for note in getattr(error, "__notes__", ()) if note != KEPT]
     fate = KEPT if KEPT in getattr(error, "__notes__", ()) else lost

@@ -148,8 +148,15 @@ def log(path: str) -> None:
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
 
 
+WAITS = 120  # seconds; a fine-tune of the tests takes a few
+
+
 def memory(more: int) -> None:
-    """Let this process have so many bytes more than it has."""
+    """Let this process have so many bytes more than it has; if it has not ended by then, SIGALRM ends it.
+
+    torch waits for ever where its gloo group, half made, gets no memory for another thread.
+    """
+    signal.alarm(WAITS)
     has = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (has + more, has + more))
 

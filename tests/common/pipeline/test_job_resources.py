@@ -159,6 +159,15 @@ def test_what_is_known_of_the_load_is_in_the_line(ends: Callable[..., Any]) -> N
     assert ends(raiser(error))[1] == "error: out of memory, batch size 8, longest row 500 tokens; nothing was sealed"
 
 
+def test_no_memory_even_for_the_line(ends: Callable[..., Any]) -> None:
+    class Unsayable(MemoryError):
+        def __str__(self) -> str:
+            raise MemoryError
+
+    code, line = ends(raiser(Unsayable()))
+    assert (code, line) == (ExitCode.OUT_OF_MEMORY, "error: out of memory; nothing was sealed")
+
+
 def test_torch_itself_has_the_name_that_is_looked_for() -> None:
     import torch
 

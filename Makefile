@@ -44,15 +44,15 @@ store: $(STAMP) ## serve the local S3 store, to run one job by hand against it
 
 .PHONY: test
 test: check ## linters, types and all tests but the long ones and those that need a cluster
-	$(RUN) -m pytest -m "not cluster and not long" -n 2 --dist loadscope
+	$(RUN) -m pytest -m "not cluster and not long" -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: $(STAMP) ## the long tests: outputs of all jobs, studies stopped and altered, little memory and disk
-	$(RUN) -m pytest -m "long and not cluster" -n 2 --dist loadscope
+	$(RUN) -m pytest -m "long and not cluster" -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: faults
 faults: $(STAMP) ## every fault at every point, recorded under benchmarks/; the tests take every tenth point
-	$(RUN) -m benchmarks.faults -n 2 --dist loadscope
+	$(RUN) -m benchmarks.faults -n 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: check
 check: $(STAMP) ## linters and types

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page
 from tests.analysis.report.browser import chromium, opened, turned, written_over
 from tests.jobs.sealed_study import run, study_in
 
+pytestmark = pytest.mark.long  # a browser
+
 SIZES = [(1200, "light"), (1200, "dark"), (360, "light"), (360, "dark")]
 SERIOUS = {"serious", "critical"}
 

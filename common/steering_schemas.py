@@ -101,7 +101,7 @@ class Mediated(Document):
     by_topic: dict[str, float] = Field(description="topic → what is closed, nats")
     gap_by_topic: dict[str, float] = Field(description="topic → the gap there, on the same questions, nats")
     nulls: tuple[float, ...] = Field(description="what each random direction of the same covariance closes, nats")
-    p: float = Field(description="share of directions, this one among them, that close as much, either way")
+    p: float = Field(description="share of directions, this one among them, that come as near to the gap by topic")
 
 
 class WrittenAlong(Document):

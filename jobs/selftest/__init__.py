@@ -19,10 +19,10 @@ topics alike is written into the weights of the chosen block. In the second, as 
 steers none: that fine-tune moves along it, and nothing is caused by it.
 
   carried-share  along the first direction, what is put in, taken out and ablated closes the whole gap
-  carried-rank   by more than 20 null directions do
+  carried-rank   and comes nearer to it, topic by topic, than 20 null directions do
   decoy-moved    the second fine-tune is read along the second direction as far as it was moved
   decoy-share    what is put in or taken out along that direction closes nothing of the gap
-  decoy-rank     and no more than null directions do
+  decoy-rank     and comes no nearer than null directions do
   cause-rank     pushing along the first direction moves margins more than null directions of equal off-target KL do
   inert-rank     pushing along the second does not
 

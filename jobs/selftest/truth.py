@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.activations.steering import share_of_gap, steering_effect, topic_means
+from analysis.activations.steering import rank_of_closing, share_of_gap, steering_effect, topic_means
 from analysis.stats.intervals import ALPHA
 from common.lm.directions import Direction
 from common.lm.margins import Model, NeutralText, Readout
@@ -71,10 +71,9 @@ def _decoy(compared: Compared, layer: int, units: Floats, moved: float) -> Itera
 
 
 def _share_and_rank(compared: Compared, parts: Floats) -> tuple[float | None, float]:
-    """The share of the first unit, and the rank of its size among the others."""
+    """The share of the first unit, and its rank among the others."""
     topics = [each.group for each in compared.readout.prompts]
-    sizes = np.abs(topic_means(parts, topics).mean(axis=-1))
-    rank = float(1 + (sizes[1:] >= sizes[0]).sum()) / len(sizes)
+    rank = rank_of_closing(topic_means(parts, topics), topic_means(compared.gap, topics))
     return share_of_gap(parts[0], compared.gap, topics).estimate, rank
 
 

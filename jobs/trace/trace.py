@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from analysis.activations.direction import null_directions
-from analysis.activations.steering import share_of_gap, topic_means, topics_that_would_do
+from analysis.activations.steering import rank_of_closing, share_of_gap, topic_means, topics_that_would_do
 from analysis.stats.intervals import LEVEL, t_interval
 from common.errors import ExitCode, InputError
 from common.lm.adapter_space import Written, written
@@ -132,15 +132,15 @@ def traced(step: Step, asked: Asked, direction: Direction, units: Floats, places
 
 
 def mediated(parts: Floats, of: Compared) -> Mediated:
-    """The share that the direction (row 0) closes, and the rank of its size among the null directions (other rows)."""
+    """The share that the direction (row 0) closes, and its rank among the null directions (other rows)."""
     topics = [each.group for each in of.readout.prompts]
-    closed = topic_means(parts, topics).mean(axis=-1)
+    closed = topic_means(parts, topics)
     return Mediated(
         share=Share.of(share_of_gap(parts[0], of.gap, topics, LEVEL)),
         by_topic=by_topic(parts[0], topics),
         gap_by_topic=by_topic(of.gap, topics),
-        nulls=tuple(closed[1:].tolist()),
-        p=(1 + int((np.abs(closed[1:]) >= abs(closed[0])).sum())) / len(closed),
+        nulls=tuple(closed[1:].mean(axis=-1).tolist()),
+        p=rank_of_closing(closed, topic_means(of.gap, topics)),
     )
 
 

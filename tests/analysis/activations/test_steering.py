@@ -6,6 +6,7 @@ from scipy import stats
 
 from analysis.activations.steering import (
     compare_with_nulls,
+    rank_of_closing,
     share_of_gap,
     share_over_runs,
     steering_effect,
@@ -112,6 +113,22 @@ def test_the_interval_of_a_share_over_runs_covers_where_runs_and_topics_both_var
             defined += 1
             covered += found.low <= 0.4 <= found.high
     assert defined > 140 and covered / defined > 0.93
+
+
+def test_the_rank_of_closing_by_hand() -> None:
+    gap = np.array([1.0, 3.0])
+    opposite, nothing, breaks = -gap, [0.0, 0.0], [2.9, 1.3]  # what breaks both models closes more than all in the mean
+    assert rank_of_closing(np.array([gap, breaks, nothing, opposite]), gap) == 1 / 4
+    assert rank_of_closing(np.array([[0.1, 0.1], breaks, nothing, opposite]), gap) == 1 / 2
+    assert rank_of_closing(np.array([opposite, breaks, nothing, gap]), gap) == 1
+    with pytest.raises(InputError, match="parts and a gap do not fit"):
+        rank_of_closing(np.zeros((3, 2)), np.zeros(3))
+
+
+def test_what_closes_nothing_is_ranked_first_in_one_of_twenty() -> None:
+    rng = np.random.default_rng(0)
+    ranks = [rank_of_closing(rng.normal(size=(20, 4)), rng.normal(size=4)) for _ in range(4000)]
+    assert np.mean(np.array(ranks) <= 0.05) == pytest.approx(0.05, abs=0.01)
 
 
 def test_as_many_topics_as_would_do_do() -> None:

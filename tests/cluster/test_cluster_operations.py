@@ -17,7 +17,7 @@ TRAINS = "until kubectl -n undertone get pods --no-headers | grep -q 'finetune.*
 
 @pytest.mark.skipif(os.environ.get("UNDERTONE_OPERATIONS") != "1", reason="removes the store: UNDERTONE_OPERATIONS=1")
 def test_the_procedures_of_the_page_do_what_it_says(lab: Lab, tmp_path: Path) -> None:
-    """Stop, retry, keep rows, clean up, new keys, a lost store: each on the same small study."""
+    """Stop, submit again, keep rows, clean up, new keys, a lost store: each on the same small study."""
     raw, _ = small(name="operations", study_seed=7, corpus={"examples": 24})
     (tmp_path / "small.json").write_text(json.dumps(raw))
     spec, rows, name = named(CLUSTER)
